@@ -1,0 +1,30 @@
+# `make demo` and `make test` are all the set-up there is: python3 and make suffice. `make check` is what CI runs.
+PROTO_SOURCES := $(wildcard proto/lotmark/v1/*.proto)
+# uv from the PATH, or one of our own under .uv/.
+UV := $(or $(shell command -v uv),.uv/bin/uv)
+
+.PHONY: check demo fix proto test
+check: | $(UV) ## everything that must pass before a commit lands
+	$(UV) run ruff format --check .
+	$(UV) run ruff check .
+	$(UV) run mypy
+	$(UV) run lint-imports
+	$(UV) run pytest
+
+demo: | $(UV) ## a small network on this machine
+	$(UV) run lotmark demo
+
+test: | $(UV)
+	$(UV) run pytest
+
+fix: | $(UV) ## format, and mend what ruff can mend
+	$(UV) run ruff format .
+	$(UV) run ruff check --fix .
+
+proto: | $(UV) ## regenerate the wire code in place
+	PATH="$(CURDIR)/.venv/bin:$$PATH" $(UV) run python -m grpc_tools.protoc -Iproto --python_out=proto --grpc_python_out=proto \
+	    --mypy_out=proto --mypy_grpc_out=proto $(PROTO_SOURCES)
+
+.uv/bin/uv:
+	python3 -m venv .uv
+	.uv/bin/pip install --quiet uv

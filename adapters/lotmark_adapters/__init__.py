@@ -1,0 +1,1 @@
+"""Factory and office protocols, turned into events."""

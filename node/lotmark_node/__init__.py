@@ -1,0 +1,1 @@
+"""The node: composition of ledger engine, services and command line."""

@@ -1,0 +1,1 @@
+"""The Lotmark protocol: everything two parties must agree on byte for byte."""
