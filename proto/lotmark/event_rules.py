@@ -1,0 +1,306 @@
+"""Which rule each field of each event body keeps; a test finds the table complete.
+
+Rules sit on the hot path of every node. So a rule is a quick test that sound values pass, mostly
+one call into C, and an explanation that runs only where the test does not pass.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from lotmark.errors import MalformedError
+from lotmark.text import check_decimal, check_identifier, check_text
+
+TIME_MIN_MS = 946_684_800_000  # 2000-01-01
+TIME_MAX_MS = 4_102_444_800_000  # 2100-01-01
+ATTRIBUTES_MAX = 32
+REPORT_FIELDS_MAX = 64
+EPCIS_DOCUMENT_SIZE_MAX = 12_288
+
+_IDENTIFIER = r"[A-Za-z0-9\-._:/~%+()@!$&'*,;=?#\[\]]"
+_DECIMAL = r"(?!-[0.]*$)-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?"
+
+
+class ForbiddenTextError(MalformedError):
+    """A text holds characters that nodes could judge differently."""
+
+
+class Rule(NamedTuple):
+    """A rule of one field."""
+
+    passes: Callable[[Any], object]  # truthy: the value keeps the rule
+    explain: Callable[[Any, str], None]  # value, field name; raises where the rule is broken
+
+
+def identifier(size_max: int, *, optional: bool = False) -> Rule:
+    """Return the rule of identifiers up to `size_max` characters."""
+
+    def explain(value: str, what: str) -> None:
+        check_identifier(value, what=what, size_max=size_max)
+
+    return Rule(
+        re.compile(f"{_IDENTIFIER}{{{0 if optional else 1},{size_max}}}").fullmatch, explain
+    )
+
+
+def text(size_max: int) -> Rule:
+    """Return the rule of free text up to `size_max` bytes, possibly empty."""
+
+    def explain(value: str, what: str) -> None:
+        try:
+            check_text(value, what=what, size_max=size_max)
+        except MalformedError as error:
+            raise ForbiddenTextError(str(error)) from error
+
+    return Rule(re.compile(f"[ -~]{{0,{size_max}}}").fullmatch, explain)
+
+
+def _explain_decimal(value: str, what: str) -> None:
+    check_decimal(value, what=what)
+
+
+DECIMAL = Rule(re.compile(_DECIMAL).fullmatch, _explain_decimal)
+OPTIONAL_DECIMAL = Rule(re.compile(f"({_DECIMAL})?").fullmatch, _explain_decimal)
+
+
+def _explain_digest(value: bytes, what: str) -> None:
+    raise MalformedError(f"{what} has {len(value)} bytes; a SHA-256 has 32")
+
+
+DIGEST = Rule(re.compile(rb"(?s).{32}").fullmatch, _explain_digest)
+OPTIONAL_DIGEST = Rule(re.compile(rb"(?s)(.{32})?").fullmatch, _explain_digest)
+
+
+def _explain_party(value: str, what: str) -> None:
+    raise MalformedError(f"{what} {value!r} is no party id: A-Z, 0-9 and -, at most 31 characters")
+
+
+PARTY = Rule(re.compile(r"[A-Z0-9][A-Z0-9-]{0,30}").fullmatch, _explain_party)
+
+
+def between(low: int, high: int) -> Rule:
+    """Return the rule of integers from `low` to `high`."""
+
+    def explain(value: int, what: str) -> None:
+        raise MalformedError(f"{what} {value} is not {low} to {high}")
+
+    return Rule(range(low, high + 1).__contains__, explain)
+
+
+def _pass(_value: object) -> bool:
+    return True
+
+
+def _explain_nothing(_value: object, _what: str) -> None:
+    """Its type says all there is to say of such a value."""
+
+
+ANYTHING = Rule(_pass, _explain_nothing)
+
+
+def each(rule: Rule, count_max: int) -> Rule:
+    """Return the rule of lists whose members keep `rule`."""
+
+    def explain(values: Sequence[Any], what: str) -> None:
+        if len(values) > count_max:
+            raise MalformedError(f"{what} has {len(values)} members, at most {count_max} may be")
+        for value in values:
+            if not rule.passes(value):
+                rule.explain(value, what)
+
+    return Rule(_is_empty, explain)
+
+
+def _is_empty(values: Sequence[Any]) -> bool:
+    return not values
+
+
+def members(**rules: Rule) -> Rule:
+    """Return the rule of messages whose fields keep `rules`."""
+
+    def explain(message: object, what: str) -> None:
+        for name, rule in rules.items():
+            value = getattr(message, name)
+            if not rule.passes(value):
+                rule.explain(value, f"{what}.{name}")
+
+    return Rule(_never, explain)
+
+
+def _never(_value: object) -> bool:
+    return False
+
+
+def _explain_epcis_document(value: bytes, what: str) -> None:
+    if len(value) > EPCIS_DOCUMENT_SIZE_MAX:
+        raise MalformedError(
+            f"{what} has {len(value)} bytes; up to {EPCIS_DOCUMENT_SIZE_MAX} stand on the ledger,"
+            " of a larger one its digest alone"
+        )
+
+
+def _explain_currency(value: str, what: str) -> None:
+    raise MalformedError(f"{what} {value!r} is no ISO 4217 code of three capitals")
+
+
+ITEM_ID = identifier(128)
+DEVICE = identifier(64)
+UNIT = identifier(16)
+
+_ID = identifier(64)
+_OPTIONAL_ID = identifier(64, optional=True)
+_OPTIONAL_UNIT = identifier(16, optional=True)
+_TEXT = text(1_024)
+_VERDICT = between(1, 3)
+_ACTION = between(1, 3)
+_PPM = between(0, 1_000_000)
+_ATTRIBUTES = each(members(name=_ID, value=text(256)), ATTRIBUTES_MAX)
+_CURRENCY = Rule(re.compile(r"[A-Z]{3}").fullmatch, _explain_currency)
+_MONEY = members(minor_units=between(0, 2**53 - 1), currency=_CURRENCY)
+_TIME_MS = between(TIME_MIN_MS, TIME_MAX_MS - 1)
+_EPCIS_DOCUMENT = Rule(_is_empty, _explain_epcis_document)
+
+# Body name -> (field, rule) in the order of the .proto file.
+BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
+    "lot_created": (
+        ("product", _ID), ("quantity", DECIMAL), ("unit", UNIT), ("attributes", _ATTRIBUTES),
+    ),
+    "material_receipt": (("supplier", _ID), ("delivery_note", _OPTIONAL_ID)),
+    "incoming_inspection": (
+        ("plan", _ID),
+        ("sample_count", ANYTHING),
+        ("nonconforming_count", ANYTHING),
+        ("verdict", _VERDICT),
+    ),
+    "measurement": (
+        ("feature", _ID),
+        ("value", DECIMAL),
+        ("unit", UNIT),
+        ("uncertainty", OPTIONAL_DECIMAL),
+        ("lower_limit", OPTIONAL_DECIMAL),
+        ("upper_limit", OPTIONAL_DECIMAL),
+        ("verdict", _VERDICT),
+        ("method", _OPTIONAL_ID),
+    ),
+    "observation_window": (
+        ("source", ITEM_ID),
+        ("observation_count", between(1, 2**53 - 1)),
+        ("root", DIGEST),
+        ("first_sequence", ANYTHING),
+        ("last_sequence", ANYTHING),
+        ("minimum", OPTIONAL_DECIMAL),
+        ("maximum", OPTIONAL_DECIMAL),
+        ("unit", _OPTIONAL_UNIT),
+    ),
+    "transformation": (
+        ("process", _ID), ("recipe", _OPTIONAL_ID), ("program_version", _OPTIONAL_ID),
+    ),
+    "aggregation": (("action", _ACTION), ("process", _OPTIONAL_ID)),
+    "association": (("action", _ACTION), ("process", _OPTIONAL_ID), ("position", _OPTIONAL_ID)),
+    "inference_result": (
+        ("model", _ID),
+        ("engine_digest", DIGEST),
+        ("input_digest", DIGEST),
+        ("policy", _ID),
+        ("mode", _ID),
+        ("label", ITEM_ID),
+        ("score_ppm", _PPM),
+        ("calibrated_ppm", _PPM),
+        ("feature", _OPTIONAL_ID),
+        ("verdict", _VERDICT),
+        ("latency_us", ANYTHING),
+        ("context", _ATTRIBUTES),
+    ),
+    "review_verdict": (
+        ("event_id", DIGEST),
+        ("operator", _ID),
+        ("verdict", _VERDICT),
+        ("effort_s", ANYTHING),
+        ("remark", _TEXT),
+    ),
+    "report_seal": (
+        ("report", _ID),
+        ("laboratory", _ID),
+        ("test", _ID),
+        ("report_digest", DIGEST),
+        ("fields", each(_ID, REPORT_FIELDS_MAX)),
+        ("verdict", _VERDICT),
+    ),
+    "calibration": (
+        ("certificate", _ID),
+        ("certificate_digest", DIGEST),
+        ("valid_from_ms", _TIME_MS),
+        ("valid_until_ms", _TIME_MS),
+        ("as_found", _VERDICT),
+        ("as_left", _VERDICT),
+    ),
+    "maintenance": (("order", _ID), ("work", _ID), ("remark", _TEXT)),
+    "gap": (
+        ("source", ITEM_ID),
+        ("first_sequence", ANYTHING),
+        ("last_sequence", ANYTHING),
+        ("reason", _ID),
+    ),
+    "clock_quality": (
+        ("offset_us", ANYTHING),
+        ("error_max_us", ANYTHING),
+        ("synchronised", ANYTHING),
+        ("reference", _ID),
+    ),
+    "model_registered": (
+        ("model", _ID),
+        ("weights_digest", DIGEST),
+        ("manifest_digest", DIGEST),
+        ("dataset_digest", DIGEST),
+    ),
+    "model_promoted": (
+        ("model", _ID),
+        ("station", _ID),
+        ("true_positive_count", ANYTHING),
+        ("false_positive_count", ANYTHING),
+        ("false_negative_count", ANYTHING),
+        ("true_negative_count", ANYTHING),
+    ),
+    "model_rolled_back": (
+        ("model", _ID), ("station", _ID), ("successor", _OPTIONAL_ID), ("reason", _TEXT),
+    ),
+    "correction": (
+        ("event_id", DIGEST),
+        ("reason", _ID),
+        ("replacement_id", OPTIONAL_DIGEST),
+        ("operator", _OPTIONAL_ID),
+        ("remark", _TEXT),
+    ),
+    "shipment": (("receiver", _ID), ("despatch_advice", _OPTIONAL_ID)),
+    "epcis_document": (
+        ("document", _EPCIS_DOCUMENT),
+        ("document_digest", DIGEST),
+        ("event_count", ANYTHING),
+    ),
+    "claim": (
+        ("claim", _ID),
+        ("respondent", PARTY),
+        ("amount", _MONEY),
+        ("document_digest", DIGEST),
+        ("detected_ms", _TIME_MS),
+    ),
+    "claim_statement": (
+        ("claim", _ID), ("accepted", ANYTHING), ("accepted_amount", _MONEY), ("remark", _TEXT),
+    ),
+    "part_analysis": (("claim", _ID), ("result_class", _ID), ("finding", _TEXT)),
+    "claim_decision": (
+        ("claim", _ID), ("respondent_basis_points", between(0, 10_000)), ("reason", _TEXT),
+    ),
+    # Grants and signatures are judged with the state at hand, by the key rules.
+    "key_registration": (("grant", ANYTHING), ("possession", ANYTHING), ("roots", ANYTHING)),
+    "key_revocation": (
+        ("key", DIGEST),
+        ("party", PARTY),
+        ("compromised_since_ms", ANYTHING),
+        ("reason", _TEXT),
+        ("roots", ANYTHING),
+    ),
+    "lane_closure": (
+        ("key", DIGEST), ("lane", ANYTHING), ("party", PARTY), ("roots", ANYTHING),
+    ),
+}  # fmt: skip

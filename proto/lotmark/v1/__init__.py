@@ -1,0 +1,1 @@
+"""Generated wire messages of protocol version 1."""
