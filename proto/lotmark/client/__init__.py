@@ -1,0 +1,1 @@
+"""What a system embeds that submits to a ledger and keeps its receipts."""

@@ -1,0 +1,127 @@
+"""What a submitting system must know: who it is, which chain it means, and which node it calls.
+
+A TOML file, written by `lotmark init` and changed by people. Paths in it are relative to the file.
+"""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lotmark.errors import MalformedError, ProtocolError
+from lotmark.key_grant import HOLDER_SIZE_MAX, check_node, check_party
+from lotmark.network_address import split_address
+from lotmark.text import check_identifier
+
+SETTINGS_SIZE_MAX = 64 << 10
+
+_CHAIN_ID = re.compile(r"[0-9a-f]{64}")
+
+
+class SettingsError(ProtocolError):
+    """A settings file cannot be used; the message names the file, the key and the remedy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """The settings of one client; paths are complete."""
+
+    chain_id: bytes  # the pin: another genesis is refused, whoever sends it
+    party: str
+    holder: str
+    node_party: str
+    node_name: str
+    node_address: str
+    batch_key: Path
+    certificate: Path
+    certificate_key: Path
+    genesis: Path
+
+
+_KEYS = tuple(ClientSettings.__dataclass_fields__)
+
+
+def read_client_settings(path: Path) -> ClientSettings:
+    """Return the settings in a file; the files it names are not opened.
+
+    Raises:
+        SettingsError: The file cannot be read, lacks a key, has an unknown one, or has a value
+            that is not possible.
+    """
+    table = read_toml(path)
+    if unknown := sorted(set(table) - set(_KEYS)):
+        raise SettingsError(
+            f"{path}: key {unknown[0][:40]!a} is unknown; remove it, or use one of"
+            f" {', '.join(_KEYS)}"
+        )
+    texts = {key: _text(path, table, key) for key in _KEYS}
+    if not _CHAIN_ID.fullmatch(texts["chain_id"]):
+        raise SettingsError(
+            f"{path}: chain_id {texts['chain_id'][:80]!a} is not 64 lower-case hex digits; copy"
+            " it from who founded the consortium, by a way you trust"
+        )
+    try:
+        check_party(texts["party"])
+        check_identifier(texts["holder"], what="holder", size_max=HOLDER_SIZE_MAX)
+        check_party(texts["node_party"])
+        check_node(texts["node_name"])
+        _, port = split_address(texts["node_address"])
+    except MalformedError as error:
+        raise SettingsError(f"{path}: {error}") from error
+    if port == 0:
+        raise SettingsError(f"{path}: node_address has port 0; give the port the node listens on")
+    return ClientSettings(
+        chain_id=bytes.fromhex(texts["chain_id"]),
+        party=texts["party"],
+        holder=texts["holder"],
+        node_party=texts["node_party"],
+        node_name=texts["node_name"],
+        node_address=texts["node_address"],
+        batch_key=complete_path(path, "batch_key", texts["batch_key"]),
+        certificate=complete_path(path, "certificate", texts["certificate"]),
+        certificate_key=complete_path(path, "certificate_key", texts["certificate_key"]),
+        genesis=complete_path(path, "genesis", texts["genesis"]),
+    )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the table in a TOML file of at most 64 KiB.
+
+    Raises:
+        SettingsError: It cannot be read, or is no TOML.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(SETTINGS_SIZE_MAX + 1)
+    except (OSError, ValueError) as error:  # ValueError: the path has a zero byte
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(
+            f"{path} cannot be read: {reason}; name the settings file that `lotmark init` wrote"
+        ) from error
+    if len(raw) > SETTINGS_SIZE_MAX:
+        raise SettingsError(f"{path} has over {SETTINGS_SIZE_MAX} bytes, so it is no settings file")
+    try:
+        return tomllib.loads(raw.decode())
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{path} is no TOML in UTF-8: {error}") from error
+
+
+def complete_path(path: Path, key: str, value: str) -> Path:
+    """Return the path that a settings file names, relative to the file.
+
+    Raises:
+        SettingsError: The value is empty or no path.
+    """
+    if not value or "\0" in value:
+        raise SettingsError(f"{path}: {key} is {value[:80]!a}, no path; name a file or folder")
+    return path.absolute().parent / value
+
+
+def _text(path: Path, table: dict[str, Any], key: str) -> str:
+    if key not in table:
+        raise SettingsError(f'{path}: key {key} is missing; add a line {key} = "..."')
+    value = table[key]
+    if not isinstance(value, str):
+        raise SettingsError(f"{path}: {key} is no string; write its value in quotes")
+    return value
