@@ -1,0 +1,9 @@
+"""What the adapters raise. Callers catch the root or a leaf."""
+
+
+class AdapterError(Exception):
+    """What a machine or office system gave cannot be turned into events."""
+
+
+class EpcisError(AdapterError):
+    """A document is not EPCIS 2.0 in JSON-LD, or lacks what an event needs."""
