@@ -1,0 +1,87 @@
+"""The state as rules see it: a reader of rows, and the changes one block makes to it."""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from lotmark_node.state_machine.tables import KeyRow, Table, parse_key_row, row_key
+
+RowChange = tuple[bytes, bytes | None, bytes | None]  # key, old value, new value; None: no row
+
+
+class StateReader(Protocol):
+    """Rows as the last applied block left them."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a row, or None."""
+        ...
+
+    def rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Return the rows whose keys begin with `prefix`, in ascending order."""
+        ...
+
+
+class StateInMemory:
+    """Rows in a dictionary: for the verifier and for tests."""
+
+    def __init__(self) -> None:
+        self._rows: dict[bytes, bytes] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a row, or None."""
+        return self._rows.get(key)
+
+    def rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Return the rows whose keys begin with `prefix`, in ascending order."""
+        return iter(sorted(row for row in self._rows.items() if row[0].startswith(prefix)))
+
+    def write(self, changes: Iterable[RowChange]) -> None:
+        """Take over what a block changed."""
+        for key, _, new in changes:
+            if new is None:
+                del self._rows[key]
+            else:
+                self._rows[key] = new
+
+    def load(self, key: bytes, value: bytes) -> None:
+        """Take one row of a state file."""
+        self._rows[key] = value
+
+
+class StateChanges:
+    """The rows one block reads and writes, over the state before it."""
+
+    def __init__(self, reader: StateReader) -> None:
+        self._reader = reader
+        self._old: dict[bytes, bytes | None] = {}
+        self._new: dict[bytes, bytes | None] = {}
+        self.created_count = 0  # rows that were not there before the block
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a row as the block has it so far."""
+        if key in self._new:
+            return self._new[key]
+        if key not in self._old:
+            self._old[key] = self._reader.get(key)
+        return self._old[key]
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Write a row."""
+        if self.get(key) is None:
+            self.created_count += 1
+        self._new[key] = value
+
+    def delete(self, key: bytes) -> None:
+        """Remove a row."""
+        self.get(key)
+        self._new[key] = None
+
+    def changed(self) -> list[RowChange]:
+        """Return (key, old value, new value) of rows that are not as they were, ascending."""
+        old = self._old
+        return sorted((key, old[key], new) for key, new in self._new.items() if old[key] != new)
+
+
+def key_row(state: StateReader | StateChanges, key: bytes) -> KeyRow | None:
+    """Return a key's row, or None where the ledger does not know the key."""
+    raw = state.get(row_key(Table.KEY, key))
+    return None if raw is None else parse_key_row(raw)
