@@ -1,0 +1,129 @@
+"""Builds a node from its settings and runs it: the one place where the parts meet."""
+
+import asyncio
+import gc
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lotmark import genesis as protocol_genesis
+from lotmark.ed25519 import PrivateKey
+from lotmark.errors import SignatureError
+from lotmark.genesis import Genesis
+from lotmark.key_file import read_key_file
+from lotmark.key_grant import KeyPurpose
+from lotmark_node.engine.ledger_engine import LedgerEngine, NodeKeys
+from lotmark_node.node_settings import NodeSettings
+from lotmark_node.rpc.identity import Identities
+from lotmark_node.rpc.ledger_service import LedgerService
+from lotmark_node.rpc.server import STOP_GRACE_S, start_server
+
+SWITCH_INTERVAL_S = 0.001  # so that no thread keeps the others waiting for Python's usual 5 ms
+
+
+def now_ms() -> int:
+    """Return the clock of this machine, Unix time in ms."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunningNode:
+    """What a node tells when it is ready."""
+
+    name: str
+    chain_id: bytes
+    host: str
+    port: int
+    height: int
+    size: int
+
+
+def read_consortium(settings: NodeSettings) -> tuple[Genesis, bytes]:
+    """Return the genesis and the acceptances' bytes, both checked.
+
+    Raises:
+        ProtocolError: They do not hold.
+        OSError: A file cannot be read.
+    """
+    genesis = protocol_genesis.parse_genesis(settings.genesis.read_bytes())
+    acceptances = settings.acceptances.read_bytes()
+    chain_id = protocol_genesis.chain_id(genesis.to_json())
+    protocol_genesis.check_acceptances(
+        genesis, chain_id, protocol_genesis.parse_acceptances(acceptances)
+    )
+    return genesis, acceptances
+
+
+def read_node_keys(settings: NodeSettings, genesis: Genesis) -> NodeKeys:
+    """Return the node's keys, each the one that the genesis gives this node.
+
+    Raises:
+        ProtocolError: A key file cannot be used, or holds another key.
+        OSError: A file cannot be read.
+    """
+
+    def read(path: Path, purpose: KeyPurpose) -> PrivateKey:
+        key = read_key_file(path)
+        for first in genesis.keys:
+            grant = first.grant
+            own = (grant.party, grant.holder) == (settings.party, settings.node)
+            if own and (grant.key, grant.purpose) == (key.public, purpose):
+                return key
+        raise SignatureError(
+            f"{path}: the genesis gives {settings.party}/{settings.node} another key for"
+            f" {purpose.name.lower()}; name the right file"
+        )
+
+    return NodeKeys(
+        proposal=read(settings.proposal_key, KeyPurpose.PROPOSAL),
+        log=read(settings.log_key, KeyPurpose.LOG),
+        cosign=read(settings.cosign_key, KeyPurpose.COSIGN),
+        admit=read(settings.admit_key, KeyPurpose.ADMIT),
+    )
+
+
+async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None]) -> None:
+    """Run a node until it gets SIGTERM or SIGINT, or its ledger fails.
+
+    Raises:
+        ProtocolError, EngineError, ConsensusError, OSError: It cannot start, or has failed.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    genesis, acceptances = read_consortium(settings)
+    engine = LedgerEngine(
+        settings.data,
+        genesis,
+        party=settings.party,
+        node=settings.node,
+        keys=read_node_keys(settings, genesis),
+        now_ms=now_ms,
+    )
+    engine.start()
+    gc.freeze()  # what is here now stays: no collection needs to look at it again
+    identities = Identities(genesis, engine.chain_id, settings.party, now_ms)
+    try:
+        server, port = await start_server(
+            LedgerService(engine, identities, acceptances),
+            genesis,
+            address=settings.listen,
+            certificate=settings.tls_certificate.read_bytes(),
+            key=settings.tls_key.read_bytes(),
+        )
+        head = engine.state.bases[-1]
+        host = settings.listen.rpartition(":")[0]
+        ready(RunningNode(engine.name, engine.chain_id, host, port, head.height, head.size))
+        await _wait_for_signal()
+        await server.stop(STOP_GRACE_S)
+    finally:
+        await engine.stop()
+
+
+async def _wait_for_signal() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()

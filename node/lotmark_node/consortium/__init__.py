@@ -1,0 +1,1 @@
+"""Founding a consortium: what it shall be, and the files that make it so."""

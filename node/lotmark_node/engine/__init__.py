@@ -1,0 +1,1 @@
+"""The ledger engine: admission, block cutting, the one apply loop, stores and checkpoints."""

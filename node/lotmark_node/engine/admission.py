@@ -1,0 +1,292 @@
+"""Admission: the ledger's rules asked early, and a signed answer for every batch.
+
+Everything here runs on the event loop's thread. Only batches that the log would refuse without
+taking their number are refused here; all others go on record, with their outcomes.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lotmark.admission import AdmissionAnswer
+from lotmark.batch import BATCH_SIZE_MAX, ZERO_HASH, Batch, parse_one_batch
+from lotmark.ed25519 import PrivateKey
+from lotmark.errors import MalformedError
+from lotmark.outcome import CONSUMES_NUMBER_FROM, MEANINGS, Outcome
+from lotmark_node.engine.checkpoints import SignedCheckpoint
+from lotmark_node.engine.log_reader import LogReader, PlacedBatch
+from lotmark_node.engine.stage_clock import StageClock
+from lotmark_node.state_machine.batch_rules import (
+    judge_place,
+    judge_signer,
+    judge_usage,
+    lane_row,
+    signer_row,
+)
+from lotmark_node.state_machine.ledger_state import LedgerState
+from lotmark_node.state_machine.prepared_batch import PreparedBatch
+from lotmark_node.state_machine.tables import LaneRow, Table, parse_usage, row_key
+from lotmark_node.state_machine.transition import MINUTE_MS
+
+WAITING_EVENTS_MAX = 16_000  # events admitted and not applied
+WAITING_SIZE_MAX = 32 << 20
+SEQUENCES_AHEAD_MAX = 64
+HELD_BATCHES_MAX = 1_024
+HELD_S = 10.0
+DUE_MS = 10_000
+
+Answer = Callable[[AdmissionAnswer, str], None]  # the answer, and its reason in words
+Acknowledge = Callable[[PlacedBatch], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A batch and whom to tell what became of it."""
+
+    batch: Batch
+    answer: Answer
+    acknowledge: Acknowledge
+
+
+@dataclass(slots=True)
+class _Lane:
+    """A lane while batches of it are on their way."""
+
+    row: LaneRow  # as it will be once all of them are applied
+    waiting: dict[bytes, int] = field(default_factory=dict)  # batch id -> sequence
+    held: dict[int, tuple[Submission, asyncio.TimerHandle]] = field(default_factory=dict)
+
+
+class Admission:
+    """Judges batches, answers, and hands the good ones to the block cutter."""
+
+    def __init__(
+        self,
+        state: LedgerState,
+        reader: LogReader,
+        key: PrivateKey,
+        *,
+        node: str,
+        push: Callable[[PreparedBatch], None],
+        now_ms: Callable[[], int],
+        checkpoint: Callable[[], SignedCheckpoint | None],
+        clock: StageClock,
+    ) -> None:
+        self._state = state
+        self._reader = reader
+        self._key = key
+        self._node = node
+        self._push = push
+        self._now_ms = now_ms
+        self._checkpoint = checkpoint
+        self._clock = clock
+        self._lanes: dict[tuple[bytes, int], _Lane] = {}
+        self._acknowledge: dict[bytes, list[Acknowledge]] = defaultdict(list)
+        self._waiting_events = 0
+        self._waiting_size = 0
+        self._held_count = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self.closed: Outcome | None = None  # STORAGE_FULL or STOPPING while nothing is taken
+
+    async def room(self) -> None:
+        """Wait until the queue has room: callers read their next message only then."""
+        await self._room.wait()
+
+    def submit(self, raw: bytes, answer: Answer, acknowledge: Acknowledge) -> None:
+        """Judge one batch. `answer` is called once; after an acceptance `acknowledge` is, too."""
+        if len(raw) > BATCH_SIZE_MAX:
+            self._refuse(ZERO_HASH, answer, Outcome.BATCH_OVERSIZE, f"{len(raw)} bytes")
+            return
+        try:
+            batch = parse_one_batch(raw)
+        except MalformedError as error:
+            self._refuse(ZERO_HASH, answer, Outcome.BATCH_MALFORMED, str(error))
+            return
+        self._place(Submission(batch, answer, acknowledge))
+
+    def _place(self, submission: Submission) -> None:
+        batch = submission.batch
+        header = batch.header
+        if self.closed is not None:
+            self._refuse(batch.batch_id, submission.answer, self.closed)
+            return
+        row = signer_row(self._state.reader, header)
+        outcome = judge_signer(
+            header,
+            self._state.chain_id,
+            row,
+            height=self._state.height + 1,
+            time_ms=max(self._now_ms(), self._state.time_ms),
+        )
+        if outcome:
+            self._refuse(batch.batch_id, submission.answer, outcome)
+            return
+        lane = self._lane(header.signer, header.lane)
+        outcome = judge_place(header, lane.row)
+        if outcome == Outcome.SEQUENCE_REUSED:
+            self._place_again(submission, lane)
+        elif outcome == Outcome.SEQUENCE_AHEAD:
+            self._hold(submission, lane)
+        elif outcome:
+            self._refuse(batch.batch_id, submission.answer, outcome)
+        else:
+            self._admit(submission, lane)
+            self._release(lane)
+        self._forget_idle(lane, header.signer, header.lane)
+
+    def _admit(self, submission: Submission, lane: _Lane) -> None:
+        """Take the batch that is next in its lane."""
+        batch = submission.batch
+        prepared = PreparedBatch(batch)
+        outcome = self._judge_prepared(prepared)
+        if outcome:
+            self._refuse(batch.batch_id, submission.answer, outcome)
+            return
+        header = batch.header
+        lane.row = LaneRow(sequence=header.sequence, batch_id=batch.batch_id)
+        lane.waiting[batch.batch_id] = header.sequence
+        self._take(prepared, submission)
+
+    def _take(self, prepared: PreparedBatch, submission: Submission) -> None:
+        batch = submission.batch
+        self._acknowledge[batch.batch_id].append(submission.acknowledge)
+        self._waiting_events += len(batch.events)
+        self._waiting_size += len(batch.raw)
+        if self._waiting_events >= WAITING_EVENTS_MAX or self._waiting_size >= WAITING_SIZE_MAX:
+            self._room.clear()
+        self._accept(submission)
+        self._push(prepared)
+
+    def _place_again(self, submission: Submission, lane: _Lane) -> None:
+        """Judge a batch whose number is taken: the same batch again, or another one."""
+        batch = submission.batch
+        if batch.batch_id in lane.waiting:
+            self._acknowledge[batch.batch_id].append(submission.acknowledge)
+            self._accept(submission)
+            return
+        placed = self._reader.find_batch(batch.batch_id)
+        if placed is not None:
+            self._accept(submission)
+            submission.acknowledge(placed)
+            return
+        prepared = PreparedBatch(batch)
+        outcome = self._judge_prepared(prepared)
+        if outcome:
+            self._refuse(batch.batch_id, submission.answer, outcome)
+            return
+        # Its signer has signed two batches with one number: that goes on record.
+        self._take(prepared, submission)
+
+    def _hold(self, submission: Submission, lane: _Lane) -> None:
+        """Keep a batch that came before its predecessors, for a while."""
+        batch = submission.batch
+        sequence = batch.header.sequence
+        ahead = sequence - lane.row.sequence - 1
+        if (
+            ahead > SEQUENCES_AHEAD_MAX
+            or sequence in lane.held
+            or self._held_count >= HELD_BATCHES_MAX
+        ):
+            detail = f"sequence {sequence}, the lane stands at {lane.row.sequence}"
+            self._refuse(batch.batch_id, submission.answer, Outcome.SEQUENCE_AHEAD, detail)
+            return
+        timer = asyncio.get_running_loop().call_later(
+            HELD_S, self._give_up, batch.header.signer, batch.header.lane, sequence
+        )
+        lane.held[sequence] = submission, timer
+        self._held_count += 1
+
+    def _give_up(self, signer: bytes, lane_number: int, sequence: int) -> None:
+        lane = self._lanes[signer, lane_number]
+        submission, _ = lane.held.pop(sequence)
+        self._held_count -= 1
+        detail = f"sequence {sequence} waited {HELD_S:g} s for {lane.row.sequence + 1}"
+        self._refuse(
+            submission.batch.batch_id,
+            submission.answer,
+            Outcome.WAITING_FOR_PREDECESSOR,
+            detail,
+        )
+        self._forget_idle(lane, signer, lane_number)
+
+    def _release(self, lane: _Lane) -> None:
+        """Admit the held batches whose turn has come."""
+        while (following := lane.row.sequence + 1) in lane.held:
+            submission, timer = lane.held.pop(following)
+            timer.cancel()
+            self._held_count -= 1
+            self._admit(submission, lane)
+
+    def _lane(self, signer: bytes, number: int) -> _Lane:
+        lane = self._lanes.get((signer, number))
+        if lane is None:
+            lane = _Lane(lane_row(self._state.reader, signer, number))
+            self._lanes[signer, number] = lane
+        return lane
+
+    def _forget_idle(self, lane: _Lane, signer: bytes, number: int) -> None:
+        if not lane.waiting and not lane.held:
+            self._lanes.pop((signer, number), None)
+
+    def _judge_prepared(self, prepared: PreparedBatch) -> Outcome:
+        if not prepared.signature_holds:
+            return Outcome.SIGNATURE_INVALID
+        batch = prepared.batch
+        party = batch.header.party
+        raw = self._state.reader.get(row_key(Table.QUOTA, party.encode("ascii")))
+        usage = parse_usage(raw, self._now_ms() // MINUTE_MS)
+        count, size = len(batch.events), len(batch.raw)
+        return judge_usage(usage, self._state.quotas, events=count, size=size)
+
+    def applied(self, placed_batches: list[PlacedBatch]) -> None:
+        """Acknowledge the batches of a block that was applied."""
+        for placed in placed_batches:
+            batch = placed.batch
+            header = batch.header
+            callbacks = self._acknowledge.pop(batch.batch_id, None)
+            if callbacks is None:
+                continue  # admitted by another node
+            self._waiting_events -= len(batch.events)
+            self._waiting_size -= len(batch.raw)
+            for acknowledge in callbacks:
+                acknowledge(placed)
+            self._settle_lane(placed, header.signer, header.lane)
+        if self._waiting_events < WAITING_EVENTS_MAX and self._waiting_size < WAITING_SIZE_MAX:
+            self._room.set()
+
+    def _settle_lane(self, placed: PlacedBatch, signer: bytes, number: int) -> None:
+        lane = self._lanes.get((signer, number))
+        if lane is None:
+            return
+        expected = lane.waiting.pop(placed.batch.batch_id, None)
+        outcome = placed.result.outcome
+        if expected is not None and outcome and outcome < CONSUMES_NUMBER_FROM:
+            # The number was not taken after all: what the lane expects is read anew.
+            lane.row = lane_row(self._state.reader, signer, number)
+        self._forget_idle(lane, signer, number)
+
+    def _accept(self, submission: Submission) -> None:
+        now_ms = self._now_ms()
+        answer = self._sign(submission.batch.batch_id, Outcome.ACCEPTED, now_ms, now_ms + DUE_MS)
+        submission.answer(answer, "")
+
+    def _refuse(self, batch_id: bytes, answer: Answer, outcome: Outcome, detail: str = "") -> None:
+        meaning = MEANINGS[outcome]
+        said = f"{meaning.text} ({detail})" if detail else meaning.text
+        text = f"{outcome.name}: {said}; {meaning.remedy}"
+        answer(self._sign(batch_id, outcome, self._now_ms(), 0), text)
+
+    def _sign(self, batch_id: bytes, outcome: Outcome, now_ms: int, due_ms: int) -> AdmissionAnswer:
+        checkpoint = self._checkpoint()
+        return AdmissionAnswer(
+            batch_id=batch_id,
+            accepted=outcome == Outcome.ACCEPTED,
+            reason=outcome,
+            admitted_at_ms=now_ms,
+            due_ms=due_ms,
+            checkpoint_size=checkpoint.head.size if checkpoint else 0,
+            checkpoint_root=checkpoint.head.root if checkpoint else ZERO_HASH,
+            node=self._node,
+        ).sign(self._key, self._state.chain_id)

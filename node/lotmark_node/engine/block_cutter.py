@@ -1,0 +1,178 @@
+"""Cuts blocks: whatever waits when the previous block is done, up to 2,000 events.
+
+So an idle node answers after one fsync, and a busy one makes larger blocks by itself: what a block
+costs apart from its events is then shared by many. The next block goes to the disk while the
+newest is still being applied only if half a full one waits. `BLOCKS_UNAPPLIED_MAX` also keeps a
+proposal's base among the newest heads.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from lotmark.block import (
+    BLOCK_EVENTS_MAX,
+    BLOCK_SIZE_MAX,
+    Proposal,
+    batches_root,
+    encode_block,
+    sign_block,
+)
+from lotmark.ed25519 import PrivateKey
+from lotmark_consensus.errors import JournalFull
+from lotmark_consensus.ordering import Ordering
+from lotmark_node.engine.applying import MadeBlock
+from lotmark_node.engine.stage_clock import StageClock
+from lotmark_node.state_machine.ledger_state import LedgerState
+from lotmark_node.state_machine.prepared_batch import PreparedBatch
+
+logger = logging.getLogger(__name__)
+
+BLOCKS_UNAPPLIED_MAX = 2
+OVERLAP_EVENTS_MIN = 1_000  # so many wait: cut the next block while the newest is still applied
+BATCHES_SIZE_MAX = BLOCK_SIZE_MAX - 1_024  # what a block's own head leaves
+FULL_DISK_RETRY_S = 1.0
+
+
+class BlockCutter:
+    """A thread between admission and the order."""
+
+    def __init__(
+        self,
+        state: LedgerState,
+        ordering: Ordering,
+        key: PrivateKey,
+        *,
+        term: int,
+        now_ms: Callable[[], int],
+        on_failure: Callable[[BaseException], None],
+        on_storage_full: Callable[[bool], None],
+        clock: StageClock,
+    ) -> None:
+        self._state = state
+        self._ordering = ordering
+        self._key = key
+        self._term = term
+        self._counter = state.counter if state.term == term else 0
+        self._time_ms = state.time_ms
+        self._now_ms = now_ms
+        self._on_failure = on_failure
+        self._on_storage_full = on_storage_full
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._waiting: deque[PreparedBatch] = deque()  # bounded by admission
+        self._waiting_events = 0
+        self._unapplied = 0
+        self._stop = threading.Event()
+        self._made: deque[MadeBlock] = deque()
+        self._thread = threading.Thread(target=self._run, name="cut", daemon=True)
+
+    def start(self) -> None:
+        """Begin to cut."""
+        self._thread.start()
+
+    def push(self, prepared: PreparedBatch) -> None:
+        """Let a batch wait for its block."""
+        with self._changed:
+            self._waiting.append(prepared)
+            self._waiting_events += len(prepared.batch.events)
+            if self._may_cut():
+                self._changed.notify()
+
+    def applied(self) -> None:
+        """Take note that a block was applied."""
+        with self._changed:
+            self._unapplied -= 1
+            self._changed.notify()
+
+    def find_made(self, raw: bytes) -> MadeBlock | None:
+        """Return the parsed form of a block that was cut here; asked in the order's order."""
+        if self._made and self._made[0].raw == raw:
+            return self._made.popleft()
+        return None
+
+    def stop(self) -> None:
+        """Cut what waits and end."""
+        with self._changed:
+            self._stop.set()
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _may_cut(self) -> bool:
+        if self._unapplied and self._waiting_events < OVERLAP_EVENTS_MIN:
+            return False
+        return bool(self._waiting) and self._unapplied < BLOCKS_UNAPPLIED_MAX
+
+    def _run(self) -> None:
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._may_cut() or self._may_end())
+                    if not self._waiting:
+                        return
+                    taken = self._take()
+                    self._unapplied += 1
+                with self._clock.stage("cut"):
+                    made = self._make(taken)
+                self._made.append(made)
+                self._propose(made)
+        except BaseException as error:
+            self._on_failure(error)
+
+    def _may_end(self) -> bool:
+        return self._stop.is_set() and not self._waiting
+
+    def _take(self) -> list[PreparedBatch]:
+        taken: list[PreparedBatch] = []
+        events = size = 0
+        while self._waiting:
+            batch = self._waiting[0].batch
+            events += len(batch.events)
+            size += len(batch.raw)
+            if events > BLOCK_EVENTS_MAX or size > BATCHES_SIZE_MAX:
+                break
+            taken.append(self._waiting.popleft())
+            self._waiting_events -= len(batch.events)
+        return taken
+
+    def _make(self, prepared: list[PreparedBatch]) -> MadeBlock:
+        batches = [each.batch for each in prepared]
+        base = self._state.bases[-1]
+        self._counter += 1
+        self._time_ms = max(self._now_ms(), self._time_ms)
+        proposal = Proposal(
+            chain_id=self._state.chain_id,
+            key=self._key.public,
+            term=self._term,
+            counter=self._counter,
+            time_ms=self._time_ms,
+            base_size=base.size,
+            base_root=base.root,
+            batches_root=batches_root(batches),
+        )
+        block = sign_block(self._key, proposal, batches)
+        return MadeBlock(encode_block(block), block, prepared)
+
+    def _propose(self, made: MadeBlock) -> None:
+        """Have a block made durable; while the disk is full, the same block again and again.
+
+        Another block under this counter would be a second proposal, which convicts its signer.
+        """
+        full = False
+        while True:
+            time_ms = made.block.proposal.time_ms
+            try:
+                self._ordering.propose(made.raw, time_ms=time_ms).result()
+            except JournalFull as error:
+                if not full:
+                    logger.error("the disk is full", extra={"reason": str(error)})
+                full = True
+                self._on_storage_full(full)
+                if self._stop.wait(FULL_DISK_RETRY_S):
+                    raise
+            else:
+                if full:
+                    self._on_storage_full(False)
+                return

@@ -1,0 +1,25 @@
+"""What the engine raises."""
+
+
+class EngineError(Exception):
+    """The engine cannot do what was asked."""
+
+
+class StoreCorrupt(EngineError):
+    """Stored bytes are not what was written: they are never served as truth."""
+
+
+class ForeignStore(EngineError):
+    """The folder holds the ledger of another chain."""
+
+
+class StoreLocked(EngineError):
+    """Another process has the folder open."""
+
+
+class NotOnLedger(EngineError):
+    """There is no such entry, event, lane or height."""
+
+
+class Regression(EngineError):
+    """The ledger is behind what this node has signed before."""

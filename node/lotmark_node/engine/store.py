@@ -1,0 +1,310 @@
+"""The ledger's store: RocksDB column families, written once a block in one atomic batch.
+
+The store is not synced: after a loss of power it comes back as some earlier block left it, and the
+engine applies the blocks after that again from the order's journal.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+    WriteOptions,
+)
+
+from lotmark.block_results import BlockResults, parse_results
+from lotmark.merkle import Frontier, leaf_hash
+from lotmark_node.engine.errors import ForeignStore, NotOnLedger, StoreCorrupt, StoreLocked
+from lotmark_node.engine.tiles import TileTree, TileWriter
+from lotmark_node.state_machine.genesis_block import GenesisBlock
+from lotmark_node.state_machine.ledger_state import LogPosition
+from lotmark_node.state_machine.tables import Table
+from lotmark_node.state_machine.transition import BlockEffects
+
+MEMTABLES_SIZE_MAX = 48 << 20
+BLOCK_CACHE_SIZE = 32 << 20
+ITEM_CACHE_ROWS_MAX = 32_768
+
+_FAMILIES = ("state", "blocks", "results", "tiles", "index")
+_EVENT_ID, _BATCH_ID, _FIRST_INDEX = b"e", b"b", b"i"  # kinds of rows in family "index"
+_ID_PREFIX = 16  # bytes of an id that an index row keeps: enough to find, the log decides
+_U64 = struct.Struct(">Q")
+_TILE = struct.Struct(">BQ")
+_POSITION_KEY, _CHAIN_KEY = b"position", b"chain"
+_POSITION = struct.Struct(">QQQQQ2048s")
+
+
+class LedgerStore:
+    """Rows, blocks, results, tiles and indexes of one ledger. Also the state machine's reader."""
+
+    def __init__(self, folder: Path, chain_id: bytes) -> None:
+        """Open or make the store of a chain.
+
+        Raises:
+            StoreLocked: Another process has it open.
+            ForeignStore: It belongs to another chain.
+            StoreCorrupt: RocksDB finds it damaged.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._chain_id = chain_id
+        self._db = _open(folder)
+        self._families = {name: self._db.get_column_family(name) for name in _FAMILIES}
+        self._handles = {name: self._db.get_column_family_handle(name) for name in _FAMILIES}
+        self._unsynced = WriteOptions()
+        self._items = _TwoGenerations(ITEM_CACHE_ROWS_MAX)
+        self._tile_writer = TileWriter(0, self._read_tile)
+        self.tree = TileTree(self._read_tile)
+        owner = self._db.get(_CHAIN_KEY)
+        if owner is not None and owner != chain_id:
+            self.close()
+            raise ForeignStore(
+                f"{folder} holds chain {owner.hex()}, not {chain_id.hex()}; name another folder"
+            )
+
+    def close(self) -> None:
+        """Write out what is in memory and let go of the folder."""
+        self._db.flush(True)
+        self._families.clear()
+        self._handles.clear()
+        self._db.close()
+
+    # Reading rows: the state machine's reader. Keys of other families never meet its tables.
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a state row, or None."""
+        if key[0] == Table.ITEM:
+            known = self._items.get(key)
+            if known is None:
+                known = self._read("state", key)
+                if known is not None:
+                    self._items.put(key, known)
+            return known
+        return self._read("state", key)
+
+    def rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Return the state rows whose keys begin with `prefix`, in ascending order."""
+        for key, value in self._items_of("state", prefix):
+            if not key.startswith(prefix):
+                return
+            yield key, value
+
+    def _items_of(
+        self, family: str, start: bytes, *, backwards: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            yield from self._families[family].items(from_key=start, backwards=backwards)
+        except Exception as error:
+            raise _damaged(self._folder, error) from error
+
+    def _read(self, family: str, key: bytes) -> bytes | None:
+        try:
+            value: bytes | None = self._families[family].get(key)
+        except Exception as error:
+            raise _damaged(self._folder, error) from error
+        return value
+
+    # Writing
+
+    def found(self, block: GenesisBlock) -> None:
+        """Write height 0."""
+        batch = WriteBatch(raw_mode=True)
+        for key, _, value in block.changes.changed():
+            assert value is not None, "the genesis removes no row"
+            batch.put(key, value, self._handles["state"])
+        self._put_leaves(batch, [leaf_hash(leaf) for leaf in block.leaves])
+        batch.put(_CHAIN_KEY, self._chain_id)
+        batch.put(_FIRST_INDEX + _U64.pack(0), _U64.pack(0), self._handles["index"])
+        self._put_position(batch, block.position, ordered_index=0)
+        self._db.write(batch, self._unsynced)
+
+    def write(self, effects: BlockEffects, raw_block: bytes, ordered_index: int) -> None:
+        """Write all that a block does, at once or not at all."""
+        handles, results = self._handles, effects.results
+        batch = WriteBatch(raw_mode=True)
+        put, state = batch.put, handles["state"]
+        for key, _, new in effects.changes:
+            if new is None:
+                batch.delete(key, state)
+            else:
+                put(key, new, state)
+        height = _U64.pack(results.close.height)
+        put(height, raw_block, handles["blocks"])
+        put(height, results.encode(), handles["results"])
+        self._put_leaves(batch, effects.leaf_hashes)
+        for key, value in _index_rows(effects):
+            put(key, value, handles["index"])
+        position = LogPosition(
+            height=results.close.height,
+            time_ms=results.close.time_ms,
+            close_index=results.close_index,
+            lanes=effects.lanes.tobytes(),
+            frontier=effects.frontier,
+        )
+        self._put_position(batch, position, ordered_index)
+        self._db.write(batch, self._unsynced)
+
+    def _put_leaves(self, batch: WriteBatch, leaf_hashes: Sequence[bytes]) -> None:
+        for level, number, hashes in self._tile_writer.append(leaf_hashes):
+            batch.put(_TILE.pack(level, number), hashes, self._handles["tiles"])
+
+    def _put_position(self, batch: WriteBatch, position: LogPosition, ordered_index: int) -> None:
+        raw = _POSITION.pack(
+            position.height,
+            position.time_ms,
+            position.close_index,
+            ordered_index,
+            position.frontier.size,
+            position.lanes,
+        )
+        batch.put(_POSITION_KEY, raw + b"".join(position.frontier.nodes))
+
+    def sync(self) -> None:
+        """Make everything written so far survive a loss of power."""
+        self._db.flush_wal(True)
+
+    # Where the log stands
+
+    def load_position(self) -> tuple[LogPosition, int] | None:
+        """Return where the log stands and the order's index of its newest block; None: empty."""
+        raw = self._db.get(_POSITION_KEY)
+        if raw is None:
+            return None
+        height, time_ms, close_index, ordered_index, size, lanes = _POSITION.unpack_from(raw)
+        nodes = [raw[at : at + 32] for at in range(_POSITION.size, len(raw), 32)]
+        frontier = Frontier(size, nodes)
+        self._tile_writer = TileWriter(size, self._read_tile)
+        position = LogPosition(
+            height=height, time_ms=time_ms, close_index=close_index, lanes=lanes, frontier=frontier
+        )
+        return position, ordered_index
+
+    # Reading the log
+
+    def block(self, height: int) -> bytes:
+        """Return a block's bytes, height 1 or more."""
+        return self._need("blocks", _U64.pack(height), f"block {height}")
+
+    def results(self, height: int) -> BlockResults:
+        """Return what became of a block, height 1 or more."""
+        return parse_results(self._need("results", _U64.pack(height), f"block {height}"))
+
+    def raw_results(self, height: int) -> bytes:
+        """Return the bytes of a block's results, height 1 or more."""
+        return self._need("results", _U64.pack(height), f"block {height}")
+
+    def height_of(self, index: int) -> int:
+        """Return the height of the block that holds an entry."""
+        seek = _FIRST_INDEX + _U64.pack(index)
+        for key, value in self._items_of("index", seek, backwards=True):
+            if key[:1] == _FIRST_INDEX:
+                height: int = _U64.unpack(value)[0]
+                return height
+            break
+        raise NotOnLedger(f"entry {index} is not on the ledger")
+
+    def event_index(self, event_id: bytes) -> int | None:
+        """Return the entry index of an event; the entry tells whether it is that event."""
+        return self._index(_EVENT_ID + event_id[:_ID_PREFIX])
+
+    def batch_index(self, batch_id: bytes) -> int | None:
+        """Return the entry index of a batch; the entry tells whether it is that batch."""
+        return self._index(_BATCH_ID + batch_id[:_ID_PREFIX])
+
+    def _index(self, key: bytes) -> int | None:
+        raw = self._read("index", key)
+        return None if raw is None else _U64.unpack(raw)[0]
+
+    def _read_tile(self, level: int, number: int) -> bytes:
+        return self._need("tiles", _TILE.pack(level, number), f"tile {level}/{number}")
+
+    def _need(self, family: str, key: bytes, what: str) -> bytes:
+        value = self._read(family, key)
+        if value is None:
+            raise NotOnLedger(f"{what} is not on the ledger")
+        return value
+
+
+def _index_rows(effects: BlockEffects) -> list[tuple[bytes, bytes]]:
+    """Return the index rows of a block, ascending, which RocksDB takes faster."""
+    pack, results = _U64.pack, effects.results
+    rows = [(_FIRST_INDEX + pack(results.first_index), pack(results.close.height))]
+    index = results.first_index
+    for batch, result in zip(effects.block.batches, results.batches, strict=True):
+        if not result.outcome:
+            rows.append((_BATCH_ID + batch.batch_id[:_ID_PREFIX], pack(index)))
+            rows += [
+                (_EVENT_ID + event_id[:_ID_PREFIX], pack(index + 1 + position))
+                for position, event_id in enumerate(batch.event_ids)
+            ]
+        index += result.entry_count
+    rows.sort()
+    return rows
+
+
+class _TwoGenerations:
+    """A bounded cache: what was not asked for in a whole generation is forgotten."""
+
+    def __init__(self, rows_max: int) -> None:
+        self._rows_max = rows_max
+        self._young: dict[bytes, bytes] = {}
+        self._old: dict[bytes, bytes] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        value = self._young.get(key)
+        if value is None:
+            value = self._old.get(key)
+            if value is not None:
+                self.put(key, value)
+        return value
+
+    def put(self, key: bytes, value: bytes) -> None:
+        if len(self._young) >= self._rows_max:
+            self._old, self._young = self._young, {}
+        self._young[key] = value
+
+
+def _open(folder: Path) -> Rdict:
+    try:
+        return Rdict(
+            str(folder), _options(), column_families={name: _options() for name in _FAMILIES}
+        )
+    except Exception as error:  # rocksdict raises plain Exception, its text tells which
+        if "lock" in str(error).lower():
+            raise StoreLocked(
+                f"{folder} is open in another process; stop that node first"
+            ) from error
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> StoreCorrupt:
+    return StoreCorrupt(
+        f"{folder}: {error}; run `lotmark doctor --scrub`, then restore the folder or let the node"
+        " rebuild it from its journal"
+    )
+
+
+def _options() -> Options:
+    blocks = BlockBasedOptions()
+    blocks.set_block_cache(_CACHE)
+    blocks.set_bloom_filter(10, block_based=False)
+    blocks.set_cache_index_and_filter_blocks(True)
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.create_missing_column_families(True)
+    options.set_block_based_table_factory(blocks)
+    options.set_compression_type(DBCompressionType.none())
+    options.set_max_background_jobs(2)
+    options.set_write_buffer_size(MEMTABLES_SIZE_MAX // 3)
+    options.set_db_write_buffer_size(MEMTABLES_SIZE_MAX)
+    options.set_keep_log_file_num(2)
+    return options
+
+
+_CACHE = Cache(BLOCK_CACHE_SIZE)

@@ -1,0 +1,45 @@
+"""Who is at the other end of a call: what mTLS proved, checked against the genesis."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from lotmark.certificates import peer_identity
+from lotmark.errors import SignatureError
+from lotmark.genesis import Genesis
+from lotmark_node.rpc.access import Caller, caller_of
+
+CHECKED_MAX = 1_024
+
+
+class Identities:
+    """Callers by certificate. A certificate is checked again when a minute has passed."""
+
+    def __init__(
+        self, genesis: Genesis, chain_id: bytes, own_party: str, now_ms: Callable[[], int]
+    ) -> None:
+        self._genesis = genesis
+        self._chain_id = chain_id
+        self._own_party = own_party
+        self._now_ms = now_ms
+        self._checked: dict[tuple[bytes, int], Caller] = {}
+
+    def caller(self, auth_context: Mapping[str, Iterable[bytes]]) -> Caller:
+        """Return who calls.
+
+        Raises:
+            SignatureError: There is no certificate, or it is not one of a member of this chain.
+        """
+        certificates = list(auth_context.get("x509_pem_cert", ()))
+        if not certificates:
+            raise SignatureError(
+                "no client certificate; connect with the certificate of `client.toml`"
+            )
+        now_ms = self._now_ms()
+        key = certificates[0], now_ms // 60_000
+        caller = self._checked.get(key)
+        if caller is None:
+            peer = peer_identity(certificates[0], self._genesis, self._chain_id, now_ms=now_ms)
+            caller = caller_of(self._genesis, peer.party, peer.node, self._own_party)
+            if len(self._checked) >= CHECKED_MAX:
+                self._checked.clear()
+            self._checked[key] = caller
+        return caller

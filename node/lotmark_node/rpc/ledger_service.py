@@ -1,0 +1,281 @@
+"""LedgerService over the engine. Queries read the store; submissions go through admission."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, BinaryIO, NoReturn
+
+import grpc
+import grpc.aio
+
+from lotmark.entry import EntryKind
+from lotmark.errors import ProtocolError
+from lotmark.outcome import Outcome
+from lotmark.snapshot import write_snapshot
+from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
+from lotmark_node.engine.errors import EngineError
+from lotmark_node.engine.ledger_engine import LedgerEngine
+from lotmark_node.engine.log_reader import kind_of
+from lotmark_node.engine.snapshot_source import LedgerSnapshotSource
+from lotmark_node.rpc.access import Caller, refusal
+from lotmark_node.rpc.answers import AnswerQueue, oversize
+from lotmark_node.rpc.entry_filter import EntryFilter, entry_message
+from lotmark_node.rpc.identity import Identities
+from lotmark_node.rpc.status import status_of_error, status_of_outcome
+from lotmark_node.state_machine.batch_rules import lane_row
+
+BATCHES_PER_MESSAGE_MAX = 256
+MESSAGE_SIZE_MAX = 4 << 20
+RECEIPTS_MAX = 1_000
+ENTRIES_PER_MESSAGE = 256
+SNAPSHOT_PIECE_SIZE = 1 << 20
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
+    """Serves one ledger."""
+
+    def __init__(self, engine: LedgerEngine, identities: Identities, acceptances: bytes) -> None:
+        self._engine = engine
+        self._identities = identities
+        self._acceptances = acceptances
+
+    async def SubmitStream(  # noqa: N802 - the name is fixed by the proto
+        self, request_iterator: AsyncIterator[ledger_pb2.SubmitRequest], context: Context
+    ) -> AsyncIterator[ledger_pb2.SubmitResponse]:
+        """Take batches and answer each."""
+        await self._admit_caller(context, "SubmitStream")
+        answers = AnswerQueue()
+        reading = asyncio.create_task(self._read(request_iterator, answers))
+        try:
+            while ready := await answers.take():
+                yield ledger_pb2.SubmitResponse(answers=ready)
+            if problem := await reading:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
+        finally:
+            reading.cancel()
+
+    async def _read(
+        self, requests: AsyncIterator[ledger_pb2.SubmitRequest], answers: AnswerQueue
+    ) -> str | None:
+        """Submit what comes in, no faster than it is worked off; return why it ended early."""
+        admission = self._engine.admission
+        try:
+            async for request in requests:
+                if problem := oversize(request, BATCHES_PER_MESSAGE_MAX, MESSAGE_SIZE_MAX):
+                    return problem
+                for raw in request.batches:
+                    await answers.room()
+                    await admission.room()
+                    answers.expect()
+                    admission.submit(raw, answers.admitted, answers.acknowledged)
+            return None
+        finally:
+            answers.finish()
+
+    async def Submit(  # noqa: N802 - the name is fixed by the proto
+        self, request: ledger_pb2.SubmitRequest, context: Context
+    ) -> ledger_pb2.SubmitResponse:
+        """Take a few batches and wait for all their answers."""
+        await self._admit_caller(context, "Submit")
+        if problem := oversize(request, BATCHES_PER_MESSAGE_MAX, MESSAGE_SIZE_MAX):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
+        answers = AnswerQueue()
+        for raw in request.batches:
+            await self._engine.admission.room()
+            answers.expect()
+            self._engine.admission.submit(raw, answers.admitted, answers.acknowledged)
+        answers.finish()
+        response = ledger_pb2.SubmitResponse()
+        while ready := await answers.take():
+            response.answers.extend(ready)
+        admissions = [each.admission for each in response.answers if each.HasField("admission")]
+        if admissions and not any(each.accepted for each in admissions):
+            first = admissions[0]
+            status = status_of_outcome(Outcome(first.reason))
+            signed = (("lotmark-admission-bin", first.SerializeToString()),)
+            await context.abort(status, first.detail, signed)
+        return response
+
+    async def GetLaneState(  # noqa: N802 - the name is fixed by the proto
+        self, request: ledger_pb2.GetLaneStateRequest, context: Context
+    ) -> ledger_pb2.GetLaneStateResponse:
+        """Tell where a lane stands."""
+        await self._admit_caller(context, "GetLaneState")
+        row = lane_row(self._engine.store, request.key, request.lane)
+        return ledger_pb2.GetLaneStateResponse(
+            sequence=row.sequence,
+            batch_id=row.batch_id if row.sequence else b"",
+            batch_index=row.batch_index,
+            closed=row.closed,
+        )
+
+    async def GetEntry(  # noqa: N802 - the name is fixed by the proto
+        self, request: ledger_pb2.GetEntryRequest, context: Context
+    ) -> ledger_pb2.Entry:
+        """Return one entry."""
+        caller = await self._admit_caller(context, "GetEntry")
+        reader = self._engine.reader
+        try:
+            if request.WhichOneof("name") == "event_id":
+                entry = reader.find_event(request.event_id)
+            else:
+                entry = reader.entry(request.index)
+        except (EngineError, ProtocolError) as error:
+            await _fail(context, error)
+        return entry_message(entry, caller)
+
+    async def GetInclusionProof(  # noqa: N802 - the name is fixed by the proto
+        self, request: ledger_pb2.GetInclusionProofRequest, context: Context
+    ) -> ledger_pb2.GetInclusionProofResponse:
+        """Prove an entry."""
+        await self._admit_caller(context, "GetInclusionProof")
+        try:
+            size = self._proven_size(request.size)
+            tree = self._engine.store.tree
+            path = tree.inclusion_path(request.index, size)
+            return ledger_pb2.GetInclusionProofResponse(size=size, root=tree.root(size), path=path)
+        except (EngineError, ProtocolError) as error:
+            await _fail(context, error)
+
+    async def GetConsistencyProof(  # noqa: N802 - the name is fixed by the proto
+        self, request: ledger_pb2.GetConsistencyProofRequest, context: Context
+    ) -> ledger_pb2.GetConsistencyProofResponse:
+        """Prove that a tree only grew."""
+        await self._admit_caller(context, "GetConsistencyProof")
+        try:
+            size = self._proven_size(request.second_size)
+            tree = self._engine.store.tree
+            path = tree.consistency_path(request.first_size, size)
+            return ledger_pb2.GetConsistencyProofResponse(
+                second_size=size,
+                first_root=tree.root(request.first_size),
+                second_root=tree.root(size),
+                path=path,
+            )
+        except (EngineError, ProtocolError) as error:
+            await _fail(context, error)
+
+    def _proven_size(self, asked: int) -> int:
+        """Return the tree size to prove under: only what a signed checkpoint covers."""
+        newest = self._engine.checkpoint().head.size
+        if asked > newest:
+            raise EngineError(f"size {asked} is not signed yet; the newest checkpoint has {newest}")
+        return asked or newest
+
+    async def GetReceipts(  # noqa: N802 - the name is fixed by the proto
+        self, request: ledger_pb2.GetReceiptsRequest, context: Context
+    ) -> AsyncIterator[ledger_pb2.Receipt]:
+        """Return a receipt for each event in a range of entries."""
+        caller = await self._admit_caller(context, "GetReceipts")
+        if not 1 <= request.entry_count <= RECEIPTS_MAX:
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"entry_count {request.entry_count} is not 1 to {RECEIPTS_MAX}",
+            )
+        try:
+            checkpoint = self._engine.checkpoint()
+            end = min(request.first_index + request.entry_count, checkpoint.head.size)
+            for entry in self._engine.reader.entries(request.first_index, end):
+                shown = not entry_message(entry, caller).withheld
+                if kind_of(entry) == EntryKind.EVENT and shown:
+                    proof = self._engine.receipts.make(entry, checkpoint)
+                    yield ledger_pb2.Receipt(index=entry.index, proof=proof)
+        except (EngineError, ProtocolError) as error:
+            await _fail(context, error)
+
+    async def GetCheckpoint(  # noqa: N802 - the name is fixed by the proto
+        self, request: ledger_pb2.GetCheckpointRequest, context: Context
+    ) -> ledger_pb2.GetCheckpointResponse:
+        """Return the newest checkpoint."""
+        await self._admit_caller(context, "GetCheckpoint")
+        try:
+            checkpoint = self._engine.checkpoint()
+        except EngineError as error:
+            await _fail(context, error)
+        return ledger_pb2.GetCheckpointResponse(note=checkpoint.note, final=checkpoint.final)
+
+    async def Subscribe(  # noqa: N802 - the name is fixed by the proto
+        self, request: ledger_pb2.SubscribeRequest, context: Context
+    ) -> AsyncIterator[ledger_pb2.SubscribeResponse]:
+        """Follow the log; a slow reader is waited for."""
+        caller = await self._admit_caller(context, "Subscribe")
+        entry_filter = EntryFilter(request)
+        index = request.from_index
+        while True:
+            advance = self._engine.next_advance  # taken before the size: no block is missed
+            size = self._engine.state.size
+            try:
+                while index < size:
+                    end = min(index + ENTRIES_PER_MESSAGE, size)
+                    passed = self._filtered(index, end, entry_filter, caller)
+                    index = end
+                    yield ledger_pb2.SubscribeResponse(entries=passed, next_index=index)
+            except (EngineError, ProtocolError) as error:
+                await _fail(context, error)
+            await advance.wait()
+
+    def _filtered(
+        self, first: int, end: int, entry_filter: EntryFilter, caller: Caller
+    ) -> Iterator[ledger_pb2.Entry]:
+        for entry in self._engine.reader.entries(first, end):
+            if entry_filter.passes(entry):
+                yield entry_message(entry, caller)
+
+    async def ExportSnapshot(  # noqa: N802 - the name is fixed by the proto
+        self, request: ledger_pb2.ExportSnapshotRequest, context: Context
+    ) -> AsyncIterator[ledger_pb2.ExportSnapshotResponse]:
+        """Write a snapshot to a file of its own, then stream it."""
+        await self._admit_caller(context, "ExportSnapshot")
+        loop = asyncio.get_running_loop()
+        with tempfile.TemporaryFile(dir=self._engine.folder) as file:
+            try:
+                await loop.run_in_executor(None, self._export, file, request)
+            except (EngineError, ProtocolError) as error:
+                await _fail(context, error)
+            size = file.tell()
+            file.seek(0)
+            while piece := file.read(SNAPSHOT_PIECE_SIZE):
+                yield ledger_pb2.ExportSnapshotResponse(data=piece, file_size=size)
+                size = 0  # said once
+
+    def _export(self, file: BinaryIO, request: ledger_pb2.ExportSnapshotRequest) -> None:
+        checkpoint = self._engine.checkpoint()
+        write_snapshot(
+            file,
+            LedgerSnapshotSource(self._engine, checkpoint, self._acceptances),
+            first_height=request.first_height or 1,
+            last_height=request.last_height or checkpoint.head.height,
+        )
+
+    async def GetLedger(  # noqa: N802 - the name is fixed by the proto
+        self, request: ledger_pb2.GetLedgerRequest, context: Context
+    ) -> ledger_pb2.GetLedgerResponse:
+        """Tell what ledger this is."""
+        await self._admit_caller(context, "GetLedger")
+        engine = self._engine
+        head = engine.state.bases[-1]
+        return ledger_pb2.GetLedgerResponse(
+            chain_id=engine.chain_id,
+            node=engine.name,
+            height=head.height,
+            size=head.size,
+            time_ms=engine.state.time_ms,
+            genesis=engine.genesis.to_json(),
+            acceptances=self._acceptances,
+        )
+
+    async def _admit_caller(self, context: Context, rpc: str) -> Caller:
+        """Return who calls, or end the call where the caller may not make it."""
+        try:
+            caller = self._identities.caller(context.auth_context())
+        except ProtocolError as error:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+        if refused := refusal(caller, rpc):
+            await context.abort(*refused)
+        return caller
+
+
+async def _fail(context: Context, error: Exception) -> NoReturn:
+    await context.abort(status_of_error(error), str(error))

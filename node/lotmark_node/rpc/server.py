@@ -1,0 +1,59 @@
+"""The gRPC server: mTLS, health, reflection and the ledger's service."""
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from lotmark.genesis import Genesis
+from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
+from lotmark_node.rpc.ledger_service import MESSAGE_SIZE_MAX, LedgerService
+
+SERVICE = ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
+STOP_GRACE_S = 5.0
+
+
+async def start_server(
+    service: LedgerService, genesis: Genesis, *, address: str, certificate: bytes, key: bytes
+) -> tuple[grpc.aio.Server, int]:
+    """Serve at an address; port 0 takes a free one.
+
+    Args:
+        service: The ledger's service.
+        genesis: Names the CAs whose clients may connect.
+        address: host:port to listen at.
+        certificate: The node's TLS certificate, PEM.
+        key: Its private key, PEM.
+
+    Returns:
+        The server and its port.
+
+    Raises:
+        OSError: The address cannot be used.
+    """
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", MESSAGE_SIZE_MAX + (1 << 20)),
+            ("grpc.so_reuseport", 0),
+        ]
+    )
+    ledger_pb2_grpc.add_LedgerServiceServicer_to_server(service, server)
+    healths = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healths, server)
+    for name in (SERVICE, ""):
+        await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection(
+        (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+    )
+    authorities = "".join(party.ca_pem for party in genesis.parties).encode("ascii")
+    credentials = grpc.ssl_server_credentials(
+        [(key, certificate)], root_certificates=authorities, require_client_auth=True
+    )
+    try:
+        port = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise OSError(
+            f"cannot listen at {address}: {error}; is another node running there?"
+        ) from error
+    await server.start()
+    return server, port

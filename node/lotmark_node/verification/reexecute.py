@@ -1,0 +1,188 @@
+"""Executes the blocks of a snapshot again and compares what comes of them, byte for byte."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from lotmark.block import Block, parse_block
+from lotmark.block_results import BlockResults, parse_results
+from lotmark.entry import parse_close, parse_leaf_data
+from lotmark.errors import ProofError
+from lotmark.genesis import Genesis
+from lotmark.outcome import Outcome
+from lotmark.snapshot_reader import SnapshotBlock, SnapshotReader
+from lotmark.verify.key_register import KeyRegister
+from lotmark.verify.log_walk import first_difference
+from lotmark.verify.report import Fault, FaultFound, blaming
+from lotmark.verify.structure import follow_governance
+from lotmark_node.state_machine.genesis_block import make_genesis_block, policy_digest
+from lotmark_node.state_machine.ledger_state import LedgerState, LogPosition, load_state
+from lotmark_node.state_machine.prepared_batch import PreparedBatch
+from lotmark_node.state_machine.state import StateChanges, StateInMemory
+from lotmark_node.state_machine.transition import BlockEffects, apply_block
+from lotmark_node.verification.state_file import check_founding_rows, check_key_rows, load_rows
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutedBlock:
+    """One block after it was executed, with what its results are by our own reckoning."""
+
+    height: int
+    block: Block
+    prepared: list[PreparedBatch]
+    results: BlockResults
+    size: int  # of the tree after it
+    root: bytes
+
+
+class Replay:
+    """A ledger that is executed again."""
+
+    def __init__(self, state: LedgerState, rows: StateInMemory) -> None:
+        """Go on from a state whose reader is `rows`."""
+        self.state = state
+        self._rows = rows
+
+    def take(self, record: SnapshotBlock) -> ExecutedBlock:
+        """Execute the next block and compare what comes of it with what the file says.
+
+        Raises:
+            FaultFound: The block is not valid, or something else comes of it.
+        """
+        height = self.state.height + 1
+        with blaming("block", height=height):
+            block = parse_block(record.block)
+            prepared = [PreparedBatch(batch) for batch in block.batches]
+            effects = apply_block(self.state, block, prepared)
+        if effects.results.encode() != record.results:
+            with blaming("results", height=height):
+                found = parse_results(record.results)
+            raise FaultFound(_result_difference(found, effects.results))
+        self._commit(effects)
+        head = self.state.bases[-1]
+        return ExecutedBlock(height, block, prepared, effects.results, head.size, head.root)
+
+    def _commit(self, effects: BlockEffects) -> None:
+        changes = StateChanges(self._rows)
+        for key, _, value in effects.changes:
+            if value is None:
+                changes.delete(key)
+            else:
+                changes.put(key, value)
+        self._rows.write(changes)
+        effects.commit()
+
+
+def _result_difference(found: BlockResults, expected: BlockResults) -> Fault:
+    """Return the first thing in which recorded results differ from what execution gives."""
+    height, index = expected.close.height, expected.first_index
+    for ours, theirs in zip(found.batches, expected.batches, strict=False):
+        if ours.outcome != theirs.outcome:
+            return _outcome_fault("batch", ours.outcome, theirs.outcome, height, index)
+        events = zip(ours.event_outcomes, theirs.event_outcomes, strict=False)
+        for at, (recorded, executed) in enumerate(events, index + 1):
+            if recorded != executed:
+                return _outcome_fault("event", recorded, executed, height, at)
+        if ours.evidence != theirs.evidence:
+            text = "the evidence of a reused number is not what execution gives"
+            return Fault("evidence", text, height, index + 1)
+        index += theirs.entry_count
+    if found.close != expected.close:
+        name, recorded_text, executed_text = first_difference(found.close, expected.close)
+        text = f"{name} {recorded_text} is recorded, execution gives {executed_text}"
+        rule = "state digest" if name == "state_digest" else "close"
+        return Fault(rule, text, height, index)
+    return Fault("results", "they are of other batches than the block's", height)
+
+
+def _outcome_fault(what: str, recorded: int, executed: int, height: int, index: int) -> Fault:
+    names = [
+        Outcome(code).name if code in _OUTCOME_CODES else str(code) for code in (recorded, executed)
+    ]
+    text = f"{what} outcome {names[0]} is recorded, execution gives {names[1]}"
+    return Fault("outcome", text, height, index)
+
+
+_OUTCOME_CODES = frozenset(Outcome)
+
+
+def begin_replay(reader: SnapshotReader, genesis: Genesis, chain_id: bytes) -> Replay:
+    """Return the ledger before the first block of a snapshot.
+
+    Raises:
+        FaultFound: What the file holds of it does not hold together.
+        UndecidedError: The file is cut off.
+    """
+    keys = KeyRegister(genesis, chain_id)
+    follow_governance(reader, keys)
+    with blaming("state", height=reader.manifest.first_height - 1):
+        if reader.manifest.is_full:
+            rows, position = _founded(reader, genesis, chain_id)
+        else:
+            rows, position = _loaded(reader)
+            check_founding_rows(rows, genesis, chain_id)
+            check_key_rows(rows, keys)
+        state = load_state(
+            rows,
+            position,
+            chain_id=chain_id,
+            policy_digest=policy_digest(genesis, chain_id),
+        )
+    return Replay(state, rows)
+
+
+def _founded(
+    reader: SnapshotReader, genesis: Genesis, chain_id: bytes
+) -> tuple[StateInMemory, LogPosition]:
+    """Return the state and place of height 0, made from the genesis."""
+    made = make_genesis_block(genesis, chain_id)
+    if reader.start.close_leaf != made.leaves[1]:
+        raise ProofError("the close of height 0 is not what follows from the genesis")
+    rows = StateInMemory()
+    rows.write(made.changes)
+    return rows, made.position
+
+
+def _loaded(reader: SnapshotReader) -> tuple[StateInMemory, LogPosition]:
+    """Return the state and place before a range, as the file has them."""
+    start = reader.start
+    close = parse_close(parse_leaf_data(start.close_leaf)[1])
+    rows, lanes = load_rows(reader.state_rows(), close.state_digest)
+    return rows, LogPosition(
+        height=close.height,
+        time_ms=close.time_ms,
+        close_index=start.frontier.size - 1,
+        lanes=lanes.tobytes(),
+        frontier=start.frontier.copy(),
+    )
+
+
+def reexecute(
+    source: BinaryIO, *, genesis: Genesis, chain_id: bytes, size: int, root: bytes
+) -> Iterator[ExecutedBlock]:
+    """Execute a snapshot whose structure is sound, block by block.
+
+    Args:
+        source: The file, at its beginning.
+        genesis: Of the pinned chain.
+        chain_id: The pinned chain id.
+        size: Of the tree whose root has been verified.
+        root: That root.
+
+    Yields:
+        Each block once it was executed.
+
+    Raises:
+        FaultFound: Execution gives something else than the file says.
+        UndecidedError: The file is cut off.
+    """
+    with blaming("file"):
+        reader = SnapshotReader(source)
+        replay = begin_replay(reader, genesis, chain_id)
+        for record in reader.blocks():
+            yield replay.take(record)
+    state = replay.state
+    if (state.size, state.frontier.root()) != (size, root):
+        raise FaultFound(
+            Fault("tree", "the file's entries are not those whose root was verified before")
+        )

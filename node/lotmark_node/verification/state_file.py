@@ -1,0 +1,142 @@
+"""The state at the beginning of a range: loaded, and held against all that vouches for it."""
+
+import struct
+from collections.abc import Iterable
+
+from lotmark.errors import MalformedError, ProofError
+from lotmark.genesis import Genesis
+from lotmark.verify.key_register import KeyRegister
+from lotmark_node.state_machine import lthash
+from lotmark_node.state_machine.genesis_block import make_genesis_block
+from lotmark_node.state_machine.state import StateInMemory
+from lotmark_node.state_machine.tables import (
+    KeyRow,
+    Table,
+    edge_value,
+    encode_heads,
+    encode_recent,
+    parse_counters,
+    parse_edge_value,
+    parse_heads,
+    parse_key_row,
+    parse_lane_row,
+    parse_party_row,
+    parse_recent,
+    parse_usage,
+    row_key,
+    split_row_key,
+)
+
+_FOUNDING_TABLES = (Table.PARAMETER, Table.PARTY, Table.POLICY)  # as the genesis wrote them
+_ROWS_SUMMED = 256  # at once
+_SHOWN_MAX = 48  # bytes of a key in a message
+
+
+def load_rows(
+    rows: Iterable[tuple[bytes, bytes]], state_digest: bytes
+) -> tuple[StateInMemory, lthash.Lanes]:
+    """Return the state that the rows of a state file are, with its lanes.
+
+    Args:
+        rows: Keys and values, strictly ascending by key.
+        state_digest: That the log vouches for.
+
+    Raises:
+        ProofError: The rows have another digest.
+        MalformedError: A row is not what its table holds.
+    """
+    state, lanes = StateInMemory(), lthash.empty_lanes()
+    waiting: list[bytes] = []
+    for key, value in rows:
+        state.load(key, value)
+        waiting.append(lthash.row_bytes(key, value))
+        if len(waiting) == _ROWS_SUMMED:
+            lanes += lthash.sum_elements(waiting)
+            waiting.clear()
+    lanes += lthash.sum_elements(waiting)
+    digest = lthash.digest(lanes)
+    if digest != state_digest:
+        raise ProofError(
+            f"the rows have digest {digest.hex()}, the close before them says {state_digest.hex()}"
+        )
+    for key, value in state.rows(b""):
+        _check_row(key, value)
+    return state, lanes
+
+
+def _check_row(key: bytes, value: bytes) -> None:
+    """Check that a row is one that a transition could have written, so that it can be read."""
+    try:
+        table, parts = split_row_key(key)
+        sound = row_key(table, *parts) == key and _written_again(table, value) == value
+    except (struct.error, IndexError, ValueError) as error:
+        raise MalformedError(f"row {key[:_SHOWN_MAX].hex()} cannot be read") from error
+    if not sound:
+        raise MalformedError(f"row {key[:_SHOWN_MAX].hex()} has another form than its table's")
+
+
+def _written_again(table: Table, value: bytes) -> bytes:
+    match table:
+        case Table.PARAMETER | Table.ITEM:
+            return value[:8].rjust(8, b"\0")
+        case Table.PARTY:
+            return parse_party_row(value).encode()
+        case Table.KEY:
+            return parse_key_row(value).encode()
+        case Table.LANE:
+            return parse_lane_row(value).encode()
+        case Table.RECENT_BLOCK:
+            return encode_recent(*parse_recent(value))
+        case Table.HEAD:
+            return encode_heads(*parse_heads(value))
+        case Table.PARENT | Table.CHILD:
+            return edge_value(*parse_edge_value(value))
+        case Table.COUNTER:
+            return parse_counters(value).encode()
+        case Table.QUOTA:
+            return parse_usage(value, int.from_bytes(value[:8])).encode()
+        case Table.POLICY:
+            return value
+
+
+def check_founding_rows(state: StateInMemory, genesis: Genesis, chain_id: bytes) -> None:
+    """Check the rows that no event changes: they are as the genesis wrote them.
+
+    Raises:
+        ProofError: They are not.
+    """
+    founded = StateInMemory()
+    founded.write(make_genesis_block(genesis, chain_id).changes)
+    for table in _FOUNDING_TABLES:
+        expected, found = (list(each.rows(bytes([table]))) for each in (founded, state))
+        if expected != found:
+            raise ProofError(f"the {table.name.lower()} rows are not those of the genesis")
+
+
+def check_key_rows(state: StateInMemory, keys: KeyRegister) -> None:
+    """Check that the keys of the state are those that follow from the events about keys.
+
+    Raises:
+        ProofError: They are not: a registration or revocation was left out, or made up.
+    """
+    expected = {
+        row_key(Table.KEY, key): KeyRow(
+            purpose=registered.purpose,
+            from_height=registered.from_height,
+            revoked_height=registered.revoked_height,
+            compromised_since_ms=registered.compromised_since_ms,
+            not_before_ms=registered.not_before_ms,
+            not_after_ms=registered.not_after_ms,
+            party=registered.party,
+            holder=registered.holder,
+            event_types=registered.event_types,
+        ).encode()
+        for key, registered in keys.keys.items()
+    }
+    found = dict(state.rows(bytes([Table.KEY])))
+    for key in sorted(expected.keys() | found.keys()):
+        if expected.get(key) != found.get(key):
+            raise ProofError(
+                f"key {key[3:].hex()} is not in the state as the genesis and the events about keys"
+                " of the file have it"
+            )

@@ -1,0 +1,70 @@
+"""Who stands behind a checkpoint, by the policy that the genesis implies."""
+
+from dataclasses import dataclass, replace
+
+from lotmark.checkpoint import Checkpoint
+from lotmark.errors import ProofError, SignatureError
+from lotmark.genesis import Genesis, origin, policy_text, quorum_count
+from lotmark.signed_note import parse_note
+from lotmark.tlog_policy import NO_QUORUM, parse_policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFindings:
+    """A checkpoint whose every known signature holds."""
+
+    checkpoint: Checkpoint
+    cosigned: tuple[tuple[str, int], ...]  # "<party>/<node>" and Unix time in s
+    is_final: bool  # the quorum has cosigned it
+    quorum: int  # parties that make it final
+    party_count: int  # parties that can cosign
+
+    @property
+    def parties(self) -> list[str]:
+        """The parties that cosigned, ascending; each counts once."""
+        return sorted({name.partition("/")[0] for name, _ in self.cosigned})
+
+    @property
+    def standing(self) -> str:
+        """On whose word it stands, in words."""
+        if not self.is_final:
+            by = ", ".join(self.parties) or "nobody"
+            return (
+                f"not final: cosigned by {by}, {len(self.parties)} of {self.party_count} parties,"
+                f" where {self.quorum} are needed"
+            )
+        if self.party_count == 1:
+            return f"on the word of one party ({self.parties[0]})"
+        return f"final, {len(self.parties)} of {self.party_count} parties"
+
+
+def check_checkpoint(genesis: Genesis, chain_id: bytes, raw_note: bytes) -> CheckpointFindings:
+    """Check a checkpoint's signatures; whether they are a quorum the findings say.
+
+    Raises:
+        MalformedError: It is no checkpoint.
+        SignatureError: A signature of a known key does not hold, no voter signed it, or it is of
+            another log.
+    """
+    policy = parse_policy(policy_text(genesis, chain_id))
+    note = parse_note(raw_note)
+    verdict = replace(policy, quorum=NO_QUORUM).check(note)
+    expected = origin(genesis, chain_id)
+    if verdict.checkpoint.origin != expected:
+        raise SignatureError(
+            f"the checkpoint is of {verdict.checkpoint.origin[:120]!a}, not of {expected}"
+        )
+    try:
+        policy.check(note)
+    except ProofError:
+        is_final = False
+    else:
+        is_final = True
+    party_count = len({witness.name.partition("/")[0] for witness in policy.witnesses})
+    return CheckpointFindings(
+        checkpoint=verdict.checkpoint,
+        cosigned=verdict.cosigned,
+        is_final=is_final,
+        quorum=quorum_count(party_count),
+        party_count=party_count,
+    )
