@@ -1,4 +1,4 @@
-"""Admission: the ledger's rules asked early, and a signed answer for every batch.
+"""Admission: the ledger's rules asked early, and an answer for every batch.
 
 Everything here runs on the event loop's thread. Only batches that the log would refuse without
 taking their number are refused here; all others go on record, with their outcomes.
@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 
 from lotmark.admission import AdmissionAnswer
 from lotmark.batch import BATCH_SIZE_MAX, ZERO_HASH, Batch, parse_one_batch
-from lotmark.ed25519 import PrivateKey
 from lotmark.errors import MalformedError
 from lotmark.outcome import CONSUMES_NUMBER_FROM, MEANINGS, Outcome
 from lotmark_node.engine.checkpoints import SignedCheckpoint
 from lotmark_node.engine.log_reader import LogReader, PlacedBatch
-from lotmark_node.engine.stage_clock import StageClock
 from lotmark_node.state_machine.batch_rules import (
     judge_place,
     judge_signer,
@@ -36,15 +34,16 @@ HELD_BATCHES_MAX = 1_024
 HELD_S = 10.0
 DUE_MS = 10_000
 
-Answer = Callable[[AdmissionAnswer, str], None]  # the answer, and its reason in words
+Answer = Callable[[AdmissionAnswer, str], None]  # unsigned, and its reason in words
 Acknowledge = Callable[[PlacedBatch], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A batch and whom to tell what became of it."""
+    """A batch, whether its signature holds, and whom to tell what became of it."""
 
     batch: Batch
+    signature_holds: bool
     answer: Answer
     acknowledge: Acknowledge
 
@@ -65,22 +64,18 @@ class Admission:
         self,
         state: LedgerState,
         reader: LogReader,
-        key: PrivateKey,
         *,
         node: str,
         push: Callable[[PreparedBatch], None],
         now_ms: Callable[[], int],
         checkpoint: Callable[[], SignedCheckpoint | None],
-        clock: StageClock,
     ) -> None:
         self._state = state
         self._reader = reader
-        self._key = key
         self._node = node
         self._push = push
         self._now_ms = now_ms
         self._checkpoint = checkpoint
-        self._clock = clock
         self._lanes: dict[tuple[bytes, int], _Lane] = {}
         self._acknowledge: dict[bytes, list[Acknowledge]] = defaultdict(list)
         self._waiting_events = 0
@@ -94,19 +89,19 @@ class Admission:
         """Wait until the queue has room: callers read their next message only then."""
         await self._room.wait()
 
-    def submit(self, raw: bytes, answer: Answer, acknowledge: Acknowledge) -> None:
-        """Judge one batch. `answer` is called once; after an acceptance `acknowledge` is, too."""
+    def parse(self, raw: bytes, answer: Answer) -> Batch | None:
+        """Return a batch, or refuse what is none."""
         if len(raw) > BATCH_SIZE_MAX:
             self._refuse(ZERO_HASH, answer, Outcome.BATCH_OVERSIZE, f"{len(raw)} bytes")
-            return
+            return None
         try:
-            batch = parse_one_batch(raw)
+            return parse_one_batch(raw)
         except MalformedError as error:
             self._refuse(ZERO_HASH, answer, Outcome.BATCH_MALFORMED, str(error))
-            return
-        self._place(Submission(batch, answer, acknowledge))
+            return None
 
-    def _place(self, submission: Submission) -> None:
+    def submit(self, submission: Submission) -> None:
+        """Judge one batch: it is answered once, and after an acceptance acknowledged once."""
         batch = submission.batch
         header = batch.header
         if self.closed is not None:
@@ -139,7 +134,7 @@ class Admission:
     def _admit(self, submission: Submission, lane: _Lane) -> None:
         """Take the batch that is next in its lane."""
         batch = submission.batch
-        prepared = PreparedBatch(batch)
+        prepared = PreparedBatch(batch, signature_holds=submission.signature_holds)
         outcome = self._judge_prepared(prepared)
         if outcome:
             self._refuse(batch.batch_id, submission.answer, outcome)
@@ -171,7 +166,7 @@ class Admission:
             self._accept(submission)
             submission.acknowledge(placed)
             return
-        prepared = PreparedBatch(batch)
+        prepared = PreparedBatch(batch, signature_holds=submission.signature_holds)
         outcome = self._judge_prepared(prepared)
         if outcome:
             self._refuse(batch.batch_id, submission.answer, outcome)
@@ -269,16 +264,18 @@ class Admission:
 
     def _accept(self, submission: Submission) -> None:
         now_ms = self._now_ms()
-        answer = self._sign(submission.batch.batch_id, Outcome.ACCEPTED, now_ms, now_ms + DUE_MS)
+        answer = self._answer(submission.batch.batch_id, Outcome.ACCEPTED, now_ms, now_ms + DUE_MS)
         submission.answer(answer, "")
 
     def _refuse(self, batch_id: bytes, answer: Answer, outcome: Outcome, detail: str = "") -> None:
         meaning = MEANINGS[outcome]
         said = f"{meaning.text} ({detail})" if detail else meaning.text
         text = f"{outcome.name}: {said}; {meaning.remedy}"
-        answer(self._sign(batch_id, outcome, self._now_ms(), 0), text)
+        answer(self._answer(batch_id, outcome, self._now_ms(), 0), text)
 
-    def _sign(self, batch_id: bytes, outcome: Outcome, now_ms: int, due_ms: int) -> AdmissionAnswer:
+    def _answer(
+        self, batch_id: bytes, outcome: Outcome, now_ms: int, due_ms: int
+    ) -> AdmissionAnswer:
         checkpoint = self._checkpoint()
         return AdmissionAnswer(
             batch_id=batch_id,
@@ -289,4 +286,4 @@ class Admission:
             checkpoint_size=checkpoint.head.size if checkpoint else 0,
             checkpoint_root=checkpoint.head.root if checkpoint else ZERO_HASH,
             node=self._node,
-        ).sign(self._key, self._state.chain_id)
+        )

@@ -21,6 +21,7 @@ from lotmark_node.engine.checkpoints import CheckpointSigner, SignedCheckpoint
 from lotmark_node.engine.errors import EngineError, Regression
 from lotmark_node.engine.log_reader import LogReader, PlacedBatch
 from lotmark_node.engine.receipts import ReceiptMaker
+from lotmark_node.engine.signature_worker import SignatureWorker
 from lotmark_node.engine.signed_maximum import SignedMaximum
 from lotmark_node.engine.stage_clock import StageClock
 from lotmark_node.engine.store import LedgerStore
@@ -118,15 +119,14 @@ class LedgerEngine:
             maximum=SignedMaximum(folder / "signed-maximum"),
             now_ms=now_ms,
         )
+        self.signatures = SignatureWorker(keys.admit)
         self.admission = Admission(
             self.state,
             self.reader,
-            keys.admit,
             node=self.name,
             push=self._cutter.push,
             now_ms=now_ms,
             checkpoint=lambda: self.checkpoints.newest,
-            clock=self.clock,
         )
 
     def _load(self) -> tuple[LedgerState, int]:
@@ -173,6 +173,7 @@ class LedgerEngine:
         self.ordering.stop()
         self._applying.stop()
         self.checkpoints.stop()
+        self.signatures.stop()
         self.store.close()
 
     def _committed(self, ordered: Ordered) -> None:

@@ -1,6 +1,7 @@
 """Answers on their way back over one submit stream: gathered, bounded, never dropped."""
 
 import asyncio
+from dataclasses import dataclass
 
 from lotmark.admission import AdmissionAnswer
 from lotmark.outcome import Outcome
@@ -11,11 +12,63 @@ UNANSWERED_MAX = 2_048  # batches of one stream without their last answer, or wi
 LINGER_S = 0.02  # how long an acceptance waits, so that it may go out with the acknowledgement
 
 
+@dataclass(slots=True)
+class OwedAdmission:
+    """An admission answer that is signed when it goes out."""
+
+    answer: AdmissionAnswer
+    detail: str
+    signature: bytes = b""
+
+    def message(self) -> ledger_pb2.SubmitAnswer:
+        """Return the wire form."""
+        answer = self.answer
+        return ledger_pb2.SubmitAnswer(
+            admission=ledger_pb2.Admission(
+                batch_id=answer.batch_id,
+                accepted=answer.accepted,
+                reason=answer.reason,
+                admitted_at_ms=answer.admitted_at_ms,
+                due_ms=answer.due_ms,
+                checkpoint_size=answer.checkpoint_size,
+                checkpoint_root=answer.checkpoint_root,
+                node=answer.node,
+                signature=self.signature,
+                detail=self.detail,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OwedAcknowledgement:
+    """What became of a batch."""
+
+    placed: PlacedBatch
+
+    def message(self) -> ledger_pb2.SubmitAnswer:
+        """Return the wire form."""
+        placed = self.placed
+        outcomes = placed.result.event_outcomes
+        return ledger_pb2.SubmitAnswer(
+            acknowledgement=ledger_pb2.Acknowledgement(
+                batch_id=placed.batch.batch_id,
+                batch_index=placed.index,
+                height=placed.height,
+                time_ms=placed.time_ms,
+                outcome=placed.result.outcome,
+                event_outcomes=outcomes if any(outcomes) else (),
+            )
+        )
+
+
+OwedAnswer = OwedAdmission | OwedAcknowledgement
+
+
 class AnswerQueue:
     """What one stream is owed. Lives on the event loop's thread."""
 
     def __init__(self) -> None:
-        self._ready: list[ledger_pb2.SubmitAnswer] = []
+        self._ready: list[OwedAnswer] = []
         self._due = False  # whether what is ready goes out now
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
@@ -36,7 +89,7 @@ class AnswerQueue:
 
     def admitted(self, answer: AdmissionAnswer, detail: str) -> None:
         """Add an admission answer."""
-        self._ready.append(ledger_pb2.SubmitAnswer(admission=admission_message(answer, detail)))
+        self._ready.append(OwedAdmission(answer, detail))
         if answer.accepted:
             if self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._flush)
@@ -45,8 +98,7 @@ class AnswerQueue:
 
     def acknowledged(self, placed: PlacedBatch) -> None:
         """Add an acknowledgement."""
-        message = acknowledgement_message(placed)
-        self._ready.append(ledger_pb2.SubmitAnswer(acknowledgement=message))
+        self._ready.append(OwedAcknowledgement(placed))
         self._last_answer()
 
     def finish(self) -> None:
@@ -54,7 +106,7 @@ class AnswerQueue:
         self._finished = True
         self._wake.set()
 
-    async def take(self) -> list[ledger_pb2.SubmitAnswer]:
+    async def take(self) -> list[OwedAnswer]:
         """Wait for answers and return all there are; none: everything was answered."""
         while not self._due:
             if self._finished and not self._unanswered:
@@ -86,35 +138,6 @@ class AnswerQueue:
             self._room.clear()
         else:
             self._room.set()
-
-
-def admission_message(answer: AdmissionAnswer, detail: str) -> ledger_pb2.Admission:
-    """Return the wire form of an admission answer."""
-    return ledger_pb2.Admission(
-        batch_id=answer.batch_id,
-        accepted=answer.accepted,
-        reason=answer.reason,
-        admitted_at_ms=answer.admitted_at_ms,
-        due_ms=answer.due_ms,
-        checkpoint_size=answer.checkpoint_size,
-        checkpoint_root=answer.checkpoint_root,
-        node=answer.node,
-        signature=answer.signature,
-        detail=detail,
-    )
-
-
-def acknowledgement_message(placed: PlacedBatch) -> ledger_pb2.Acknowledgement:
-    """Return the wire form of what became of a batch."""
-    outcomes = placed.result.event_outcomes
-    return ledger_pb2.Acknowledgement(
-        batch_id=placed.batch.batch_id,
-        batch_index=placed.index,
-        height=placed.height,
-        time_ms=placed.time_ms,
-        outcome=placed.result.outcome,
-        event_outcomes=outcomes if any(outcomes) else (),
-    )
 
 
 def oversize(request: ledger_pb2.SubmitRequest, batches_max: int, size_max: int) -> str | None:

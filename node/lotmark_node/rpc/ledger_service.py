@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, BinaryIO, NoReturn
 
 import grpc
@@ -13,12 +13,13 @@ from lotmark.errors import ProtocolError
 from lotmark.outcome import Outcome
 from lotmark.snapshot import write_snapshot
 from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
+from lotmark_node.engine.admission import Submission
 from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.ledger_engine import LedgerEngine
 from lotmark_node.engine.log_reader import kind_of
 from lotmark_node.engine.snapshot_source import LedgerSnapshotSource
 from lotmark_node.rpc.access import Caller, refusal
-from lotmark_node.rpc.answers import AnswerQueue, oversize
+from lotmark_node.rpc.answers import AnswerQueue, OwedAdmission, OwedAnswer, oversize
 from lotmark_node.rpc.entry_filter import EntryFilter, entry_message
 from lotmark_node.rpc.identity import Identities
 from lotmark_node.rpc.status import status_of_error, status_of_outcome
@@ -50,7 +51,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         reading = asyncio.create_task(self._read(request_iterator, answers))
         try:
             while ready := await answers.take():
-                yield ledger_pb2.SubmitResponse(answers=ready)
+                yield ledger_pb2.SubmitResponse(answers=await self._signed(ready))
             if problem := await reading:
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
         finally:
@@ -60,19 +61,42 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         self, requests: AsyncIterator[ledger_pb2.SubmitRequest], answers: AnswerQueue
     ) -> str | None:
         """Submit what comes in, no faster than it is worked off; return why it ended early."""
-        admission = self._engine.admission
         try:
             async for request in requests:
                 if problem := oversize(request, BATCHES_PER_MESSAGE_MAX, MESSAGE_SIZE_MAX):
                     return problem
-                for raw in request.batches:
-                    await answers.room()
-                    await admission.room()
-                    answers.expect()
-                    admission.submit(raw, answers.admitted, answers.acknowledged)
+                await self._submit(request.batches, answers)
             return None
         finally:
             answers.finish()
+
+    async def _submit(self, raws: Sequence[bytes], answers: AnswerQueue) -> None:
+        """Submit the batches of one message."""
+        admission = self._engine.admission
+        with self._engine.clock.stage("parse"):
+            for _ in raws:
+                answers.expect()
+            parsed = [admission.parse(raw, answers.admitted) for raw in raws]
+        batches = [batch for batch in parsed if batch is not None]
+        with self._engine.clock.stage("verify"):
+            holding = await self._engine.signatures.verify_many(
+                [(each.header.signer, each.signed_message, each.signature) for each in batches]
+            )
+        for batch, holds in zip(batches, holding, strict=True):
+            await answers.room()
+            await admission.room()
+            admission.submit(Submission(batch, holds, answers.admitted, answers.acknowledged))
+
+    async def _signed(self, answers: Sequence[OwedAnswer]) -> list[ledger_pb2.SubmitAnswer]:
+        """Return answers on the wire, the admissions signed."""
+        chain_id = self._engine.chain_id
+        admissions = [each for each in answers if isinstance(each, OwedAdmission)]
+        signatures = await self._engine.signatures.sign_many(
+            [each.answer.signed_message(chain_id) for each in admissions]
+        )
+        for each, signature in zip(admissions, signatures, strict=True):
+            each.signature = signature
+        return [each.message() for each in answers]
 
     async def Submit(  # noqa: N802 - the name is fixed by the proto
         self, request: ledger_pb2.SubmitRequest, context: Context
@@ -82,14 +106,11 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         if problem := oversize(request, BATCHES_PER_MESSAGE_MAX, MESSAGE_SIZE_MAX):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
         answers = AnswerQueue()
-        for raw in request.batches:
-            await self._engine.admission.room()
-            answers.expect()
-            self._engine.admission.submit(raw, answers.admitted, answers.acknowledged)
+        await self._submit(request.batches, answers)
         answers.finish()
         response = ledger_pb2.SubmitResponse()
         while ready := await answers.take():
-            response.answers.extend(ready)
+            response.answers.extend(await self._signed(ready))
         admissions = [each.admission for each in response.answers if each.HasField("admission")]
         if admissions and not any(each.accepted for each in admissions):
             first = admissions[0]

@@ -17,9 +17,17 @@ class PreparedBatch:
 
     __slots__ = ("batch", "events", "root_holds", "signature_holds")
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, *, signature_holds: bool | None = None) -> None:
+        """Prepare a batch.
+
+        Args:
+            batch: The batch.
+            signature_holds: What was found elsewhere; None: it is checked here.
+        """
         self.batch = batch
-        self.signature_holds = _signature_holds(batch)
+        self.signature_holds = (
+            _signature_holds(batch) if signature_holds is None else signature_holds
+        )
         self.root_holds = merkle.root(batch.event_ids) == batch.header.events_root
         self.events: Sequence[CheckedEvent | EventRefused] = ()
         if self.signature_holds and self.root_holds and batch.header.schema == SCHEMA:

@@ -18,8 +18,8 @@ from lotmark.verify.structure import follow_governance
 from lotmark_node.state_machine.genesis_block import make_genesis_block, policy_digest
 from lotmark_node.state_machine.ledger_state import LedgerState, LogPosition, load_state
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
-from lotmark_node.state_machine.state import StateChanges, StateInMemory
-from lotmark_node.state_machine.transition import BlockEffects, apply_block
+from lotmark_node.state_machine.state import StateInMemory
+from lotmark_node.state_machine.transition import apply_block
 from lotmark_node.verification.state_file import check_founding_rows, check_key_rows, load_rows
 
 
@@ -58,19 +58,10 @@ class Replay:
             with blaming("results", height=height):
                 found = parse_results(record.results)
             raise FaultFound(_result_difference(found, effects.results))
-        self._commit(effects)
+        self._rows.write(effects.changes)
+        effects.commit()
         head = self.state.bases[-1]
         return ExecutedBlock(height, block, prepared, effects.results, head.size, head.root)
-
-    def _commit(self, effects: BlockEffects) -> None:
-        changes = StateChanges(self._rows)
-        for key, _, value in effects.changes:
-            if value is None:
-                changes.delete(key)
-            else:
-                changes.put(key, value)
-        self._rows.write(changes)
-        effects.commit()
 
 
 def _result_difference(found: BlockResults, expected: BlockResults) -> Fault:
@@ -139,7 +130,7 @@ def _founded(
     if reader.start.close_leaf != made.leaves[1]:
         raise ProofError("the close of height 0 is not what follows from the genesis")
     rows = StateInMemory()
-    rows.write(made.changes)
+    rows.write(made.changes.changed())
     return rows, made.position
 
 

@@ -48,6 +48,7 @@ def load_rows(
     state, lanes = StateInMemory(), lthash.empty_lanes()
     waiting: list[bytes] = []
     for key, value in rows:
+        _check_row(key, value)
         state.load(key, value)
         waiting.append(lthash.row_bytes(key, value))
         if len(waiting) == _ROWS_SUMMED:
@@ -59,8 +60,6 @@ def load_rows(
         raise ProofError(
             f"the rows have digest {digest.hex()}, the close before them says {state_digest.hex()}"
         )
-    for key, value in state.rows(b""):
-        _check_row(key, value)
     return state, lanes
 
 
@@ -106,7 +105,7 @@ def check_founding_rows(state: StateInMemory, genesis: Genesis, chain_id: bytes)
         ProofError: They are not.
     """
     founded = StateInMemory()
-    founded.write(make_genesis_block(genesis, chain_id).changes)
+    founded.write(make_genesis_block(genesis, chain_id).changes.changed())
     for table in _FOUNDING_TABLES:
         expected, found = (list(each.rows(bytes([table]))) for each in (founded, state))
         if expected != found:

@@ -175,18 +175,18 @@ def worded_verdict(
     until = f"up to {time_text(findings.time_ms)} (size {manifest.size:,})"
     if not checkpoint.is_final:
         conclusion = Conclusion.CANNOT_TELL
-        text = f"consistent {until}, but {checkpoint.standing}. {limits}"
+        text = f"consistent {until}, but {checkpoint.standing}."
     else:
         conclusion = Conclusion.VALID
         if checkpoint.party_count == 1:
             text = f"consistent {until}; {checkpoint.standing}."
         else:
             text = f"{until}, {checkpoint.standing}."
-        text += f" Not shown by this file: anything after that time. {limits}"
+        text += " Not shown by this file: anything after that time."
     return Verdict(
         kind=FileKind.SNAPSHOT.word,
         conclusion=conclusion,
-        text=text,
+        text=f"{text} {limits}".rstrip(),
         chain_id=findings.manifest.chain_id,
         ticks=ticks,
         flags=flags,

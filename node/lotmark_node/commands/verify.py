@@ -1,0 +1,97 @@
+"""`lotmark verify`: checks a snapshot or a receipt offline, trusting no node."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from lotmark_node import terminal
+
+if TYPE_CHECKING:
+    from lotmark.verify.report import Verdict
+
+app = typer.Typer()
+
+_CHAIN_ID_DIGITS = 64
+
+
+class Level(StrEnum):
+    """How deep a snapshot is checked."""
+
+    STRUCTURE = "structure"
+    FULL = "full"
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="Snapshot or receipt.")],
+    *,
+    chain_id: Annotated[
+        str,
+        typer.Option(
+            metavar="HEX", help="Chain id from a source you trust; without it: cannot tell."
+        ),
+    ] = "",
+    genesis: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="genesis.json of the ledger, for a receipt."),
+    ] = None,
+    level: Annotated[
+        Level, typer.Option(help="structure: who signed what; full: execute everything again too.")
+    ] = Level.FULL,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Check a snapshot or a receipt offline. Exit status: 0 valid, 1 a fault, 2 cannot tell."""
+    pinned = _parse_chain_id(chain_id) if chain_id else None
+    genesis_json = genesis.read_bytes() if genesis else None
+    with file.open("rb") as source:
+        verdict = _judge(source, pinned, genesis_json, level)
+    terminal.answer(verdict.to_json(), lambda: "\n".join(verdict.lines()), as_json=as_json)
+    raise typer.Exit(verdict.conclusion)
+
+
+def _parse_chain_id(text: str) -> bytes:
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        raw = b""
+    if 2 * len(raw) != _CHAIN_ID_DIGITS:
+        terminal.fail(
+            f"{text[:80]!a} is no chain id.",
+            f"Give its {_CHAIN_ID_DIGITS} hex digits; `lotmark log head` shows a ledger's own.",
+        )
+    return raw
+
+
+def _judge(
+    source: BinaryIO, chain_id: bytes | None, genesis_json: bytes | None, level: Level
+) -> "Verdict":
+    from lotmark.verify.judge import FileKind, judge_file, kind_of
+
+    if chain_id is None or kind_of(source) is not FileKind.SNAPSHOT:
+        return judge_file(source, chain_id=chain_id, genesis_json=genesis_json)
+    with terminal.progress("Verifying blocks", _step_count(source, level)) as advance:
+
+        def progress(_done: int, _total: int) -> None:
+            advance(1)
+
+        if level is Level.STRUCTURE:
+            return judge_file(source, chain_id=chain_id, genesis_json=None, progress=progress)
+        from lotmark_node.verification.verify import verify_snapshot
+
+        return verify_snapshot(source, chain_id=chain_id, progress=progress)
+
+
+def _step_count(source: BinaryIO, level: Level) -> int | None:
+    """Return how many steps there will be, or None where the file does not say."""
+    from lotmark.errors import ProtocolError
+    from lotmark.snapshot_reader import SnapshotReader
+
+    try:
+        manifest = SnapshotReader(source).manifest
+    except ProtocolError:
+        return None
+    finally:
+        source.seek(0)
+    return (manifest.last_height - manifest.first_height + 1) * (2 if level is Level.FULL else 1)
