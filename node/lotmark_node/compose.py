@@ -19,7 +19,7 @@ from lotmark_node.engine.ledger_engine import LedgerEngine, NodeKeys
 from lotmark_node.node_settings import NodeSettings
 from lotmark_node.rpc.identity import Identities
 from lotmark_node.rpc.ledger_service import LedgerService
-from lotmark_node.rpc.server import STOP_GRACE_S, start_server
+from lotmark_node.rpc.server import STOP_GRACE_S, Serving, start_server
 
 SWITCH_INTERVAL_S = 0.001  # so that no thread keeps the others waiting for Python's usual 5 ms
 
@@ -105,7 +105,7 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
     gc.freeze()  # what is here now stays: no collection needs to look at it again
     identities = Identities(genesis, engine.chain_id, settings.party, now_ms)
     try:
-        server, port = await start_server(
+        serving = await start_server(
             LedgerService(engine, identities, acceptances),
             genesis,
             address=settings.listen,
@@ -114,16 +114,25 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
         )
         head = engine.state.bases[-1]
         host = settings.listen.rpartition(":")[0]
-        ready(RunningNode(engine.name, engine.chain_id, host, port, head.height, head.size))
-        await _wait_for_signal()
-        await server.stop(STOP_GRACE_S)
+        ready(RunningNode(engine.name, engine.chain_id, host, serving.port, head.height, head.size))
+        stop = _stop_event()
+        failing = asyncio.create_task(_follow_failure(engine, serving))
+        await stop.wait()
+        failing.cancel()
+        await serving.server.stop(STOP_GRACE_S)
     finally:
         await engine.stop()
 
 
-async def _wait_for_signal() -> None:
+async def _follow_failure(engine: LedgerEngine, serving: Serving) -> None:
+    await engine.failed.wait()
+    await serving.tell_failure()
+
+
+def _stop_event() -> asyncio.Event:
+    """Return the event that SIGTERM and SIGINT set."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+    return stop

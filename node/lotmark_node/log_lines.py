@@ -1,4 +1,4 @@
-"""How a node's log reads: plain lines for a person at a terminal, JSON lines for everything else."""
+"""How a node's log reads: plain lines for a person at a terminal, JSON lines otherwise."""
 
 import json
 import logging

@@ -83,13 +83,16 @@ class _Secrets:
     clients: dict[Holder, PrivateKey]
 
 
-def found_consortium(folder: Path, plan: ConsortiumPlan, *, now_ms: int) -> Founded:
+def found_consortium(
+    folder: Path, plan: ConsortiumPlan, *, now_ms: int, parameters: Parameters = PARAMETERS
+) -> Founded:
     """Write a new consortium.
 
     Args:
         folder: Where to; it is made, or is there and empty. It stays so where this fails.
         plan: What the consortium shall be.
         now_ms: When it begins, Unix time; keys and certificates are valid from then on.
+        parameters: Quotas and windows of the chain.
 
     Raises:
         PlanError: The plan contradicts itself, or the folder is not empty.
@@ -99,7 +102,7 @@ def found_consortium(folder: Path, plan: ConsortiumPlan, *, now_ms: int) -> Foun
     """
     check_plan(plan)
     secrets = _make_secrets(plan, now_ms=now_ms)
-    made = _make_genesis(plan, secrets, now_ms=now_ms)
+    made = _make_genesis(plan, secrets, now_ms=now_ms, parameters=parameters)
     raw = made.to_json()
     genesis = parse_genesis(raw)  # holds the plan to every rule before anything is written
     chain = chain_id(raw)
@@ -132,7 +135,9 @@ def _make_secrets(plan: ConsortiumPlan, *, now_ms: int) -> _Secrets:
     )
 
 
-def _make_genesis(plan: ConsortiumPlan, secrets: _Secrets, *, now_ms: int) -> Genesis:
+def _make_genesis(
+    plan: ConsortiumPlan, secrets: _Secrets, *, now_ms: int, parameters: Parameters
+) -> Genesis:
     nonce = os.urandom(BINDING_SIZE)
     keys = [
         _first_key(key, holder, purpose, nonce, now_ms=now_ms)
@@ -164,7 +169,7 @@ def _make_genesis(plan: ConsortiumPlan, secrets: _Secrets, *, now_ms: int) -> Ge
             Voter(party=party, node=node)
             for party, node in sorted((node.party, node.name) for node in plan.nodes)
         ),
-        parameters=PARAMETERS,
+        parameters=parameters,
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,7 @@ class LedgerEngine:
         self.folder, self._free_size_min = folder, free_size_min
         self.clock = StageClock()
         self.failure: BaseException | None = None
+        self.failed = asyncio.Event()  # set once nothing more is taken until a restart
         self._loop = asyncio.get_running_loop()
         self._advanced = asyncio.Event()
         folder.mkdir(parents=True, exist_ok=True)
@@ -175,6 +177,16 @@ class LedgerEngine:
         self.checkpoints.stop()
         self.signatures.stop()
         self.store.close()
+        logger.info(
+            "ledger stopped",
+            extra={
+                "height": self.state.height,
+                "size": self.state.size,
+                "fsyncs": self.ordering.fsyncs,
+                "stage_ns": self.clock.used_ns,
+                "processor_ns": time.process_time_ns(),
+            },
+        )
 
     def _committed(self, ordered: Ordered) -> None:
         self._applying.push(ordered)
@@ -210,10 +222,11 @@ class LedgerEngine:
         if self.failure is None:
             self.failure = error
             logger.error("the ledger stopped taking events", exc_info=error)
-        self._loop.call_soon_threadsafe(self._close_admission, Outcome.STOPPING)
+        self._loop.call_soon_threadsafe(self._close_admission)
 
-    def _close_admission(self, outcome: Outcome) -> None:
-        self.admission.closed = outcome
+    def _close_admission(self) -> None:
+        self.admission.closed = Outcome.STOPPING
+        self.failed.set()
 
     def _storage_full(self, full: bool) -> None:
         outcome = Outcome.STORAGE_FULL if full else None

@@ -56,15 +56,18 @@ class LogReader:
         index = first_index
         while index < end_index:
             height = self._store.height_of(index)
-            if height == 0:
+            if height == 0 and index < 2:
                 for at in range(index, min(end_index, 2)):
                     yield LogEntry(index=at, leaf_data=self._genesis_leaves[at])
                 index = 2
                 continue
+            close_index = self.block(height)[1].close_index
+            if close_index < index:
+                raise NotOnLedger(f"entry {index} is not on the ledger")
             for entry in self.block_entries(height):
                 if index <= entry.index < end_index:
                     yield entry
-            index = self.block(height)[1].close_index + 1
+            index = close_index + 1
 
     def entry(self, index: int) -> LogEntry:
         """Return one entry.

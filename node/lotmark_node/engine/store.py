@@ -20,7 +20,14 @@ from rocksdict import (
 
 from lotmark.block_results import BlockResults, parse_results
 from lotmark.merkle import Frontier, leaf_hash
-from lotmark_node.engine.errors import ForeignStore, NotOnLedger, StoreCorrupt, StoreLocked
+from lotmark.outcome import Outcome
+from lotmark_node.engine.errors import (
+    EngineError,
+    ForeignStore,
+    NotOnLedger,
+    StoreCorrupt,
+    StoreLocked,
+)
 from lotmark_node.engine.tiles import TileTree, TileWriter
 from lotmark_node.state_machine.genesis_block import GenesisBlock
 from lotmark_node.state_machine.ledger_state import LogPosition
@@ -61,7 +68,7 @@ class LedgerStore:
         self._items = _TwoGenerations(ITEM_CACHE_ROWS_MAX)
         self._tile_writer = TileWriter(0, self._read_tile)
         self.tree = TileTree(self._read_tile)
-        owner = self._db.get(_CHAIN_KEY)
+        owner = self._read_own(_CHAIN_KEY)
         if owner is not None and owner != chain_id:
             self.close()
             raise ForeignStore(
@@ -90,18 +97,27 @@ class LedgerStore:
 
     def rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Return the state rows whose keys begin with `prefix`, in ascending order."""
-        for key, value in self._items_of("state", prefix):
-            if not key.startswith(prefix):
-                return
-            yield key, value
-
-    def _items_of(
-        self, family: str, start: bytes, *, backwards: bool = False
-    ) -> Iterator[tuple[bytes, bytes]]:
+        # Not `items()`, which ends at a damaged block as if no row came after it.
         try:
-            yield from self._families[family].items(from_key=start, backwards=backwards)
+            cursor = self._families["state"].iter()
+            cursor.seek(prefix)
+            while cursor.valid():
+                key: bytes = cursor.key()
+                if not key.startswith(prefix):
+                    return
+                yield key, cursor.value()
+                cursor.next()
+            cursor.status()
         except Exception as error:
             raise _damaged(self._folder, error) from error
+
+    def _read_own(self, key: bytes) -> bytes | None:
+        """Return what the store keeps about itself."""
+        try:
+            value: bytes | None = self._db.get(key)
+        except Exception as error:
+            raise _damaged(self._folder, error) from error
+        return value
 
     def _read(self, family: str, key: bytes) -> bytes | None:
         try:
@@ -122,7 +138,7 @@ class LedgerStore:
         batch.put(_CHAIN_KEY, self._chain_id)
         batch.put(_FIRST_INDEX + _U64.pack(0), _U64.pack(0), self._handles["index"])
         self._put_position(batch, block.position, ordered_index=0)
-        self._db.write(batch, self._unsynced)
+        self._write(batch)
 
     def write(self, effects: BlockEffects, raw_block: bytes, ordered_index: int) -> None:
         """Write all that a block does, at once or not at all."""
@@ -148,7 +164,13 @@ class LedgerStore:
             frontier=effects.frontier,
         )
         self._put_position(batch, position, ordered_index)
-        self._db.write(batch, self._unsynced)
+        self._write(batch)
+
+    def _write(self, batch: WriteBatch) -> None:
+        try:
+            self._db.write(batch, self._unsynced)
+        except Exception as error:
+            raise EngineError(f"{self._folder}: the store takes nothing more: {error}") from error
 
     def _put_leaves(self, batch: WriteBatch, leaf_hashes: Sequence[bytes]) -> None:
         for level, number, hashes in self._tile_writer.append(leaf_hashes):
@@ -173,7 +195,7 @@ class LedgerStore:
 
     def load_position(self) -> tuple[LogPosition, int] | None:
         """Return where the log stands and the order's index of its newest block; None: empty."""
-        raw = self._db.get(_POSITION_KEY)
+        raw = self._read_own(_POSITION_KEY)
         if raw is None:
             return None
         height, time_ms, close_index, ordered_index, size, lanes = _POSITION.unpack_from(raw)
@@ -202,11 +224,15 @@ class LedgerStore:
     def height_of(self, index: int) -> int:
         """Return the height of the block that holds an entry."""
         seek = _FIRST_INDEX + _U64.pack(index)
-        for key, value in self._items_of("index", seek, backwards=True):
-            if key[:1] == _FIRST_INDEX:
-                height: int = _U64.unpack(value)[0]
+        try:
+            cursor = self._families["index"].iter()
+            cursor.seek_for_prev(seek)
+            if cursor.valid() and cursor.key()[:1] == _FIRST_INDEX:
+                height: int = _U64.unpack(cursor.value())[0]
                 return height
-            break
+            cursor.status()
+        except Exception as error:
+            raise _damaged(self._folder, error) from error
         raise NotOnLedger(f"entry {index} is not on the ledger")
 
     def event_index(self, event_id: bytes) -> int | None:
@@ -242,6 +268,7 @@ def _index_rows(effects: BlockEffects) -> list[tuple[bytes, bytes]]:
             rows += [
                 (_EVENT_ID + event_id[:_ID_PREFIX], pack(index + 1 + position))
                 for position, event_id in enumerate(batch.event_ids)
+                if result.event_outcomes[position] != Outcome.EVENT_DUPLICATE  # the first counts
             ]
         index += result.entry_count
     rows.sort()
@@ -276,7 +303,7 @@ def _open(folder: Path) -> Rdict:
             str(folder), _options(), column_families={name: _options() for name in _FAMILIES}
         )
     except Exception as error:  # rocksdict raises plain Exception, its text tells which
-        if "lock" in str(error).lower():
+        if "/LOCK" in str(error):
             raise StoreLocked(
                 f"{folder} is open in another process; stop that node first"
             ) from error

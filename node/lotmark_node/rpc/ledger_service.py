@@ -78,14 +78,14 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
                 answers.expect()
             parsed = [admission.parse(raw, answers.admitted) for raw in raws]
         batches = [batch for batch in parsed if batch is not None]
-        with self._engine.clock.stage("verify"):
-            holding = await self._engine.signatures.verify_many(
-                [(each.header.signer, each.signed_message, each.signature) for each in batches]
-            )
+        holding = await self._engine.signatures.verify_many(
+            [(each.header.signer, each.signed_message, each.signature) for each in batches]
+        )
         for batch, holds in zip(batches, holding, strict=True):
             await answers.room()
             await admission.room()
-            admission.submit(Submission(batch, holds, answers.admitted, answers.acknowledged))
+            with self._engine.clock.stage("admit"):
+                admission.submit(Submission(batch, holds, answers.admitted, answers.acknowledged))
 
     async def _signed(self, answers: Sequence[OwedAnswer]) -> list[ledger_pb2.SubmitAnswer]:
         """Return answers on the wire, the admissions signed."""

@@ -1,5 +1,7 @@
 """The gRPC server: mTLS, health, reflection and the ledger's service."""
 
+from dataclasses import dataclass
+
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -11,11 +13,25 @@ from lotmark_node.rpc.ledger_service import MESSAGE_SIZE_MAX, LedgerService
 
 SERVICE = ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
 STOP_GRACE_S = 5.0
+CALLS_MAX = 512  # at once, streams included; further ones are told RESOURCE_EXHAUSTED
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A server that takes calls."""
+
+    server: grpc.aio.Server
+    healths: health.aio.HealthServicer
+    port: int
+
+    async def tell_failure(self) -> None:
+        """Answer health checks with NOT_SERVING from now on; queries go on."""
+        await self.healths.set(SERVICE, health_pb2.HealthCheckResponse.NOT_SERVING)
 
 
 async def start_server(
     service: LedgerService, genesis: Genesis, *, address: str, certificate: bytes, key: bytes
-) -> tuple[grpc.aio.Server, int]:
+) -> Serving:
     """Serve at an address; port 0 takes a free one.
 
     Args:
@@ -25,17 +41,15 @@ async def start_server(
         certificate: The node's TLS certificate, PEM.
         key: Its private key, PEM.
 
-    Returns:
-        The server and its port.
-
     Raises:
         OSError: The address cannot be used.
     """
     server = grpc.aio.server(
+        maximum_concurrent_rpcs=CALLS_MAX,
         options=[
             ("grpc.max_receive_message_length", MESSAGE_SIZE_MAX + (1 << 20)),
             ("grpc.so_reuseport", 0),
-        ]
+        ],
     )
     ledger_pb2_grpc.add_LedgerServiceServicer_to_server(service, server)
     healths = health.aio.HealthServicer()
@@ -56,4 +70,4 @@ async def start_server(
             f"cannot listen at {address}: {error}; is another node running there?"
         ) from error
     await server.start()
-    return server, port
+    return Serving(server, healths, port)
