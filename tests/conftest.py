@@ -1,4 +1,4 @@
-"""How properties run here: no deadline, since the machine is shared, and every failure replayable."""
+"""How properties run: without deadline, the machine being shared, and each failure replayable."""
 
 from hypothesis import settings
 

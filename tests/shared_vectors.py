@@ -15,11 +15,11 @@ def shared_folder() -> Path | None:
 
 
 def require_shared(relative: str) -> Path:
-    """Return one path below the shared folder; skip where the folder is absent, fail where only the file is."""
+    """Return a path below the shared folder: skip without the folder, fail without the file."""
     folder = shared_folder()
     if folder is None:
         pytest.skip(
-            f"no shared folder beside the repository, so {relative} was not tried; set LOTMARK_SHARED"
+            f"no shared folder beside the repository: {relative} was not tried; set LOTMARK_SHARED"
         )
     path = folder / relative
     assert path.exists(), f"{path} is missing though the shared folder exists"

@@ -19,13 +19,12 @@ from lotmark.event_rules import (
     DIGEST,
     ITEM_ID,
     PARTY,
-    TIME_MAX_MS,
-    TIME_MIN_MS,
     UNIT,
     ForbiddenTextError,
     identifier,
     text,
 )
+from lotmark.key_grant import TIME_MAX_MS, TIME_MIN_MS
 from lotmark.outcome import Outcome
 from lotmark.v1 import event_pb2
 

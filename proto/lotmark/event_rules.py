@@ -9,16 +9,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from lotmark.errors import MalformedError
-from lotmark.text import check_decimal, check_identifier, check_text
+from lotmark.key_grant import PARTY_PATTERN, TIME_MAX_MS, TIME_MIN_MS
+from lotmark.text import (
+    DECIMAL_PATTERN,
+    IDENTIFIER_CHARACTER,
+    check_decimal,
+    check_identifier,
+    check_text,
+)
 
-TIME_MIN_MS = 946_684_800_000  # 2000-01-01
-TIME_MAX_MS = 4_102_444_800_000  # 2100-01-01
 ATTRIBUTES_MAX = 32
 REPORT_FIELDS_MAX = 64
 EPCIS_DOCUMENT_SIZE_MAX = 12_288
-
-_IDENTIFIER = r"[A-Za-z0-9\-._:/~%+()@!$&'*,;=?#\[\]]"
-_DECIMAL = r"(?!-[0.]*$)-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?"
 
 
 class ForbiddenTextError(MalformedError):
@@ -38,9 +40,9 @@ def identifier(size_max: int, *, optional: bool = False) -> Rule:
     def explain(value: str, what: str) -> None:
         check_identifier(value, what=what, size_max=size_max)
 
-    return Rule(
-        re.compile(f"{_IDENTIFIER}{{{0 if optional else 1},{size_max}}}").fullmatch, explain
-    )
+    size_min = 0 if optional else 1
+    pattern = re.compile(f"{IDENTIFIER_CHARACTER}{{{size_min},{size_max}}}")
+    return Rule(pattern.fullmatch, explain)
 
 
 def text(size_max: int) -> Rule:
@@ -59,8 +61,8 @@ def _explain_decimal(value: str, what: str) -> None:
     check_decimal(value, what=what)
 
 
-DECIMAL = Rule(re.compile(_DECIMAL).fullmatch, _explain_decimal)
-OPTIONAL_DECIMAL = Rule(re.compile(f"({_DECIMAL})?").fullmatch, _explain_decimal)
+DECIMAL = Rule(re.compile(DECIMAL_PATTERN).fullmatch, _explain_decimal)
+OPTIONAL_DECIMAL = Rule(re.compile(f"({DECIMAL_PATTERN})?").fullmatch, _explain_decimal)
 
 
 def _explain_digest(value: bytes, what: str) -> None:
@@ -75,7 +77,7 @@ def _explain_party(value: str, what: str) -> None:
     raise MalformedError(f"{what} {value!r} is no party id: A-Z, 0-9 and -, at most 31 characters")
 
 
-PARTY = Rule(re.compile(r"[A-Z0-9][A-Z0-9-]{0,30}").fullmatch, _explain_party)
+PARTY = Rule(re.compile(PARTY_PATTERN).fullmatch, _explain_party)
 
 
 def between(low: int, high: int) -> Rule:

@@ -24,12 +24,13 @@ EVENT_TYPE_MAX = 50
 EVENT_TYPES_MAX = 64
 HOLDER_SIZE_MAX = 64
 BINDING_SIZE = 32
+PARTY_PATTERN = r"[A-Z0-9][A-Z0-9-]{0,30}"
 
 _GRANT_DOMAIN = b"lotmark/key-reg/v1\n"
 _REVOCATION_DOMAIN = b"lotmark/key-revoke/v1\n"
 _LANE_CLOSURE_DOMAIN = b"lotmark/lane-close/v1\n"
 
-_PARTY = re.compile(r"[A-Z0-9][A-Z0-9-]{0,30}")
+_PARTY = re.compile(PARTY_PATTERN)
 _NODE = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 

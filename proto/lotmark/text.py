@@ -12,9 +12,12 @@ from bisect import bisect_right
 from lotmark.errors import MalformedError
 from lotmark.unicode_14 import ASSIGNED_RANGES
 
-_IDENTIFIER = re.compile(r"[A-Za-z0-9\-._:/~%+()@!$&'*,;=?#\[\]]+")
+IDENTIFIER_CHARACTER = r"[A-Za-z0-9\-._:/~%+()@!$&'*,;=?#\[\]]"
+DECIMAL_PATTERN = r"(?!-[0.]*$)-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?"
+
+_IDENTIFIER = re.compile(f"{IDENTIFIER_CHARACTER}+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?")
+_DECIMAL = re.compile(DECIMAL_PATTERN)
 _NEGATIVE_ZERO = re.compile(r"-[0.]+")
 
 _BOUNDS = [range_.split("-") for range_ in ASSIGNED_RANGES.split()]
@@ -96,13 +99,13 @@ def check_decimal(value: str, *, what: str) -> None:
     Raises:
         MalformedError: It is not one, for example ``1e3``, ``01``, ``.5`` or ``-0.0``.
     """
+    if _NEGATIVE_ZERO.fullmatch(value):
+        raise MalformedError(f"{what} {value!r} is a zero with a sign; write it without")
     if not _DECIMAL.fullmatch(value):
         raise MalformedError(
             f"{what} {_shown(value)} is not a decimal number such as -12.050: at most 18 digits"
             " without leading zeros, then at most 12 after a point"
         )
-    if _NEGATIVE_ZERO.fullmatch(value):
-        raise MalformedError(f"{what} {value!r} is a zero with a sign; write it without")
 
 
 def _shown(value: str) -> str:

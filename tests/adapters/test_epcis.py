@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.shared_vectors import require_shared, shared_folder
 
 from lotmark.batch import EVENT_SIZE_MAX
 from lotmark.event import ITEMS_MAX
@@ -23,6 +22,7 @@ from lotmark_adapters.epcis import (
     to_event,
 )
 from lotmark_adapters.errors import EpcisError
+from tests.shared_vectors import require_shared, shared_folder
 
 SUBJECT, INPUT, OUTPUT, PARENT, CHILD = (
     event_pb2.ITEM_ROLE_SUBJECT,

@@ -8,16 +8,6 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from tests.proto.sample_genesis import (
-    CREATED_MS,
-    ROOT_LABELS,
-    acceptances_of,
-    first_key,
-    grant,
-    private_key,
-    sample_genesis,
-)
-
 from lotmark.batch import Batch, sign_batch
 from lotmark.block import Proposal, batches_root, encode_block, parse_block, sign_block
 from lotmark.block_results import leaves
@@ -49,6 +39,15 @@ from lotmark_node.state_machine.ledger_state import LedgerState, LogPosition, lo
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.state import StateInMemory
 from lotmark_node.state_machine.transition import BlockEffects, apply_block
+from tests.proto.sample_genesis import (
+    CREATED_MS,
+    ROOT_LABELS,
+    acceptances_of,
+    first_key,
+    grant,
+    private_key,
+    sample_genesis,
+)
 
 DEVICE_TYPES = (19, 20, 24, 29)  # what T1-STATOR/aoi-cam07 may sign
 
@@ -329,6 +328,21 @@ def _root_signatures(party: str, signed: bytes) -> list[governance_pb2.KeySignat
     return [
         governance_pb2.KeySignature(key=key.public, signature=key.sign(signed)) for key in roots
     ]
+
+
+def rebuilt(
+    batch: Batch,
+    *,
+    events: Sequence[bytes] | None = None,
+    signature: bytes | None = None,
+    **header: object,
+) -> Batch:
+    """Return a batch in which parts are others and nobody signed again."""
+    bodies = list(batch.events if events is None else events)
+    encoded = replace(batch.header, **header).encode()  # type: ignore[arg-type]  # by the record
+    signed = len(encoded).to_bytes(2) + encoded + (signature or batch.signature)
+    framed = b"".join(len(body).to_bytes(4) + body for body in bodies)
+    return Batch(signed + len(bodies).to_bytes(2) + framed, signed, bodies)
 
 
 def event(

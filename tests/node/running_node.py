@@ -70,7 +70,7 @@ class NodeProcess:
         """
         assert self.process is None, "the node runs already"
         self.log = []
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: S603  # our own program
             [*PROGRAM, "node", "run", str(self.settings), "--json"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,13 +1,15 @@
-"""Snapshots of ledgers in memory."""
+"""Snapshots of ledgers in memory, and tools to take such a file apart and forge it."""
 
 import io
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
 
 from lotmark.block import parse_block
 from lotmark.block_results import leaves, parse_results
 from lotmark.entry import EntryKind, parse_leaf_data
 from lotmark.merkle import Frontier, inclusion_path
 from lotmark.snapshot import GovernanceEntry, SnapshotStart, write_snapshot
+from lotmark.ustar import TarWriter
 from lotmark.v1 import event_pb2
 from tests.node.ledger_in_memory import LedgerInMemory
 
@@ -75,3 +77,42 @@ def snapshot_of(
         last_height=ledger.height if last_height is None else last_height,
     )
     return out.getvalue()
+
+
+def members_of(raw: bytes) -> dict[str, bytes]:
+    """Return the members of a snapshot file, as another tar program reads them, in order."""
+    with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as archive:
+        members = [(member.name, archive.extractfile(member)) for member in archive]
+    return {name: content.read() for name, content in members if content}
+
+
+def packed(members: Mapping[str, bytes]) -> bytes:
+    """Return a snapshot file of these members."""
+    out = io.BytesIO()
+    writer = TarWriter(out)
+    for name, content in members.items():
+        writer.write(name, len(content), [content])
+    writer.finish()
+    return out.getvalue()
+
+
+def with_member(raw: bytes, name: str, content: bytes) -> bytes:
+    """Return a snapshot file in which one member has another content."""
+    members = members_of(raw)
+    assert name in members, f"{name} is none of {list(members)}"
+    return packed({**members, name: content})
+
+
+def pairs_of(content: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the pairs of a block file (block, results) or of state.bin (key, value)."""
+    parts, at = [], 0
+    while at < len(content):
+        size = int.from_bytes(content[at : at + 4])
+        parts.append(content[at + 4 : at + 4 + size])
+        at += 4 + size
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def joined(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the content that `pairs_of` reads as these pairs."""
+    return b"".join(len(part).to_bytes(4) + part for pair in pairs for part in pair)

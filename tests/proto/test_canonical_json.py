@@ -19,7 +19,6 @@ from hypothesis.strategies import (
     sampled_from,
     text,
 )
-from tests.shared_vectors import require_shared, shared_folder
 
 from lotmark.canonical_json import (
     DEPTH_MAX,
@@ -31,6 +30,7 @@ from lotmark.canonical_json import (
     load_foreign,
 )
 from lotmark.errors import MalformedError
+from tests.shared_vectors import require_shared, shared_folder
 
 GOLDEN = Path(__file__).parent / "golden/canonical.json"
 SIZE_MAX = 1 << 20

@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.proto.sample_genesis import CREATED_MS, GOLDEN, sample_genesis
 
 from lotmark.ca_certificate import load_ca
 from lotmark.certificates import (
@@ -30,6 +29,7 @@ from lotmark.certificates import (
     tls_name,
 )
 from lotmark.errors import MalformedError, ProtocolError, SignatureError
+from tests.proto.sample_genesis import CREATED_MS, GOLDEN, sample_genesis
 
 NOW_MS = time.time_ns() // 1_000_000  # TLS libraries read the real clock
 DAY_MS = 86_400_000

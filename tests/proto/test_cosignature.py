@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis.strategies import binary, integers
-from tests.shared_vectors import require_shared
 
 from lotmark.checkpoint import Checkpoint
 from lotmark.cosignature import TIME_S_MAX, cosign, verify_cosignature
@@ -22,6 +21,7 @@ from lotmark.signed_note import (
     format_note,
     verifier_key,
 )
+from tests.shared_vectors import require_shared
 
 GOLDEN = Path(__file__).parent / "golden/cosigned_checkpoint.txt"
 NAME = "witness.example/w1"

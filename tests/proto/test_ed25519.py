@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis.strategies import binary, integers
-from tests.shared_vectors import require_shared
 
 from lotmark.ed25519 import PrivateKey, check_public_key, verify
 from lotmark.errors import MalformedError, SignatureError
+from tests.shared_vectors import require_shared
 
 KEY = PrivateKey.from_seed(bytes(range(32)))
 P = 2**255 - 19

@@ -10,15 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.proto.sample_genesis import (
-    CREATED_MS,
-    GOLDEN,
-    acceptances_of,
-    first_key,
-    private_key,
-    sample_genesis,
-    with_keys,
-)
 
 from lotmark import canonical_json
 from lotmark.certificates import make_ca, make_leaf
@@ -45,6 +36,15 @@ from lotmark.genesis import (
 from lotmark.key_grant import NODE_PURPOSES, KeyPurpose
 from lotmark.signed_note import Note, sign_note
 from lotmark.tlog_policy import parse_policy
+from tests.proto.sample_genesis import (
+    CREATED_MS,
+    GOLDEN,
+    acceptances_of,
+    first_key,
+    private_key,
+    sample_genesis,
+    with_keys,
+)
 
 SAMPLE = sample_genesis()
 RAW = (GOLDEN / "genesis.json").read_bytes()

@@ -7,7 +7,6 @@ import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.proto.sample_genesis import grant, private_key
 
 from lotmark.ed25519 import PrivateKey
 from lotmark.errors import MalformedError, ProtocolError, SignatureError
@@ -27,6 +26,7 @@ from lotmark.key_grant import (
     verify_roots,
 )
 from lotmark.v1 import governance_pb2
+from tests.proto.sample_genesis import grant, private_key
 
 CHAIN = bytes(range(32))
 SAMPLE, SAMPLE_KEY = grant("T1-STATOR", KeyPurpose.BATCH, "aoi-cam07", event_types=(19, 24))

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import DataObject as Draw
 from hypothesis.strategies import binary, data, integers, lists
-from tests.shared_vectors import require_shared, shared_folder
 
 from lotmark.errors import MalformedError, ProofError
 from lotmark.merkle import (
@@ -22,6 +21,7 @@ from lotmark.merkle import (
     verify_consistency,
     verify_inclusion,
 )
+from tests.shared_vectors import require_shared, shared_folder
 
 SIZE_MAX = 70  # past 64, so that a path meets the right edge at every height
 leaf_counts = integers(min_value=1, max_value=SIZE_MAX)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis.strategies import binary, builds, characters, integers, lists, sampled_from, text
-from tests.shared_vectors import require_shared
 
 from lotmark.ed25519 import PrivateKey
 from lotmark.errors import MalformedError, ProtocolError, SignatureError
@@ -26,6 +25,7 @@ from lotmark.signed_note import (
     verifier_key,
     verify_note_signature,
 )
+from tests.shared_vectors import require_shared
 
 GOLDEN = Path(__file__).parent / "golden/signed_note.txt"
 NAME = "example.com/foo"

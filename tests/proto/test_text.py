@@ -7,10 +7,10 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis.strategies import characters, text
-from tests.shared_vectors import ROOT
 
 from lotmark.errors import MalformedError
 from lotmark.text import check_decimal, check_identifier, check_text
+from tests.shared_vectors import ROOT
 
 IS_UNICODE_14 = unicodedata.unidata_version == "14.0.0"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis.strategies import binary, integers, lists, sampled_from, sets
-from tests.shared_vectors import require_shared, shared_folder
 
 from lotmark.checkpoint import Checkpoint
 from lotmark.cosignature import cosign
@@ -33,6 +32,7 @@ from lotmark.tlog_policy import (
     format_policy,
     parse_policy,
 )
+from tests.shared_vectors import require_shared, shared_folder
 
 GOLDEN = Path(__file__).parent / "golden/tlog_policy.txt"
 ORIGIN = "log.example/1"

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from lotmark.batch import SCHEMA, ZERO_HASH, BatchHeader
-from lotmark.event_rules import TIME_MAX_MS, TIME_MIN_MS
-from lotmark.key_grant import KeyPurpose
+from lotmark.key_grant import TIME_MAX_MS, TIME_MIN_MS, KeyPurpose
 from lotmark.outcome import Outcome
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.state import StateChanges, StateReader, key_row

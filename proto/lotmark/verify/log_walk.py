@@ -13,8 +13,7 @@ from lotmark.block import BASES_MAX, Block, Proposal, batches_root, parse_block
 from lotmark.block_results import BatchResult, BlockResults, leaf_hashes, parse_results
 from lotmark.entry import PROTOCOL, BlockClose
 from lotmark.errors import MalformedError, ProofError, SignatureError
-from lotmark.event_rules import TIME_MAX_MS, TIME_MIN_MS
-from lotmark.key_grant import KeyPurpose
+from lotmark.key_grant import TIME_MAX_MS, TIME_MIN_MS, KeyPurpose
 from lotmark.merkle import Frontier
 from lotmark.outcome import Outcome
 from lotmark.snapshot import UnknownVersionError

@@ -1,0 +1,134 @@
+"""What a node's answers say of a batch, once the node's signature under them holds."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import grpc
+
+from lotmark import merkle
+from lotmark.admission import AdmissionAnswer
+from lotmark.batch import ZERO_HASH, Batch
+from lotmark.client.submission import EventResult
+from lotmark.errors import MalformedError, SignatureError
+from lotmark.genesis import Genesis
+from lotmark.key_grant import KeyPurpose
+from lotmark.outcome import Outcome, describe
+from lotmark.v1 import ledger_pb2
+
+_ADMISSION_KEY = "lotmark-admission-bin"
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweringNode:
+    """The node that was asked, by whose key its answers are signed."""
+
+    name: str  # "<party>/<node>"
+    chain_id: bytes
+    genesis: Genesis
+
+    def results(self, batch: Batch, response: ledger_pb2.SubmitResponse) -> list[EventResult]:
+        """Return what became of each of a batch's events.
+
+        Raises:
+            SignatureError: An admission answer is not signed by the node, or of another batch.
+            MalformedError: The answers are not what a node gives.
+        """
+        accepted = False
+        for answer in response.answers:
+            if answer.HasField("admission"):
+                refusal = self._check_admission(batch, answer.admission)
+                if refusal is not None:
+                    return [_refused(event_id, *refusal) for event_id in batch.event_ids]
+                accepted = True
+            elif accepted and answer.acknowledgement.batch_id == batch.batch_id:
+                return _acknowledged(batch, answer.acknowledgement)
+        raise MalformedError(f"{self.name} did not tell what became of {batch.batch_id.hex()}")
+
+    def _check_admission(
+        self, batch: Batch, admission: ledger_pb2.Admission
+    ) -> tuple[Outcome, str] | None:
+        """Return why the node refused a batch, None where it took it."""
+        answer = AdmissionAnswer(
+            batch_id=admission.batch_id,
+            accepted=admission.accepted,
+            reason=admission.reason,
+            admitted_at_ms=admission.admitted_at_ms,
+            due_ms=admission.due_ms,
+            checkpoint_size=admission.checkpoint_size,
+            checkpoint_root=admission.checkpoint_root,
+            node=admission.node,
+            signature=admission.signature,
+        )
+        # What the node cannot read has no id for it; then it has taken nothing either.
+        about = {batch.batch_id} if answer.accepted else {batch.batch_id, ZERO_HASH}
+        if answer.node != self.name or answer.batch_id not in about:
+            raise SignatureError(
+                f"{self.name} answers as {answer.node[:80]!a} about batch"
+                f" {answer.batch_id.hex()[:64]}, not about {batch.batch_id.hex()}"
+            )
+        answer.verify(self._admit_key(), self.chain_id)
+        if answer.accepted:
+            return None
+        outcome = _outcome_of(answer.reason)
+        return outcome, admission.detail or describe(outcome)
+
+    def _admit_key(self) -> bytes:
+        for first in self.genesis.keys:
+            grant = first.grant
+            named = f"{grant.party}/{grant.holder}" == self.name
+            if named and grant.purpose is KeyPurpose.ADMIT:
+                return grant.key
+        raise SignatureError(f"{self.name} has no admit key in the genesis; call another node")
+
+
+def signed_refusal(error: grpc.RpcError) -> ledger_pb2.SubmitResponse | None:
+    """Return the signed answer that comes with a refused call; None: there is none."""
+    assert isinstance(error, grpc.Call), "every error of a call has metadata"
+    for key, value in error.trailing_metadata() or ():
+        if key == _ADMISSION_KEY and isinstance(value, bytes):
+            admission = ledger_pb2.Admission.FromString(value)
+            return ledger_pb2.SubmitResponse(answers=[ledger_pb2.SubmitAnswer(admission=admission)])
+    return None
+
+
+def not_sent(events: Sequence[bytes], refused: EventResult) -> Iterator[EventResult]:
+    """Return the results of events that were kept back after a refused one."""
+    detail = f"not sent, since the batch before was refused: {refused.detail}"
+    for event in events:
+        yield _refused(merkle.leaf_hash(event), refused.outcome, detail)
+
+
+def _acknowledged(batch: Batch, told: ledger_pb2.Acknowledgement) -> list[EventResult]:
+    outcome = _outcome_of(told.outcome)
+    if outcome:
+        return [_refused(event_id, outcome, describe(outcome)) for event_id in batch.event_ids]
+    codes = list(told.event_outcomes) or [0] * len(batch.events)
+    if len(codes) != len(batch.events):
+        raise MalformedError(f"the node tells {len(codes)} outcomes of {len(batch.events)} events")
+    outcomes = [_outcome_of(code) for code in codes]
+    return [
+        EventResult(
+            event_id=event_id,
+            index=told.batch_index + 1 + position,
+            height=told.height,
+            time_ms=told.time_ms,
+            outcome=outcomes[position],
+            detail=describe(outcomes[position]) if outcomes[position] else "",
+        )
+        for position, event_id in enumerate(batch.event_ids)
+    ]
+
+
+def _refused(event_id: bytes, outcome: Outcome, detail: str) -> EventResult:
+    return EventResult(
+        event_id=event_id, index=None, height=None, time_ms=None, outcome=outcome, detail=detail
+    )
+
+
+def _outcome_of(code: int) -> Outcome:
+    try:
+        return Outcome(code)
+    except ValueError as error:
+        raise MalformedError(
+            f"the node answers with outcome {code}, which this release does not know; update it"
+        ) from error

@@ -1,0 +1,57 @@
+"""What goes wrong in a call to a node, as this package's own errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from lotmark.errors import ProtocolError
+
+_CONNECT_PREFIX = "last error: "  # gRPC lists what it tried; what follows is the reason
+
+
+class CallRefused(ProtocolError):
+    """The node answered that it will not; the message is the node's."""
+
+
+class NotOnLedgerError(CallRefused):
+    """The ledger has no such entry, event or proof."""
+
+
+@contextmanager
+def node_errors(node: str, timeout_s: float) -> Iterator[None]:
+    """Turn what a call raises into errors that say what to do.
+
+    Args:
+        node: The node and its address, for messages.
+        timeout_s: The call's deadline, for messages.
+
+    Raises:
+        ConnectionError: The node cannot be reached, or went away.
+        TimeoutError: It did not answer in time.
+        CallRefused: It refused the call.
+    """
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise _own_error(error, node, timeout_s) from error
+
+
+def _own_error(error: grpc.RpcError, node: str, timeout_s: float) -> Exception:
+    assert isinstance(error, grpc.Call), "every error of a call tells its status"
+    details = error.details() or "no reason was given"
+    match error.code():
+        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
+            _, separator, reason = details.rpartition(_CONNECT_PREFIX)
+            if separator:
+                return ConnectionError(
+                    f"{node} cannot be reached: {reason}; is it running, and is node_address in"
+                    " the client's settings right?"
+                )
+            return ConnectionError(f"{node}: {reason}")
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return TimeoutError(f"{node} did not answer within {timeout_s:g} s; try again")
+        case grpc.StatusCode.NOT_FOUND:
+            return NotOnLedgerError(details)
+        case _:
+            return CallRefused(f"{node}: {details}")

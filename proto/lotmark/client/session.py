@@ -1,0 +1,407 @@
+"""A session with one node: submit events, read entries, and take nothing unproven on trust.
+
+Synchronous and without memory: it keeps no outbox, so what it has not returned is to be asked for
+again. Every answer that can be checked is checked against the pinned genesis before it is returned.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import grpc
+
+from lotmark import merkle
+from lotmark.batch import ZERO_HASH, Batch, sign_batch
+from lotmark.client.answers import AnsweringNode, not_sent, signed_refusal
+from lotmark.client.calls import NotOnLedgerError, node_errors
+from lotmark.client.connection import open_channel, read_pinned_genesis
+from lotmark.client.ledger_records import (
+    LedgerCheckpoint,
+    LedgerEntry,
+    LedgerPosition,
+    read_entry,
+)
+from lotmark.client.settings import ClientSettings
+from lotmark.client.submission import EventResult, check_events, cut_batches, sole_signer
+from lotmark.ed25519 import PrivateKey
+from lotmark.errors import MalformedError, ProofError, SignatureError
+from lotmark.genesis import check_acceptances, parse_acceptances
+from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
+from lotmark.verify.checkpoints import check_checkpoint
+from lotmark.verify.receipt import verify_receipt
+from lotmark.verify.report import FaultFound
+
+ANSWER_S = 15.0  # for a question
+SUBMIT_S = 30.0  # for a batch, which may wait for its block
+STREAM_S = 60.0  # for one stretch of a stream of entries; it goes on where it ended
+SNAPSHOT_S = 3_600.0  # the node writes the whole file before it sends the first byte
+COVERED_S = 10.0  # until a checkpoint covers an entry; nodes sign ten a second
+COVERED_POLL_S = 0.05
+
+
+class LedgerSession:
+    """A connection to the node that the settings name; for one thread."""
+
+    def __init__(self, settings: ClientSettings, batch_key: PrivateKey | None = None) -> None:
+        """Prepare the connection; the first call makes it.
+
+        Args:
+            settings: Who calls whom about which chain.
+            batch_key: Signs what is submitted; None for a session that only reads.
+
+        Raises:
+            ProtocolError: The genesis is not that of the pinned chain.
+            OSError: A file cannot be read.
+        """
+        self.settings = settings
+        self.genesis = read_pinned_genesis(settings)
+        self._chain_id = settings.chain_id
+        self._batch_key = batch_key
+        node = f"{settings.node_party}/{settings.node_name}"
+        self._place = f"{node} at {settings.node_address}"
+        self._node = AnsweringNode(node, settings.chain_id, self.genesis)
+        self._channel = open_channel(settings)
+        self._stub = ledger_pb2_grpc.LedgerServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._channel.close()
+
+    # Submitting
+
+    def submit(self, events: Sequence[bytes], *, lane: int = 0) -> list[EventResult]:
+        """Put events on the ledger and return what became of each, in order.
+
+        Args:
+            events: Events' bytes; none is sent before all of them keep every rule.
+            lane: The lane of the batch key.
+
+        Raises:
+            EventRefused: An event breaks a rule that needs no state.
+            LaneBusyError: Another process submits with this key.
+            SignatureError: The node's answer is not signed by the node.
+            ConnectionError, TimeoutError: Without an answer, twice. What was sent may be on the
+                ledger; the message names its first event.
+            CallRefused: The node refused the call.
+        """
+        return list(self.submit_each(events, lane=lane))
+
+    def submit_each(self, events: Sequence[bytes], *, lane: int = 0) -> Iterator[EventResult]:
+        """As `submit`, but give every result as soon as its batch is on the ledger."""
+        assert self._batch_key is not None, "the session was opened for reading"
+        check_events(events)
+        with sole_signer(self.settings.batch_key):
+            yield from self._submit_in_lane(self._batch_key, events, lane)
+
+    def _submit_in_lane(
+        self, key: PrivateKey, events: Sequence[bytes], lane: int
+    ) -> Iterator[EventResult]:
+        state = self._lane_state(key, lane)
+        sequence, previous = state.sequence, state.batch_id or ZERO_HASH
+        seen = self.checkpoint()
+        sent_count = 0
+        for group in cut_batches(events):
+            sequence += 1
+            batch = sign_batch(
+                key,
+                group,
+                chain_id=self._chain_id,
+                lane=lane,
+                sequence=sequence,
+                previous=previous,
+                created_at_ms=time.time_ns() // 1_000_000,
+                seen_size=seen.size,
+                seen_root=seen.root,
+                party=self.settings.party,
+            )
+            results = self._node.results(batch, self._send(batch))
+            yield from results
+            sent_count += len(group)
+            if results[0].index is None:  # a refused batch takes what follows it in the lane along
+                yield from not_sent(events[sent_count:], results[0])
+                return
+            previous = batch.batch_id
+
+    def _lane_state(self, key: PrivateKey, lane: int) -> ledger_pb2.GetLaneStateResponse:
+        request = ledger_pb2.GetLaneStateRequest(key=key.public, lane=lane)
+        with node_errors(self._place, ANSWER_S):
+            state = self._stub.GetLaneState(request, timeout=ANSWER_S)
+        if len(state.batch_id) not in (0, len(ZERO_HASH)):
+            raise MalformedError(f"{self._place} names a batch id of {len(state.batch_id)} bytes")
+        return state
+
+    def _send(self, batch: Batch) -> ledger_pb2.SubmitResponse:
+        """Return the node's answers to a batch; where they were lost, ask once more.
+
+        The same bytes are the same batch: however often they arrive, they count once.
+        """
+        request = ledger_pb2.SubmitRequest(batches=[batch.raw])
+        try:
+            return self._send_once(request, wait_for_ready=False)
+        except (ConnectionError, TimeoutError):
+            pass
+        try:
+            return self._send_once(request, wait_for_ready=True)
+        except (ConnectionError, TimeoutError) as error:
+            raise type(error)(
+                f"{error}; it is not known whether the events from {batch.event_ids[0].hex()} on"
+                " are on the ledger: look with `lotmark entry` before you send them again"
+            ) from error
+
+    def _send_once(
+        self, request: ledger_pb2.SubmitRequest, *, wait_for_ready: bool
+    ) -> ledger_pb2.SubmitResponse:
+        with node_errors(self._place, SUBMIT_S):
+            try:
+                return self._stub.Submit(request, timeout=SUBMIT_S, wait_for_ready=wait_for_ready)
+            except grpc.RpcError as error:
+                refusal = signed_refusal(error)
+                if refusal is None:
+                    raise
+                return refusal
+
+    # Reading
+
+    def ledger(self) -> LedgerPosition:
+        """Return how far the ledger is, once the node proves to mean the pinned chain.
+
+        Raises:
+            SignatureError: It does not, or a party has not accepted the genesis.
+            ProtocolError, ConnectionError, TimeoutError: As for every call.
+        """
+        with node_errors(self._place, ANSWER_S):
+            told = self._stub.GetLedger(ledger_pb2.GetLedgerRequest(), timeout=ANSWER_S)
+        if (told.chain_id, told.node) != (self._chain_id, self._node.name):
+            raise SignatureError(
+                f"{self._place} serves chain {told.chain_id.hex()[:64]} as {told.node[:80]!a}, but"
+                f" {self._chain_id.hex()} is pinned; ask your sponsor which is right"
+            )
+        check_acceptances(self.genesis, self._chain_id, parse_acceptances(told.acceptances))
+        return LedgerPosition(
+            node=told.node, height=told.height, size=told.size, time_ms=told.time_ms
+        )
+
+    def checkpoint(self) -> LedgerCheckpoint:
+        """Return the newest checkpoint, its signatures checked.
+
+        Raises:
+            SignatureError: One does not hold, or it is another log's.
+            ProtocolError, ConnectionError, TimeoutError: As for every call.
+        """
+        with node_errors(self._place, ANSWER_S):
+            told = self._stub.GetCheckpoint(ledger_pb2.GetCheckpointRequest(), timeout=ANSWER_S)
+        findings = check_checkpoint(self.genesis, self._chain_id, told.note)
+        return LedgerCheckpoint(note=told.note, findings=findings)
+
+    def checkpoint_over(self, index: int) -> LedgerCheckpoint:
+        """Return a checkpoint that covers an entry, waiting for it where the entry is new.
+
+        Raises:
+            NotOnLedgerError: There is no such entry.
+            TimeoutError: No checkpoint covers it within `COVERED_S`.
+        """
+        until_s = time.monotonic() + COVERED_S
+        while (checkpoint := self.checkpoint()).size <= index:
+            size = self.ledger().size
+            if index >= size:
+                raise NotOnLedgerError(f"entry {index} is not on the ledger; it has {size}")
+            if time.monotonic() > until_s:
+                raise TimeoutError(
+                    f"{self._place} signed no checkpoint over entry {index} within {COVERED_S:g} s;"
+                    " see its log for why it signs none"
+                )
+            time.sleep(COVERED_POLL_S)
+        return checkpoint
+
+    def prove_inclusion(self, entry: LedgerEntry, checkpoint: LedgerCheckpoint) -> list[bytes]:
+        """Return the path that proves an entry under a checkpoint, verified.
+
+        Raises:
+            ProofError: It proves nothing.
+            ProtocolError, ConnectionError, TimeoutError: As for every call.
+        """
+        request = ledger_pb2.GetInclusionProofRequest(index=entry.head.index, size=checkpoint.size)
+        with node_errors(self._place, ANSWER_S):
+            path = list(self._stub.GetInclusionProof(request, timeout=ANSWER_S).path)
+        leaf = merkle.leaf_hash(entry.leaf_data)
+        merkle.verify_inclusion(leaf, entry.head.index, checkpoint.size, path, checkpoint.root)
+        return path
+
+    def prove_consistency(
+        self, first: LedgerCheckpoint, second: LedgerCheckpoint
+    ) -> Sequence[bytes]:
+        """Return the path that proves that nothing under `first` changed up to `second`, verified.
+
+        Raises:
+            ProofError: It proves nothing, or the second is smaller than the first.
+            ProtocolError, ConnectionError, TimeoutError: As for every call.
+        """
+        path: list[bytes] = []
+        if 1 <= first.size < second.size:
+            request = ledger_pb2.GetConsistencyProofRequest(
+                first_size=first.size, second_size=second.size
+            )
+            with node_errors(self._place, ANSWER_S):
+                path = list(self._stub.GetConsistencyProof(request, timeout=ANSWER_S).path)
+        merkle.verify_consistency(first.size, second.size, first.root, second.root, path)
+        return path
+
+    def entry(self, name: int | bytes) -> LedgerEntry:
+        """Return an entry by its index, or by the event id, 32 bytes.
+
+        Raises:
+            NotOnLedgerError: There is none.
+            ProofError: What the node gave is another entry, or does not fit together.
+            ProtocolError, ConnectionError, TimeoutError: As for every call.
+        """
+        request = (
+            ledger_pb2.GetEntryRequest(index=name)
+            if isinstance(name, int)
+            else ledger_pb2.GetEntryRequest(event_id=name)
+        )
+        with node_errors(self._place, ANSWER_S):
+            entry = read_entry(self._stub.GetEntry(request, timeout=ANSWER_S))
+        if name not in (entry.head.index, entry.event_id):
+            raise ProofError(f"{self._place} gave entry {entry.head.index} for another one")
+        return entry
+
+    def entries(
+        self,
+        from_index: int = 0,
+        *,
+        event_types: Sequence[int] = (),
+        parties: Sequence[str] = (),
+        item: str = "",
+        all_kinds: bool = False,
+        follow: bool = False,
+    ) -> Iterator[LedgerEntry]:
+        """Return entries in order, up to those there are now, or for ever.
+
+        Args:
+            from_index: Where to begin.
+            event_types: Types of events to return; empty: all.
+            parties: Parties whose events to return; empty: all.
+            item: An item that events must name; empty: any.
+            all_kinds: Also entries that are not events.
+            follow: Go on with new entries as they come.
+
+        Raises:
+            ProofError: An entry does not fit together, or one came twice.
+            ProtocolError, ConnectionError, TimeoutError: As for every call.
+        """
+        request = ledger_pb2.SubscribeRequest(
+            from_index=from_index,
+            event_types=event_types,
+            parties=parties,
+            item=item,
+            all_kinds=all_kinds,
+        )
+        end_index = None if follow else self.ledger().size
+        while end_index is None or request.from_index < end_index:
+            began_index = request.from_index
+            try:
+                with node_errors(self._place, STREAM_S):
+                    yield from self._stretch(request, end_index)
+            except TimeoutError:
+                if not follow and request.from_index == began_index:
+                    raise
+
+    def _stretch(
+        self, request: ledger_pb2.SubscribeRequest, end_index: int | None
+    ) -> Iterator[LedgerEntry]:
+        """Return entries until the stream's deadline, moving the request on with them."""
+        stream = self._stub.Subscribe(request, timeout=STREAM_S)
+        try:
+            for response in stream:
+                for message in response.entries:
+                    entry = read_entry(message)
+                    if entry.head.index < request.from_index:
+                        raise ProofError(f"{self._place} sent entry {entry.head.index} twice")
+                    request.from_index = entry.head.index + 1
+                    if end_index is not None and entry.head.index >= end_index:
+                        return
+                    yield entry
+                request.from_index = max(request.from_index, response.next_index)
+                if end_index is not None and request.from_index >= end_index:
+                    return
+        finally:
+            stream.cancel()
+
+    def receipt(self, index: int) -> bytes:
+        """Return the receipt of an event entry, verified; waits for a checkpoint over it.
+
+        Raises:
+            NotOnLedgerError: There is no such entry, or it is no event that the caller may read.
+            ProofError: The node gave a receipt that does not hold.
+            ProtocolError, ConnectionError, TimeoutError: As for every call.
+        """
+        self.checkpoint_over(index)
+        request = ledger_pb2.GetReceiptsRequest(first_index=index, entry_count=1)
+        with node_errors(self._place, ANSWER_S):
+            receipts = list(self._stub.GetReceipts(request, timeout=ANSWER_S))
+        if not receipts:
+            raise NotOnLedgerError(self._why_no_receipt(index))
+        raw = receipts[0].proof
+        try:
+            findings = verify_receipt(
+                raw, genesis_json=self.genesis.to_json(), chain_id=self._chain_id
+            )
+        except FaultFound as error:
+            raise ProofError(f"{self._place} gave a receipt that does not hold: {error}") from error
+        if findings.index != index:
+            raise ProofError(f"{self._place} gave the receipt of entry {findings.index}")
+        return raw
+
+    def _why_no_receipt(self, index: int) -> str:
+        entry = self.entry(index)
+        if entry.withheld:
+            return f"entry {index} is an event for other parties; ask its author for the receipt"
+        kind = entry.head.kind.name.lower().replace("_", " ")
+        return f"entry {index} is a {kind}; only events have receipts"
+
+    def export_snapshot(
+        self,
+        out: BinaryIO,
+        first_height: int = 0,
+        last_height: int = 0,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> int:
+        """Write a snapshot file and return its size; `lotmark verify` checks what is in it.
+
+        Args:
+            out: Where to.
+            first_height: First block; 0: the whole ledger.
+            last_height: Last block; 0: the newest with a checkpoint.
+            progress: Called with the size so far and the whole size.
+
+        Raises:
+            ProofError: The node sent another size than it announced.
+            ProtocolError, ConnectionError, TimeoutError: As for every call.
+            OSError: `out` cannot be written.
+        """
+        request = ledger_pb2.ExportSnapshotRequest(
+            first_height=first_height, last_height=last_height
+        )
+        size = file_size = 0
+        with node_errors(self._place, SNAPSHOT_S):
+            for piece in self._stub.ExportSnapshot(request, timeout=SNAPSHOT_S):
+                file_size = file_size or piece.file_size
+                out.write(piece.data)
+                size += len(piece.data)
+                if progress is not None:
+                    progress(size, file_size)
+        if size != file_size:
+            raise ProofError(f"{self._place} sent {size} bytes of a snapshot of {file_size}")
+        return size
