@@ -113,7 +113,15 @@ def parse_header(raw: bytes) -> BatchHeader:
 class Batch:
     """A batch as its author sent it, with what follows from the bytes alone."""
 
-    __slots__ = ("batch_id", "event_ids", "events", "header", "raw", "signed_header")
+    __slots__ = (
+        "_carried_root",
+        "batch_id",
+        "event_ids",
+        "events",
+        "header",
+        "raw",
+        "signed_header",
+    )
 
     def __init__(self, raw: bytes, signed_header: bytes, events: Sequence[bytes]) -> None:
         self.raw = raw
@@ -123,6 +131,14 @@ class Batch:
         self.batch_id = hashlib.sha256(_BATCH_DOMAIN + signed_header[2:-64]).digest()
         sha256 = hashlib.sha256
         self.event_ids = [sha256(b"\0" + event).digest() for event in events]
+        self._carried_root: bytes | None = None
+
+    @property
+    def carried_root(self) -> bytes:
+        """The root of the events as carried; the header's own claim may differ."""
+        if self._carried_root is None:
+            self._carried_root = merkle.root(self.event_ids)
+        return self._carried_root
 
     @property
     def signature(self) -> bytes:

@@ -74,7 +74,7 @@ def batches_root(batches: Sequence[Batch]) -> bytes:
 
 
 def _batch_leaf(batch: Batch) -> bytes:
-    carried = _U16.pack(len(batch.events)) + merkle.root(batch.event_ids)
+    carried = _U16.pack(len(batch.events)) + batch.carried_root
     return merkle.leaf_hash(batch.signed_header + carried)
 
 

@@ -24,20 +24,19 @@ _CHILD = event_pb2.ITEM_ROLE_CHILD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventPlace:
-    """Where an event stands: what its effects may depend on beside the state."""
+class BlockPlace:
+    """The block an event stands in: what its effects may depend on beside the state."""
 
     chain_id: bytes
     height: int
     time_ms: int
-    index: int
 
 
-Effect = Callable[[StateChanges, CheckedEvent, EventPlace], Outcome]
+Effect = Callable[[StateChanges, CheckedEvent, int, BlockPlace], Outcome]
 
 
-def apply_event(state: StateChanges, event: CheckedEvent, place: EventPlace) -> Outcome:
-    """Change the state as an event says, or refuse it and change nothing."""
+def apply_event(state: StateChanges, event: CheckedEvent, index: int, place: BlockPlace) -> Outcome:
+    """Change the state as the event of entry `index` says, or refuse it and change nothing."""
     message = event.message
     if message.audience:
         for party in message.audience:
@@ -45,17 +44,17 @@ def apply_event(state: StateChanges, event: CheckedEvent, place: EventPlace) -> 
                 return Outcome.PARTY_UNKNOWN
     effect = _EFFECTS.get(event.event_type)
     if effect is not None:
-        outcome = effect(state, event, place)
+        outcome = effect(state, event, index, place)
         if outcome:
             return outcome
     for item_id in event.item_ids:
         key = item_key(item_id)
         if state.get(key) is None:
-            state.put(key, u64(place.index))
+            state.put(key, u64(index))
     return Outcome.ACCEPTED
 
 
-def _transform(state: StateChanges, event: CheckedEvent, place: EventPlace) -> Outcome:
+def _transform(state: StateChanges, event: CheckedEvent, index: int, _place: BlockPlace) -> Outcome:
     items = event.message.items
     inputs = [item for item in items if item.role == _INPUT]
     outputs = [item for item in items if item.role == _OUTPUT]
@@ -63,7 +62,7 @@ def _transform(state: StateChanges, event: CheckedEvent, place: EventPlace) -> O
         return Outcome.RELATION_INVALID
     for consumed in inputs:
         for made in outputs:
-            _put_edge(state, consumed, made.id, Relation.CONSUMED, place)
+            _put_edge(state, consumed, made.id, Relation.CONSUMED, index)
     return Outcome.ACCEPTED
 
 
@@ -75,7 +74,7 @@ def _relate(begun: Relation, ended: Relation) -> Effect:
         quality_pb2.RELATION_ACTION_DELETE: ended,
     }
 
-    def effect(state: StateChanges, event: CheckedEvent, place: EventPlace) -> Outcome:
+    def effect(state: StateChanges, event: CheckedEvent, index: int, _place: BlockPlace) -> Outcome:
         items = event.message.items
         containers = [item for item in items if item.role == _PARENT]
         contained = [item for item in items if item.role == _CHILD]
@@ -83,7 +82,7 @@ def _relate(begun: Relation, ended: Relation) -> Effect:
             return Outcome.RELATION_INVALID
         relation = by_action[event.body.action]
         for item in contained:
-            _put_edge(state, item, containers[0].id, relation, place)
+            _put_edge(state, item, containers[0].id, relation, index)
         return Outcome.ACCEPTED
 
     return effect
@@ -94,16 +93,18 @@ def _put_edge(
     source: event_pb2.ItemReference,
     product: str,
     relation: Relation,
-    place: EventPlace,
+    index: int,
 ) -> None:
     """Write that `source` is part of the history of `product`, readable from both ends."""
     value = edge_value(relation, source.quantity.value, source.quantity.unit)
-    parent, child, index = source.id.encode(), product.encode(), u64(place.index)
-    state.put(row_key(Table.PARENT, child, parent, index), value)
-    state.put(row_key(Table.CHILD, parent, child, index), value)
+    parent, child, at = source.id.encode(), product.encode(), u64(index)
+    state.put(row_key(Table.PARENT, child, parent, at), value)
+    state.put(row_key(Table.CHILD, parent, child, at), value)
 
 
-def _register_key(state: StateChanges, event: CheckedEvent, place: EventPlace) -> Outcome:
+def _register_key(
+    state: StateChanges, event: CheckedEvent, _index: int, place: BlockPlace
+) -> Outcome:
     return register_key(
         state,
         event.message.key_registration,
@@ -113,13 +114,17 @@ def _register_key(state: StateChanges, event: CheckedEvent, place: EventPlace) -
     )
 
 
-def _revoke_key(state: StateChanges, event: CheckedEvent, place: EventPlace) -> Outcome:
+def _revoke_key(
+    state: StateChanges, event: CheckedEvent, _index: int, place: BlockPlace
+) -> Outcome:
     return revoke_key(
         state, event.message.key_revocation, chain_id=place.chain_id, height=place.height
     )
 
 
-def _close_lane(state: StateChanges, event: CheckedEvent, place: EventPlace) -> Outcome:
+def _close_lane(
+    state: StateChanges, event: CheckedEvent, _index: int, place: BlockPlace
+) -> Outcome:
     return close_lane(state, event.message.lane_closure, chain_id=place.chain_id)
 
 

@@ -6,7 +6,7 @@ admitted itself is not hashed and checked a second time when its block is applie
 
 from collections.abc import Sequence
 
-from lotmark import ed25519, merkle
+from lotmark import ed25519
 from lotmark.batch import SCHEMA, Batch
 from lotmark.errors import SignatureError
 from lotmark.event import CheckedEvent, EventRefused, check_event
@@ -28,7 +28,7 @@ class PreparedBatch:
         self.signature_holds = (
             _signature_holds(batch) if signature_holds is None else signature_holds
         )
-        self.root_holds = merkle.root(batch.event_ids) == batch.header.events_root
+        self.root_holds = batch.carried_root == batch.header.events_root
         self.events: Sequence[CheckedEvent | EventRefused] = ()
         if self.signature_holds and self.root_holds and batch.header.schema == SCHEMA:
             self.events = [_checked(raw) for raw in batch.events]

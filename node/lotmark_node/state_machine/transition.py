@@ -31,7 +31,7 @@ from lotmark_node.state_machine.duplicate_window import (
     find_recent_header,
     recent_key,
 )
-from lotmark_node.state_machine.event_effects import EventPlace, apply_event
+from lotmark_node.state_machine.event_effects import BlockPlace, apply_event
 from lotmark_node.state_machine.ledger_state import HEAD_KEY, LedgerState
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.state import RowChange, StateChanges, key_row
@@ -169,6 +169,7 @@ class _BlockInTheMaking:
         self._state = state
         self._height = state.height + 1
         self._time_ms = time_ms
+        self._place = BlockPlace(chain_id=state.chain_id, height=self._height, time_ms=time_ms)
         self._index = state.size
         self._event_ids: set[bytes] = set()
         self._batches: dict[tuple[bytes, int, int], bytes] = {}
@@ -254,13 +255,7 @@ class _BlockInTheMaking:
             elif event_id in own or window.has_event(event_id):
                 outcomes.append(Outcome.EVENT_DUPLICATE)
             else:
-                place = EventPlace(
-                    chain_id=self._state.chain_id,
-                    height=self._height,
-                    time_ms=self._time_ms,
-                    index=index,
-                )
-                outcome = apply_event(self.changes, event, place)
+                outcome = apply_event(self.changes, event, index, self._place)
                 outcomes.append(outcome)
                 if not outcome:
                     own.add(event_id)
