@@ -3,7 +3,16 @@ PROTO_SOURCES := $(wildcard proto/lotmark/v1/*.proto)
 # uv from the PATH, or one of our own under .uv/.
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 
-.PHONY: check demo fix proto test
+.PHONY: bench check demo fix help proto test
+help: ## what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST))
+
+demo: | $(UV) ## a story told to a real node, verified, and forged three times; under 60 s
+	$(UV) run lotmark demo
+
+test: | $(UV) ## all tests
+	$(UV) run pytest
+
 check: | $(UV) ## everything that must pass before a commit lands
 	$(UV) run ruff format --check .
 	$(UV) run ruff check .
@@ -11,11 +20,8 @@ check: | $(UV) ## everything that must pass before a commit lands
 	$(UV) run lint-imports
 	$(UV) run pytest
 
-demo: | $(UV) ## a small network on this machine
-	$(UV) run lotmark demo
-
-test: | $(UV)
-	$(UV) run pytest
+bench: | $(UV) ## measure a node on this machine; BENCH=--quick: under 45 s
+	$(UV) run lotmark bench ledger $(BENCH)
 
 fix: | $(UV) ## format, and mend what ruff can mend
 	$(UV) run ruff format .

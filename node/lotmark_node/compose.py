@@ -15,6 +15,7 @@ from lotmark.errors import SignatureError
 from lotmark.genesis import Genesis
 from lotmark.key_file import read_key_file
 from lotmark.key_grant import KeyPurpose
+from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.ledger_engine import LedgerEngine, NodeKeys
 from lotmark_node.node_settings import NodeSettings
 from lotmark_node.rpc.identity import Identities
@@ -93,6 +94,12 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     genesis, acceptances = read_consortium(settings)
+    if len(genesis.voters) > 1:
+        # Each would order by itself, and the chain would fork.
+        raise EngineError(
+            f"the genesis names {len(genesis.voters)} voters; this version orders with one:"
+            " found a consortium with one node"
+        )
     engine = LedgerEngine(
         settings.data,
         genesis,

@@ -1,0 +1,39 @@
+"""The whole ledger in one file, verified when no node runs any more."""
+
+from pathlib import Path
+
+from lotmark.verify.report import Conclusion, Verdict
+from lotmark_node.story.errors import StoryFailed
+from lotmark_node.story.stage import Stage
+from lotmark_node.story.wording import verdict_words
+from lotmark_node.verification.verify import verify_snapshot
+
+TITLE = "snapshot"
+
+
+def run(stage: Stage) -> str:
+    """Export it, stop the node, and execute everything again."""
+    path, ledger = stage.snapshot_file, stage.ledger
+    ledger.export(path)
+    if exit_status := ledger.stop():
+        raise StoryFailed(
+            f"the node ended with {exit_status}; {ledger.folder / 'node.log'} says why"
+        )
+    verdict = verify(path, ledger.chain_id)
+    if verdict.conclusion is not Conclusion.VALID:
+        raise StoryFailed(f"{path}: {verdict.text}")
+    event_count, size = (int(str(verdict.details[name])) for name in ("events", "size"))
+    told_count = sum(len(telling.events) for telling in ledger.tellings.values())
+    refused_count = event_count - told_count
+    stage.facts |= {"events": event_count, "tree_size": size, "verified": True}
+    stage.next_commands.append(("verify", str(path), "--chain-id", ledger.chain_id.hex()))
+    return (
+        f"{path.stat().st_size:,} bytes, {event_count} events, {refused_count} of them refused; the"
+        f" node is stopped\n{verdict_words(verdict)}"
+    )
+
+
+def verify(path: Path, chain_id: bytes) -> Verdict:
+    """Return the full verdict on a snapshot file."""
+    with path.open("rb") as file:
+        return verify_snapshot(file, chain_id=chain_id)
