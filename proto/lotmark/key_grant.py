@@ -24,6 +24,8 @@ EVENT_TYPE_MAX = 50
 EVENT_TYPES_MAX = 64
 HOLDER_SIZE_MAX = 64
 BINDING_SIZE = 32
+NEVER = 2**64 - 1  # height from which a key is revoked that is not
+ROTATION_OVERLAP_MS = 30 * 24 * 60 * 60 * 1000  # a key that has a successor is accepted so long
 PARTY_PATTERN = r"[A-Z0-9][A-Z0-9-]{0,30}"
 
 _GRANT_DOMAIN = b"lotmark/key-reg/v1\n"

@@ -39,8 +39,8 @@ from tests.node.snapshot_source import (
 
 # A reader elsewhere must find these bytes: a change of them is a new version of the format, or of
 # what the ledger's rules make of the sample's blocks.
-GOLDEN_FULL_SHA256 = "?"
-GOLDEN_RANGE_SHA256 = "?"
+GOLDEN_FULL_SHA256 = "55040901a7afa71084ad3ddc76295d9a59798679f0356f53e0c398b2534f93b8"
+GOLDEN_RANGE_SHA256 = "0b2b595e2567bb9caae8d9a1edee2a25cc2b07726b2afeb05e434c39d4dba2ae"
 
 FULL = snapshot_of(eventful_ledger())
 RANGE = snapshot_of(eventful_ledger(), first_height=6)

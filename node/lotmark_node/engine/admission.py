@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lotmark.admission import AdmissionAnswer
-from lotmark.batch import BATCH_SIZE_MAX, ZERO_HASH, Batch, parse_one_batch
+from lotmark.batch import BATCH_SIZE_MAX, ZERO_HASH, Batch, BatchHeader, parse_one_batch
 from lotmark.errors import MalformedError
 from lotmark.outcome import CONSUMES_NUMBER_FROM, MEANINGS, Outcome
 from lotmark_node.engine.checkpoints import SignedCheckpoint
@@ -31,6 +31,7 @@ WAITING_EVENTS_MAX = 16_000  # events admitted and not applied
 WAITING_SIZE_MAX = 32 << 20
 SEQUENCES_AHEAD_MAX = 64
 HELD_BATCHES_MAX = 1_024
+HELD_SIZE_MAX = 32 << 20
 HELD_S = 10.0
 DUE_MS = 10_000
 
@@ -81,6 +82,7 @@ class Admission:
         self._waiting_events = 0
         self._waiting_size = 0
         self._held_count = 0
+        self._held_size = 0
         self._room = asyncio.Event()
         self._room.set()
         self.closed: Outcome | None = None  # STORAGE_FULL or STOPPING while nothing is taken
@@ -113,7 +115,7 @@ class Admission:
             self._state.chain_id,
             row,
             height=self._state.height + 1,
-            time_ms=max(self._now_ms(), self._state.time_ms),
+            time_ms=self._block_time_ms(),
         )
         if outcome:
             self._refuse(batch.batch_id, submission.answer, outcome)
@@ -157,7 +159,7 @@ class Admission:
     def _place_again(self, submission: Submission, lane: _Lane) -> None:
         """Judge a batch whose number is taken: the same batch again, or another one."""
         batch = submission.batch
-        if batch.batch_id in lane.waiting:
+        if batch.batch_id in self._acknowledge:
             self._acknowledge[batch.batch_id].append(submission.acknowledge)
             self._accept(submission)
             return
@@ -168,21 +170,37 @@ class Admission:
             return
         prepared = PreparedBatch(batch, signature_holds=submission.signature_holds)
         outcome = self._judge_prepared(prepared)
+        if not outcome and not self._has_evidence(batch.header, lane):
+            outcome = Outcome.SEQUENCE_REUSED
         if outcome:
             self._refuse(batch.batch_id, submission.answer, outcome)
             return
         # Its signer has signed two batches with one number: that goes on record.
         self._take(prepared, submission)
 
+    def _has_evidence(self, header: BatchHeader, lane: _Lane) -> bool:
+        """Tell whether the batch that took a number can be laid beside one that reuses it.
+
+        Where it cannot, nothing would go on record but the bytes, and nobody be billed for them.
+        """
+        at = (header.signer, header.lane, header.sequence)
+        on_record = self._state.window.find_batch(at) is not None
+        return on_record or header.sequence in lane.waiting.values()
+
     def _hold(self, submission: Submission, lane: _Lane) -> None:
         """Keep a batch that came before its predecessors, for a while."""
         batch = submission.batch
+        if not submission.signature_holds:
+            # Held, it would keep a number that others' batch is to take.
+            self._refuse(batch.batch_id, submission.answer, Outcome.SIGNATURE_INVALID)
+            return
         sequence = batch.header.sequence
         ahead = sequence - lane.row.sequence - 1
         if (
             ahead > SEQUENCES_AHEAD_MAX
             or sequence in lane.held
             or self._held_count >= HELD_BATCHES_MAX
+            or self._held_size + len(batch.raw) > HELD_SIZE_MAX
         ):
             detail = f"sequence {sequence}, the lane stands at {lane.row.sequence}"
             self._refuse(batch.batch_id, submission.answer, Outcome.SEQUENCE_AHEAD, detail)
@@ -192,11 +210,11 @@ class Admission:
         )
         lane.held[sequence] = submission, timer
         self._held_count += 1
+        self._held_size += len(batch.raw)
 
     def _give_up(self, signer: bytes, lane_number: int, sequence: int) -> None:
         lane = self._lanes[signer, lane_number]
-        submission, _ = lane.held.pop(sequence)
-        self._held_count -= 1
+        submission, _ = self._take_held(lane, sequence)
         detail = f"sequence {sequence} waited {HELD_S:g} s for {lane.row.sequence + 1}"
         self._refuse(
             submission.batch.batch_id,
@@ -209,10 +227,19 @@ class Admission:
     def _release(self, lane: _Lane) -> None:
         """Admit the held batches whose turn has come."""
         while (following := lane.row.sequence + 1) in lane.held:
-            submission, timer = lane.held.pop(following)
+            submission, timer = self._take_held(lane, following)
             timer.cancel()
-            self._held_count -= 1
             self._admit(submission, lane)
+
+    def _take_held(self, lane: _Lane, sequence: int) -> tuple[Submission, asyncio.TimerHandle]:
+        submission, timer = lane.held.pop(sequence)
+        self._held_count -= 1
+        self._held_size -= len(submission.batch.raw)
+        return submission, timer
+
+    def _block_time_ms(self) -> int:
+        """Return what the next block's time is at least."""
+        return max(self._now_ms(), self._state.time_ms)
 
     def _lane(self, signer: bytes, number: int) -> _Lane:
         lane = self._lanes.get((signer, number))
@@ -231,7 +258,7 @@ class Admission:
         batch = prepared.batch
         party = batch.header.party
         raw = self._state.reader.get(row_key(Table.QUOTA, party.encode("ascii")))
-        usage = parse_usage(raw, self._now_ms() // MINUTE_MS)
+        usage = parse_usage(raw, self._block_time_ms() // MINUTE_MS)
         count, size = len(batch.events), len(batch.raw)
         return judge_usage(usage, self._state.quotas, events=count, size=size)
 

@@ -65,6 +65,7 @@ class BlockCutter:
         self._waiting_events = 0
         self._unapplied = 0
         self._stop = threading.Event()
+        self._given_up = False
         self._made: deque[MadeBlock] = deque()
         self._thread = threading.Thread(target=self._run, name="cut", daemon=True)
 
@@ -100,6 +101,12 @@ class BlockCutter:
         if self._thread.is_alive():
             self._thread.join()
 
+    def give_up(self) -> None:
+        """Cut nothing more: nothing would be applied."""
+        with self._changed:
+            self._given_up = True
+            self._changed.notify()
+
     def _may_cut(self) -> bool:
         if self._unapplied and self._waiting_events < OVERLAP_EVENTS_MIN:
             return False
@@ -110,7 +117,7 @@ class BlockCutter:
             while True:
                 with self._changed:
                     self._changed.wait_for(lambda: self._may_cut() or self._may_end())
-                    if not self._waiting:
+                    if self._given_up or not self._waiting:
                         return
                     taken = self._take()
                     self._unapplied += 1
@@ -122,7 +129,7 @@ class BlockCutter:
             self._on_failure(error)
 
     def _may_end(self) -> bool:
-        return self._stop.is_set() and not self._waiting
+        return self._given_up or (self._stop.is_set() and not self._waiting)
 
     def _take(self) -> list[PreparedBatch]:
         taken: list[PreparedBatch] = []

@@ -5,6 +5,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,23 +72,24 @@ class LedgerEngine:
         self.genesis, self.chain_id = genesis, chain_id
         self.name = f"{party}/{node}"
         self.folder, self._free_size_min = folder, free_size_min
+        self._journal_full = self._space_short = False
         self.clock = StageClock()
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()  # set once nothing more is taken until a restart
         self._loop = asyncio.get_running_loop()
         self._advanced = asyncio.Event()
         folder.mkdir(parents=True, exist_ok=True)
-        self.ordering = SingleNodeOrdering(folder / "journal", chain_id, term=TERM)
-        try:
+        self.genesis_block = make_genesis_block(genesis, chain_id)
+        with ExitStack() as undo:
+            self.ordering = SingleNodeOrdering(folder / "journal", chain_id, term=TERM)
+            undo.callback(self.ordering.stop)
+            self.store = LedgerStore(folder / "ledger", chain_id)
+            undo.callback(self.store.close)
             self._build(party, node, keys, now_ms)
-        except BaseException:
-            self.ordering.stop()
-            raise
+            undo.pop_all()
 
     def _build(self, party: str, node: str, keys: NodeKeys, now_ms: Callable[[], int]) -> None:
         genesis, chain_id, folder = self.genesis, self.chain_id, self.folder
-        self.genesis_block = make_genesis_block(genesis, chain_id)
-        self.store = LedgerStore(folder / "ledger", chain_id)
         self.state, ordered_index = self._load()
         self._applying = ApplyLoop(
             self.state,
@@ -222,6 +224,7 @@ class LedgerEngine:
         if self.failure is None:
             self.failure = error
             logger.error("the ledger stopped taking events", exc_info=error)
+        self._cutter.give_up()
         self._loop.call_soon_threadsafe(self._close_admission)
 
     def _close_admission(self) -> None:
@@ -229,16 +232,23 @@ class LedgerEngine:
         self.failed.set()
 
     def _storage_full(self, full: bool) -> None:
-        outcome = Outcome.STORAGE_FULL if full else None
-        self._loop.call_soon_threadsafe(self._set_storage, outcome)
+        """On the cutter's thread: the order has no room for a block, or has it again."""
+        self._loop.call_soon_threadsafe(self._set_journal_full, full)
 
-    def _set_storage(self, outcome: Outcome | None) -> None:
+    def _set_journal_full(self, full: bool) -> None:
+        self._journal_full = full
+        self._judge_storage()
+
+    def _judge_storage(self) -> None:
+        """Close admission while either says that there is no room, and open it again."""
         if self.admission.closed != Outcome.STOPPING:
-            self.admission.closed = outcome
+            full = self._journal_full or self._space_short
+            self.admission.closed = Outcome.STORAGE_FULL if full else None
 
     def _check_storage(self) -> None:
         free = shutil.disk_usage(self.folder).free
-        self._set_storage(Outcome.STORAGE_FULL if free < self._free_size_min else None)
+        self._space_short = free < self._free_size_min
+        self._judge_storage()
         self._storage_timer = self._loop.call_later(STORAGE_CHECK_S, self._check_storage)
 
     def checkpoint(self) -> SignedCheckpoint:

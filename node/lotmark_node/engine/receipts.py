@@ -53,7 +53,8 @@ class ReceiptMaker:
         if row is None or row.from_height == 0:
             return b""
         for entry in self._reader.block_entries(row.from_height - 1):
-            if entry.event and _registers(entry.event, signer):
+            accepted = not parse_leaf_data(entry.leaf_data)[0].outcome
+            if entry.event and accepted and _registers(entry.event, signer):
                 return entry.event
         raise NotOnLedger(f"the registration of key {signer.hex()} is not on the ledger")
 

@@ -10,6 +10,7 @@ import logging
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from typing import BinaryIO
 
@@ -44,6 +45,7 @@ class SignatureWorker:
         self._process.stdin.write(key.seed)
         self._process.stdin.flush()
         self._turn = asyncio.Lock()
+        self._exchanging = threading.Lock()  # a caller may be cancelled, its exchange goes on
         self._ended = False
 
     async def verify_many(self, signed: Sequence[Signed]) -> list[bool]:
@@ -84,16 +86,20 @@ class SignatureWorker:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None, "it was asked for"
         assert stdout is not None, "it was asked for"
-        stdin.write(request)
-        stdin.flush()
-        answer = stdout.read(answer_size)
+        with self._exchanging:
+            if self._ended:
+                raise BrokenPipeError("the signature worker was stopped")
+            stdin.write(request)
+            stdin.flush()
+            answer = stdout.read(answer_size)
         if len(answer) < answer_size:
             raise BrokenPipeError("the signature worker ended")
         return answer
 
     def stop(self) -> None:
         """End the process."""
-        self._ended = True
+        with self._exchanging:
+            self._ended = True
         self._process.communicate()
 
 

@@ -9,6 +9,7 @@ import struct
 import zlib
 from pathlib import Path
 
+from lotmark_consensus.disk import sync_folder
 from lotmark_node.engine.errors import Regression, StoreCorrupt
 
 _SLOT = struct.Struct(">Q32s")
@@ -25,6 +26,7 @@ class SignedMaximum:
             StoreCorrupt: Neither slot of an existing file is whole.
         """
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        sync_folder(path.parent)  # a name that a power cut takes away would forget what was signed
         slots = [_read_slot(os.pread(self._fd, _SLOT_SIZE, at * _SLOT_SIZE)) for at in (0, 1)]
         if os.fstat(self._fd).st_size and not any(slots):
             os.close(self._fd)

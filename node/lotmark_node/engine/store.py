@@ -20,7 +20,7 @@ from rocksdict import (
 
 from lotmark.block_results import BlockResults, parse_results
 from lotmark.merkle import Frontier, leaf_hash
-from lotmark.outcome import Outcome
+from lotmark.outcome import CONSUMES_NUMBER_FROM
 from lotmark_node.engine.errors import (
     EngineError,
     ForeignStore,
@@ -154,7 +154,7 @@ class LedgerStore:
         put(height, raw_block, handles["blocks"])
         put(height, results.encode(), handles["results"])
         self._put_leaves(batch, effects.leaf_hashes)
-        for key, value in _index_rows(effects):
+        for key, value in self._index_rows(effects):
             put(key, value, handles["index"])
         position = LogPosition(
             height=results.close.height,
@@ -247,6 +247,24 @@ class LedgerStore:
         raw = self._read("index", key)
         return None if raw is None else _U64.unpack(raw)[0]
 
+    def _index_rows(self, effects: BlockEffects) -> list[tuple[bytes, bytes]]:
+        """Return the index rows of a block, ascending, which RocksDB takes faster.
+
+        A batch is found once it has taken its number. Of equal events the accepted one is found.
+        """
+        pack, results = _U64.pack, effects.results
+        rows = {_FIRST_INDEX + pack(results.first_index): pack(results.close.height)}
+        index = results.first_index
+        for batch, result in zip(effects.block.batches, results.batches, strict=True):
+            if not result.outcome or result.outcome >= CONSUMES_NUMBER_FROM:
+                rows[_BATCH_ID + batch.batch_id[:_ID_PREFIX]] = pack(index)
+            for position, outcome in enumerate(result.event_outcomes):
+                key = _EVENT_ID + batch.event_ids[position][:_ID_PREFIX]
+                if not outcome or (key not in rows and self._read("index", key) is None):
+                    rows[key] = pack(index + 1 + position)
+            index += result.entry_count
+        return sorted(rows.items())
+
     def _read_tile(self, level: int, number: int) -> bytes:
         return self._need("tiles", _TILE.pack(level, number), f"tile {level}/{number}")
 
@@ -255,24 +273,6 @@ class LedgerStore:
         if value is None:
             raise NotOnLedger(f"{what} is not on the ledger")
         return value
-
-
-def _index_rows(effects: BlockEffects) -> list[tuple[bytes, bytes]]:
-    """Return the index rows of a block, ascending, which RocksDB takes faster."""
-    pack, results = _U64.pack, effects.results
-    rows = [(_FIRST_INDEX + pack(results.first_index), pack(results.close.height))]
-    index = results.first_index
-    for batch, result in zip(effects.block.batches, results.batches, strict=True):
-        if not result.outcome:
-            rows.append((_BATCH_ID + batch.batch_id[:_ID_PREFIX], pack(index)))
-            rows += [
-                (_EVENT_ID + event_id[:_ID_PREFIX], pack(index + 1 + position))
-                for position, event_id in enumerate(batch.event_ids)
-                if result.event_outcomes[position] != Outcome.EVENT_DUPLICATE  # the first counts
-            ]
-        index += result.entry_count
-    rows.sort()
-    return rows
 
 
 class _TwoGenerations:

@@ -76,6 +76,7 @@ class AnswerQueue:
         self._unanswered = 0
         self._unsent = 0
         self._finished = False
+        self._broken_off = False
         self._timer: asyncio.TimerHandle | None = None
 
     async def room(self) -> None:
@@ -106,10 +107,15 @@ class AnswerQueue:
         self._finished = True
         self._wake.set()
 
+    def break_off(self) -> None:
+        """Take note that what is still owed will not come: the ledger has failed."""
+        self._broken_off = True
+        self._send()
+
     async def take(self) -> list[OwedAnswer]:
-        """Wait for answers and return all there are; none: everything was answered."""
+        """Wait for answers and return all there are; none: no more will come."""
         while not self._due:
-            if self._finished and not self._unanswered:
+            if self._broken_off or (self._finished and not self._unanswered):
                 return []
             self._wake.clear()
             await self._wake.wait()

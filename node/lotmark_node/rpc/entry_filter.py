@@ -10,9 +10,13 @@ from lotmark_node.rpc.access import Caller
 
 
 class EntryFilter:
-    """A subscription's filters: what is not asked for is left out, never shortened."""
+    """A subscription's filters: what is not asked for is left out, never shortened.
 
-    def __init__(self, request: ledger_pb2.SubscribeRequest) -> None:
+    What a caller may not read does not pass a filter on it either: that would tell what it holds.
+    """
+
+    def __init__(self, request: ledger_pb2.SubscribeRequest, caller: Caller) -> None:
+        self._caller = caller
         self._types = frozenset(request.event_types)
         self._parties = frozenset(request.parties)
         self._item = request.item
@@ -28,7 +32,7 @@ class EntryFilter:
         if not self._types and not self._item:
             return True
         event = _parse(entry.event)
-        if event is None:
+        if event is None or not _may_read(entry, self._caller):
             return False
         body = event.WhichOneof("body")
         if self._types and (body is None or EVENT_TYPES[body] not in self._types):
@@ -40,17 +44,19 @@ def entry_message(entry: LogEntry, caller: Caller) -> ledger_pb2.Entry:
     """Return the wire form of an entry, without the event where the caller may not read it."""
     message = ledger_pb2.Entry(index=entry.index, leaf_data=entry.leaf_data)
     if entry.event:
-        # A refused event may be no protobuf at all: then nobody but its author's party reads it.
-        assert entry.batch is not None, "an event entry has its batch beside it"
-        if caller.party == entry.batch.header.party or _may_read(entry.event, caller):
+        if _may_read(entry, caller):
             message.event = entry.event
         else:
             message.withheld = True
     return message
 
 
-def _may_read(raw: bytes, caller: Caller) -> bool:
-    event = _parse(raw)
+def _may_read(entry: LogEntry, caller: Caller) -> bool:
+    # A refused event may be no protobuf at all: then nobody but its author's party reads it.
+    assert entry.batch is not None, "an event entry has its batch beside it"
+    if caller.party == entry.batch.header.party:
+        return True
+    event = _parse(entry.event)
     return caller.own if event is None else caller.may_read(event.audience)
 
 

@@ -3,11 +3,13 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, BinaryIO, NoReturn
 
 import grpc
 import grpc.aio
 
+from lotmark.ed25519 import PUBLIC_KEY_SIZE
 from lotmark.entry import EntryKind
 from lotmark.errors import ProtocolError
 from lotmark.outcome import Outcome
@@ -47,26 +49,49 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> AsyncIterator[ledger_pb2.SubmitResponse]:
         """Take batches and answer each."""
         await self._admit_caller(context, "SubmitStream")
+        with self._answers() as answers:
+            reading = asyncio.create_task(self._read(request_iterator, answers))
+            try:
+                while ready := await answers.take():
+                    yield ledger_pb2.SubmitResponse(answers=await self._signed(ready))
+                await self._refuse_if_failed(context)
+                if problem := await reading:
+                    await context.abort(*problem)
+            finally:
+                reading.cancel()
+
+    @contextmanager
+    def _answers(self) -> Iterator[AnswerQueue]:
+        """Give what a call is owed; it is broken off where the ledger fails."""
         answers = AnswerQueue()
-        reading = asyncio.create_task(self._read(request_iterator, answers))
+        failing = asyncio.create_task(self._engine.failed.wait())
+        failing.add_done_callback(lambda _: answers.break_off())
         try:
-            while ready := await answers.take():
-                yield ledger_pb2.SubmitResponse(answers=await self._signed(ready))
-            if problem := await reading:
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
+            yield answers
         finally:
-            reading.cancel()
+            failing.cancel()
+
+    async def _refuse_if_failed(self, context: Context) -> None:
+        if self._engine.failed.is_set():
+            await context.abort(
+                grpc.StatusCode.UNAVAILABLE,
+                f"the ledger of {self._engine.name} stopped taking events; send what was not"
+                " acknowledged again once its operator has restarted it",
+            )
 
     async def _read(
         self, requests: AsyncIterator[ledger_pb2.SubmitRequest], answers: AnswerQueue
-    ) -> str | None:
+    ) -> tuple[grpc.StatusCode, str] | None:
         """Submit what comes in, no faster than it is worked off; return why it ended early."""
         try:
             async for request in requests:
                 if problem := oversize(request, BATCHES_PER_MESSAGE_MAX, MESSAGE_SIZE_MAX):
-                    return problem
+                    return grpc.StatusCode.INVALID_ARGUMENT, problem
                 await self._submit(request.batches, answers)
             return None
+        except EngineError as error:
+            answers.break_off()
+            return status_of_error(error), str(error)
         finally:
             answers.finish()
 
@@ -105,12 +130,16 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         await self._admit_caller(context, "Submit")
         if problem := oversize(request, BATCHES_PER_MESSAGE_MAX, MESSAGE_SIZE_MAX):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
-        answers = AnswerQueue()
-        await self._submit(request.batches, answers)
-        answers.finish()
         response = ledger_pb2.SubmitResponse()
-        while ready := await answers.take():
-            response.answers.extend(await self._signed(ready))
+        with self._answers() as answers:
+            try:
+                await self._submit(request.batches, answers)
+            except EngineError as error:
+                await _fail(context, error)
+            answers.finish()
+            while ready := await answers.take():
+                response.answers.extend(await self._signed(ready))
+        await self._refuse_if_failed(context)
         admissions = [each.admission for each in response.answers if each.HasField("admission")]
         if admissions and not any(each.accepted for each in admissions):
             first = admissions[0]
@@ -124,7 +153,15 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> ledger_pb2.GetLaneStateResponse:
         """Tell where a lane stands."""
         await self._admit_caller(context, "GetLaneState")
-        row = lane_row(self._engine.store, request.key, request.lane)
+        if len(request.key) != PUBLIC_KEY_SIZE:
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"a key has {PUBLIC_KEY_SIZE} bytes, this one {len(request.key)}",
+            )
+        try:
+            row = lane_row(self._engine.store, request.key, request.lane)
+        except EngineError as error:
+            await _fail(context, error)
         return ledger_pb2.GetLaneStateResponse(
             sequence=row.sequence,
             batch_id=row.batch_id if row.sequence else b"",
@@ -222,7 +259,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> AsyncIterator[ledger_pb2.SubscribeResponse]:
         """Follow the log; a slow reader is waited for."""
         caller = await self._admit_caller(context, "Subscribe")
-        entry_filter = EntryFilter(request)
+        entry_filter = EntryFilter(request, caller)
         index = request.from_index
         while True:
             advance = self._engine.next_advance  # taken before the size: no block is missed

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from lotmark import genesis as protocol_genesis
 from lotmark.entry import NO_INDEX, BlockClose, EntryHead, EntryKind, leaf_data, parse_leaf_data
 from lotmark.genesis import Genesis
-from lotmark.key_grant import KeyPurpose
+from lotmark.key_grant import NEVER, KeyPurpose
 from lotmark.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from lotmark_node.state_machine import lthash
 from lotmark_node.state_machine.ledger_state import LogPosition
 from lotmark_node.state_machine.state import StateChanges, StateInMemory
-from lotmark_node.state_machine.tables import NEVER, KeyRow, PartyRow, Table, row_key, u64
+from lotmark_node.state_machine.tables import KeyRow, PartyRow, Table, row_key, u64
 
 
 @dataclass(frozen=True, slots=True)

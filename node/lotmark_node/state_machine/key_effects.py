@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from lotmark.errors import ProtocolError
 from lotmark.key_grant import (
+    NEVER,
     NO_KEY,
+    ROTATION_OVERLAP_MS,
     KeyPurpose,
     check_grant,
     grant_from_message,
@@ -20,15 +22,12 @@ from lotmark.v1 import governance_pb2
 from lotmark_node.state_machine.batch_rules import lane_row
 from lotmark_node.state_machine.state import StateChanges, key_row
 from lotmark_node.state_machine.tables import (
-    NEVER,
     KeyRow,
     Table,
     lane_key,
     parse_party_row,
     row_key,
 )
-
-ROTATION_OVERLAP_MS = 30 * 24 * 60 * 60 * 1000  # a key that has a successor is accepted so long
 
 
 def register_key(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-NEVER = 2**64 - 1
+from lotmark.key_grant import NEVER
 
 _U8 = struct.Struct(">B")
 _U16 = struct.Struct(">H")
@@ -221,6 +221,8 @@ def parse_recent(raw: bytes) -> tuple[list[bytes], list[RecentBatch]]:
     """Return the event ids and batches of a recent block's row."""
     (count,) = _U32.unpack_from(raw)
     at = 4 + 32 * count
+    if at > len(raw):
+        raise struct.error(f"{count} event ids are announced in {len(raw)} bytes")
     event_ids = [raw[start : start + 32] for start in range(4, at, 32)]
     (batch_count,) = _U16.unpack_from(raw, at)
     at += 2

@@ -12,7 +12,9 @@ from lotmark.batch import BatchHeader
 from lotmark.errors import MalformedError, SignatureError
 from lotmark.genesis import Genesis
 from lotmark.key_grant import (
+    NEVER,
     NO_KEY,
+    ROTATION_OVERLAP_MS,
     KeyGrant,
     KeyPurpose,
     grant_from_message,
@@ -23,9 +25,6 @@ from lotmark.key_grant import (
 )
 from lotmark.outcome import Outcome
 from lotmark.v1 import event_pb2, governance_pb2
-
-NEVER = 2**64 - 1
-ROTATION_OVERLAP_MS = 30 * 24 * 60 * 60 * 1000  # a key that has a successor is accepted so long
 
 
 def parse_event(raw: bytes) -> event_pb2.Event:

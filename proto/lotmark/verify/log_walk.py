@@ -116,6 +116,10 @@ class LogWalk:
                 self._check_batch(batch, result, block.proposal.time_ms, index)
             self._take_events(batch, result, block.proposal.time_ms, index)
             index += result.entry_count
+        # Only now, so that a changed batch is named itself where its own signature or root tells.
+        with blaming("proposal", height=height):
+            if block.proposal.batches_root != batches_root(block.batches):
+                raise ProofError("the block carries other batches than its proposal binds")
         with blaming("close", height=height, index=index):
             self._check_close(block.proposal, results)
         self._move(block, results)
@@ -142,8 +146,6 @@ class LogWalk:
             raise SignatureError(f"proposal key {proposal.key.hex()}: {validity.name}")
         ed25519.verify(proposal.key, proposal.signed_message(), block.signature)
         self.signature_count += 1
-        if proposal.batches_root != batches_root(block.batches):
-            raise ProofError("the block carries other batches than its proposal binds")
 
     def _check_turn(self, proposal: Proposal) -> None:
         if proposal.time_ms < self.time_ms:

@@ -1,0 +1,381 @@
+"""Scrubbing: all that a stopped node has stored is read again and held against everything else.
+
+Nothing is believed but the genesis: every entry is hashed from its block again, and tiles, closes,
+indexes, state rows and the signed maximum must all follow. What stands in the store and was signed
+by nobody, such as an index, is found wrong here and nowhere else.
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lotmark import ed25519
+from lotmark import genesis as protocol_genesis
+from lotmark.block import Block, batches_root, parse_block
+from lotmark.block_results import BlockResults, leaf_hashes
+from lotmark.entry import EntryKind, parse_close, parse_event_payload, parse_leaf_data
+from lotmark.errors import ProofError, ProtocolError
+from lotmark.genesis import Genesis
+from lotmark.merkle import Frontier, leaf_hash
+from lotmark.outcome import CONSUMES_NUMBER_FROM
+from lotmark_consensus.journal import Journal
+from lotmark_node.engine.errors import NotOnLedger, Regression, StoreCorrupt
+from lotmark_node.engine.log_reader import LogEntry, LogReader
+from lotmark_node.engine.signed_maximum import SignedMaximum
+from lotmark_node.engine.store import LedgerStore
+from lotmark_node.engine.tiles import TILE_WIDTH, TileWriter
+from lotmark_node.state_machine import lthash
+from lotmark_node.state_machine.genesis_block import (
+    GenesisBlock,
+    make_genesis_block,
+    policy_digest,
+)
+from lotmark_node.state_machine.ledger_state import LogPosition, load_state
+from lotmark_node.state_machine.prepared_batch import PreparedBatch
+from lotmark_node.state_machine.state import StateInMemory
+from lotmark_node.state_machine.tables import split_row_key
+from lotmark_node.state_machine.transition import apply_block
+
+ROWS_SUMMED = 4_096  # at once; bounds what is held in memory
+
+# Opens a display of progress for work of so many steps and gives what counts them.
+Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScrubReport:
+    """What was found whole."""
+
+    journal_first_index: int
+    journal_last_index: int
+    torn_size: int  # bytes of an unfinished append that were cut off
+    height: int
+    size: int
+    row_count: int
+    waiting_count: int  # blocks that the next start applies
+    signed_size: int  # largest tree that this node has signed
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The log after the blocks that were checked so far."""
+
+    frontier: Frontier
+    close_index: int
+    state_digest: bytes
+
+
+class _ScrubbedStore(LedgerStore):
+    """A store with what only a scrub reads."""
+
+    def tile(self, level: int, number: int) -> bytes:
+        """Return a tile as it is stored."""
+        return self._read_tile(level, number)
+
+
+def scrub(folder: Path, genesis: Genesis, progress: Progress) -> ScrubReport:
+    """Check everything in a node's data folder, and return what was found whole.
+
+    Raises:
+        StoreCorrupt, JournalCorrupt: The first damage found, and what to do about it.
+        Regression: The ledger is behind what this node has signed.
+        EngineError, ConsensusError: The folder is in use, foreign, or cannot be read.
+    """
+    chain_id = protocol_genesis.chain_id(genesis.to_json())
+    with ExitStack() as opened:
+        journal = Journal(folder / "journal", chain_id)
+        opened.callback(journal.close)
+        store = _ScrubbedStore(folder / "ledger", chain_id)
+        opened.callback(store.close)
+        scrubbing = _Scrubbing(folder, genesis, chain_id, journal, store)
+        return scrubbing.run(progress)
+
+
+class _Scrubbing:
+    """One scrub of an open folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        genesis: Genesis,
+        chain_id: bytes,
+        journal: Journal,
+        store: _ScrubbedStore,
+    ) -> None:
+        self._folder = folder
+        self._genesis = genesis
+        self._chain_id = chain_id
+        self._journal = journal
+        self._store = store
+        self._founding: GenesisBlock = make_genesis_block(genesis, chain_id)
+        self._reader = LogReader(store, self._founding)
+
+    def run(self, progress: Progress) -> ScrubReport:
+        journal = self._journal
+        with progress("Reading the journal", None):
+            journal.scrub()
+        loaded = self._store.load_position()
+        if loaded is None:
+            raise self._damage("the store is empty")
+        position, ordered_index = loaded
+        if journal.last_index < ordered_index:
+            raise Regression(
+                f"{self._folder}: the ledger has applied block {ordered_index} of the order, but"
+                f" the journal ends at {journal.last_index}; restore the newest journal folder"
+            )
+        with progress("Hashing blocks", position.height) as advance:
+            head = self._check_blocks(position, ordered_index, advance)
+        with progress("Summing state rows", None) as advance:
+            row_count = self._check_rows(position, head, advance)
+        return ScrubReport(
+            journal_first_index=journal.first_index,
+            journal_last_index=journal.last_index,
+            torn_size=journal.torn_tail.size if journal.torn_tail else 0,
+            height=position.height,
+            size=position.frontier.size,
+            row_count=row_count,
+            waiting_count=journal.last_index - ordered_index,
+            signed_size=self._check_maximum(position, journal.last_index - ordered_index),
+        )
+
+    def _damage(self, what: str) -> StoreCorrupt:
+        """Return the error that names a damage of the store and the way out."""
+        ledger = self._folder / "ledger"
+        if self._journal.first_index == 1:
+            remedy = f"move {ledger} away: the next start builds it again from the journal"
+        else:
+            remedy = f"restore {self._folder} from a backup, and check the disk"
+        return StoreCorrupt(f"{ledger}: {what}; {remedy}")
+
+    @contextmanager
+    def _place(self, what: str) -> Iterator[None]:
+        """Turn what is found wrong inside into a damage at this place."""
+        try:
+            yield
+        except StoreCorrupt:
+            raise
+        except (ProtocolError, NotOnLedger) as error:
+            raise self._damage(f"{what}: {error}") from error
+
+    # Blocks, entries, tiles and indexes
+
+    def _check_blocks(
+        self, position: LogPosition, ordered_index: int, advance: Callable[[int], None]
+    ) -> _Head:
+        tiles = _Tiles(self._store)
+        hashes = [leaf_hash(leaf) for leaf in self._founding.leaves]
+        frontier = Frontier()
+        frontier.extend(hashes)
+        close = parse_close(parse_leaf_data(self._founding.leaves[1])[1])
+        head = _Head(frontier, 1, close.state_digest)
+        with self._place("height 0"):
+            tiles.check(hashes)
+        journal = self._journal_blocks(position.height, ordered_index)
+        for height in range(1, position.height + 1):
+            with self._place(f"block {height}"):
+                head = self._check_block(height, head, tiles, next(journal, None))
+            advance(1)
+        with self._place(f"entries up to {head.close_index}"):
+            tiles.check_unfinished()
+        if (position.close_index, position.frontier.nodes) != (head.close_index, frontier.nodes):
+            raise self._damage(f"the kept position is not that of block {position.height}")
+        return head
+
+    def _journal_blocks(self, height: int, ordered_index: int) -> Iterator[bytes | None]:
+        """Return for each height the block that the journal holds too, None where it has none."""
+        first_kept = max(self._journal.first_index, ordered_index - height + 1)
+        yield from [None] * (height - (ordered_index - first_kept + 1))
+        if first_kept <= ordered_index:
+            yield from (ordered.block for ordered in self._journal.read(first_kept))
+
+    def _check_block(
+        self, height: int, before: _Head, tiles: "_Tiles", journalled: bytes | None
+    ) -> _Head:
+        raw = self._store.block(height)
+        if journalled is not None and journalled != raw:
+            raise self._damage(f"block {height} is not the block that the journal holds")
+        block, results = parse_block(raw), self._store.results(height)
+        self._check_proposal(height, block)
+        self._check_close(height, block, results, before)
+        hashes = leaf_hashes(block.batches, results)
+        tiles.check(hashes)
+        self._check_indexes(height, block, results)
+        before.frontier.extend(hashes)
+        return _Head(before.frontier, results.close_index, results.close.state_digest)
+
+    def _check_proposal(self, height: int, block: Block) -> None:
+        proposal = block.proposal
+        ed25519.verify(proposal.key, proposal.signed_message(), block.signature)
+        if proposal.batches_root != batches_root(block.batches):
+            raise self._damage(f"block {height}: its batches are not those that were proposed")
+
+    def _check_close(self, height: int, block: Block, results: BlockResults, before: _Head) -> None:
+        close, size = results.close, before.frontier.size
+        if len(results.batches) != len(block.batches):
+            raise self._damage(f"block {height}: results of {len(results.batches)} batches")
+        for batch, result in zip(block.batches, results.batches, strict=True):
+            if len(result.event_outcomes) not in (0, len(batch.events)):
+                raise self._damage(f"block {height}: results of another number of events")
+        found = (
+            results.first_index,
+            close.height,
+            close.time_ms,
+            close.previous_close_index,
+            close.previous_size,
+            close.previous_root,
+            close.proposal_digest,
+        )
+        expected = (
+            size,
+            height,
+            block.proposal.time_ms,
+            before.close_index,
+            size,
+            before.frontier.root(),
+            block.proposal.digest(),
+        )
+        if found != expected:
+            raise self._damage(f"block {height}: its close does not follow from what is before it")
+
+    def _check_indexes(self, height: int, block: Block, results: BlockResults) -> None:
+        index = results.first_index
+        for at in (index, results.close_index):
+            if self._store.height_of(at) != height:
+                raise self._damage(f"the index does not find entry {at} in block {height}")
+        for batch, result in zip(block.batches, results.batches, strict=True):
+            if not result.outcome or result.outcome >= CONSUMES_NUMBER_FROM:
+                batch_id = batch.batch_id
+                self._check_found("batch", batch_id, index, self._store.batch_index(batch_id))
+            for position in range(len(result.event_outcomes)):
+                event_id, at = batch.event_ids[position], index + 1 + position
+                self._check_found("event", event_id, at, self._store.event_index(event_id))
+            index += result.entry_count
+
+    def _check_found(self, what: str, own_id: bytes, index: int, indexed: int | None) -> None:
+        """Check where the index leads; equal events share a row, which leads to one of them."""
+        if indexed == index:
+            return
+        if indexed is None or _id_of(self._reader.entry(indexed)) != own_id:
+            lead = "nothing" if indexed is None else f"entry {indexed}"
+            raise self._damage(
+                f"the index leads from {what} {own_id.hex()} to {lead}, not to entry {index}"
+            )
+
+    # State
+
+    def _check_rows(
+        self, position: LogPosition, head: _Head, advance: Callable[[int], None]
+    ) -> int:
+        total, count = lthash.empty_lanes(), 0
+        chunk: list[bytes] = []
+        for key, value in self._store.rows(b""):
+            chunk.append(lthash.row_bytes(key, value))
+            if len(chunk) == ROWS_SUMMED:
+                total, count = total + lthash.sum_elements(chunk), count + len(chunk)
+                advance(len(chunk))
+                chunk = []
+        total, count = total + lthash.sum_elements(chunk), count + len(chunk)
+        if lthash.digest(total) != head.state_digest:
+            raise self._damage(self._first_wrong_row(position.height))
+        if total.tobytes() != position.lanes:
+            raise self._damage("the kept sum over the state rows is not theirs")
+        return count
+
+    def _first_wrong_row(self, height: int) -> str:
+        """Say which row is not as the blocks make it; all of them are executed again for that."""
+        expected = StateInMemory()
+        expected.write(self._founding.changes.changed())
+        state = load_state(
+            expected,
+            self._founding.position,
+            chain_id=self._chain_id,
+            policy_digest=policy_digest(self._genesis, self._chain_id),
+        )
+        for at in range(1, height + 1):
+            block = parse_block(self._store.block(at))
+            effects = apply_block(state, block, [PreparedBatch(each) for each in block.batches])
+            expected.write(effects.changes)
+            effects.commit()
+        for key, value in self._store.rows(b""):
+            if expected.get(key) != value:
+                return f"the state row {_row_name(key)} is not as block {height} left it"
+        for key, _ in expected.rows(b""):
+            if self._store.get(key) is None:
+                return f"the state row {_row_name(key)} is missing"
+        return f"the blocks, executed again, make another state than the close of block {height}"
+
+    # What was signed
+
+    def _check_maximum(self, position: LogPosition, waiting_count: int) -> int:
+        path = self._folder / "signed-maximum"
+        if not path.exists():
+            raise Regression(
+                f"{path} is missing, so it is not known what this node has signed; restore it, or"
+                " give the node a new id and new keys"
+            )
+        maximum = SignedMaximum(path)
+        maximum.close()
+        size = position.frontier.size
+        if maximum.size > size:
+            if waiting_count:
+                return maximum.size  # whether the blocks that wait make this tree, the start sees
+            raise Regression(
+                f"{self._folder}: the ledger has {size} entries, but this node has signed a tree"
+                f" of {maximum.size}; restore the newest folder, or give the node a new id"
+            )
+        if maximum.size and self._store.tree.root(maximum.size) != maximum.root:
+            raise Regression(
+                f"{path}: this node has signed another tree of {maximum.size} entries than the"
+                " ledger has; keep both, and ask the other parties which is theirs"
+            )
+        return maximum.size
+
+
+def _id_of(entry: LogEntry) -> bytes | None:
+    """Return the event or batch id of an entry; None where it has none."""
+    head, payload = parse_leaf_data(entry.leaf_data)
+    if head.kind is EntryKind.EVENT:
+        return parse_event_payload(payload)[2]
+    if head.kind is EntryKind.BATCH and entry.batch is not None:
+        return entry.batch.batch_id
+    return None
+
+
+def _row_name(key: bytes) -> str:
+    """Return a state key as a person reads it."""
+    try:
+        table, parts = split_row_key(key)
+    except (ValueError, struct.error):
+        return key.hex()
+    shown = (part.decode() if part.isascii() and part.isalnum() else part.hex() for part in parts)
+    return " ".join([table.name.lower().replace("_", " "), *shown])
+
+
+class _Tiles:
+    """The log's tiles made again, each held against the stored one once it is full."""
+
+    def __init__(self, store: _ScrubbedStore) -> None:
+        self._store = store
+        self._made = TileWriter(0, store.tile)
+        self._unfinished: dict[tuple[int, int], bytes] = {}
+
+    def check(self, hashes: list[bytes]) -> None:
+        """Add leaves, and check the tiles that they fill."""
+        for level, number, made in self._made.append(hashes):
+            if len(made) == TILE_WIDTH * len(hashes[0]):
+                self._unfinished.pop((level, number), None)
+                self._compare(level, number, made)
+            else:
+                self._unfinished[level, number] = made
+
+    def check_unfinished(self) -> None:
+        """Check the tiles that are not full."""
+        for (level, number), made in self._unfinished.items():
+            self._compare(level, number, made)
+
+    def _compare(self, level: int, number: int, made: bytes) -> None:
+        if self._store.tile(level, number) != made:
+            first = number * TILE_WIDTH ** (level + 1)
+            raise ProofError(f"tile {level}/{number}, over entries from {first} on, is wrong")

@@ -1,0 +1,176 @@
+"""One sound event of every type, with every field of its body set."""
+
+import hashlib
+from collections.abc import Mapping
+
+from google.protobuf.message import Message
+
+from lotmark.v1 import event_pb2, governance_pb2, quality_pb2
+from tests.proto.sample_genesis import CREATED_MS
+
+_DIGEST = hashlib.sha256(b"content").digest()
+_OK = quality_pb2.VERDICT_CONFORMING
+_ADD = quality_pb2.RELATION_ACTION_ADD
+_ATTRIBUTES = [quality_pb2.Attribute(name="heat_number", value="H 4711 ü")]
+_MONEY = quality_pb2.Money(minor_units=12_345, currency="EUR")
+_ROOTS = [governance_pb2.KeySignature(key=_DIGEST, signature=bytes(range(64)))]
+
+SOUND_BODIES: Mapping[str, Message] = {
+    "lot_created": quality_pb2.LotCreated(
+        product="04012345000016", quantity="500.5", unit="KGM", attributes=_ATTRIBUTES
+    ),
+    "material_receipt": quality_pb2.MaterialReceipt(supplier="T2-CU-JX", delivery_note="DN-7"),
+    "incoming_inspection": quality_pb2.IncomingInspection(
+        plan="IP-3", sample_count=13, nonconforming_count=1, verdict=_OK
+    ),
+    "measurement": quality_pb2.Measurement(
+        feature="weld_137.current",
+        value="-1.840",
+        unit="kA",
+        uncertainty="0.02",
+        lower_limit="-2",
+        upper_limit="2",
+        verdict=_OK,
+        method="program-7",
+    ),
+    "observation_window": quality_pb2.ObservationWindow(
+        source="ns=3;s=Spindle/Load",
+        observation_count=1_000,
+        root=_DIGEST,
+        first_sequence=1,
+        last_sequence=1_000,
+        minimum="0",
+        maximum="97.5",
+        unit="%",
+    ),
+    "transformation": quality_pb2.Transformation(
+        process="wind", recipe="R1", program_version="1.0"
+    ),
+    "aggregation": quality_pb2.Aggregation(action=_ADD, process="pack"),
+    "association": quality_pb2.Association(action=_ADD, process="mount", position="slot/2"),
+    "inference_result": quality_pb2.InferenceResult(
+        model="weld-net:3",
+        engine_digest=_DIGEST,
+        input_digest=_DIGEST,
+        policy="policy-1",
+        mode="NORMAL",
+        label="spatter/cosmetic/A",
+        score_ppm=900_000,
+        calibrated_ppm=850_000,
+        feature="weld_137",
+        verdict=_OK,
+        latency_us=8_000,
+        context=_ATTRIBUTES,
+    ),
+    "review_verdict": quality_pb2.ReviewVerdict(
+        event_id=_DIGEST, operator="op-17", verdict=_OK, effort_s=12, remark="seen"
+    ),
+    "report_seal": quality_pb2.ReportSeal(
+        report="R-1",
+        laboratory="LAB-17025",
+        test="resistivity",
+        report_digest=_DIGEST,
+        fields=["sample", "result"],
+        verdict=_OK,
+    ),
+    "calibration": quality_pb2.Calibration(
+        certificate="C-1",
+        certificate_digest=_DIGEST,
+        valid_from_ms=CREATED_MS,
+        valid_until_ms=CREATED_MS + 1,
+        as_found=_OK,
+        as_left=_OK,
+    ),
+    "maintenance": quality_pb2.Maintenance(order="WO-1", work="tip-dressing", remark="done"),
+    "gap": quality_pb2.Gap(
+        source="ns=3;s=Spindle/Load", first_sequence=4, last_sequence=9, reason="overrun"
+    ),
+    "clock_quality": quality_pb2.ClockQuality(
+        offset_us=-40, error_max_us=900, synchronised=True, reference="ptp"
+    ),
+    "model_registered": quality_pb2.ModelRegistered(
+        model="weld-net:3",
+        weights_digest=_DIGEST,
+        manifest_digest=_DIGEST,
+        dataset_digest=_DIGEST,
+    ),
+    "model_promoted": quality_pb2.ModelPromoted(
+        model="weld-net:3",
+        station="L3/W07",
+        true_positive_count=1,
+        false_positive_count=2,
+        false_negative_count=3,
+        true_negative_count=4,
+    ),
+    "model_rolled_back": quality_pb2.ModelRolledBack(
+        model="weld-net:3", station="L3/W07", successor="weld-net:2", reason="drift"
+    ),
+    "correction": quality_pb2.Correction(
+        event_id=_DIGEST,
+        reason="incorrect_data",
+        replacement_id=_DIGEST,
+        operator="op-17",
+        remark="unit was wrong",
+    ),
+    "shipment": quality_pb2.Shipment(receiver="OEM-A", despatch_advice="DA-1"),
+    "epcis_document": quality_pb2.EpcisDocument(
+        document=b"{}", document_digest=hashlib.sha256(b"{}").digest(), event_count=1
+    ),
+    "claim": quality_pb2.Claim(
+        claim="CL-1",
+        respondent="T1-STATOR",
+        amount=_MONEY,
+        document_digest=_DIGEST,
+        detected_ms=CREATED_MS,
+    ),
+    "claim_statement": quality_pb2.ClaimStatement(
+        claim="CL-1", accepted=True, accepted_amount=_MONEY, remark="agreed"
+    ),
+    "part_analysis": quality_pb2.PartAnalysis(
+        claim="CL-1", result_class="SUPPLIER", finding="short circuit"
+    ),
+    "claim_decision": quality_pb2.ClaimDecision(
+        claim="CL-1", respondent_basis_points=5_000, reason="shared"
+    ),
+    "key_registration": governance_pb2.KeyRegistration(
+        grant=governance_pb2.KeyGrant(key=_DIGEST, party="OEM-A", event_types=[19, 20]),
+        possession=bytes(range(64)),
+        roots=_ROOTS,
+    ),
+    "key_revocation": governance_pb2.KeyRevocation(
+        key=_DIGEST, party="OEM-A", compromised_since_ms=1, reason="lost", roots=_ROOTS
+    ),
+    "lane_closure": governance_pb2.LaneClosure(key=_DIGEST, lane=3, party="OEM-A", roots=_ROOTS),
+}
+
+
+def sound_event(body_name: str, body: Message | None = None) -> event_pb2.Event:
+    """Return the sound event of a type, or one with another body of that type."""
+    return event_pb2.Event(
+        nonce=bytes(range(16)),
+        device="W07",
+        time=event_pb2.TimeInterval(
+            start_ms=CREATED_MS, end_ms=CREATED_MS + 40, uncertainty_us=2_000
+        ),
+        capture_mode=event_pb2.CAPTURE_MODE_SENSOR_DIRECT,
+        items=[
+            event_pb2.ItemReference(
+                id="https://id.example/01/04012345000016/10/L1",
+                role=event_pb2.ITEM_ROLE_SUBJECT,
+                quantity=event_pb2.Quantity(value="1.5", unit="KGM"),
+            ),
+            event_pb2.ItemReference(id="ST1", role=event_pb2.ITEM_ROLE_USED),
+        ],
+        files=[
+            event_pb2.FileDigest(
+                sha256=_DIGEST, size=9, salt=bytes(range(16)), media_type="text/csv", name="a b.csv"
+            )
+        ],
+        audience=["OEM-A", "T1-STATOR"],
+        **{body_name: body or SOUND_BODIES[body_name]},  # type: ignore[arg-type]  # by protobuf
+    )
+
+
+def encoded(event: event_pb2.Event) -> bytes:
+    """Return an event's canonical bytes."""
+    return event.SerializeToString(deterministic=True)
