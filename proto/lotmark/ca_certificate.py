@@ -2,6 +2,8 @@
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lotmark.errors import MalformedError
@@ -15,7 +17,7 @@ def load_ca(pem: str, *, party: str) -> x509.Certificate:
         party: Whose CA it is, for messages.
 
     Raises:
-        MalformedError: It is not one self-signed CA certificate.
+        MalformedError: It is not one self-signed CA certificate of ECDSA on P-256 with SHA-256.
     """
     what = f"the CA certificate of {party}"
     try:
@@ -37,6 +39,14 @@ def load_ca(pem: str, *, party: str) -> x509.Certificate:
         x509.InvalidVersion,
     ) as error:
         raise MalformedError(f"{what} is no self-signed certificate in PEM: {error}") from error
+    # One algorithm, so that every verifier finds the same genesis valid.
+    key, digest = certificate.public_key(), certificate.signature_hash_algorithm
+    if not (
+        isinstance(key, ec.EllipticCurvePublicKey)
+        and isinstance(key.curve, ec.SECP256R1)
+        and isinstance(digest, hashes.SHA256)
+    ):
+        raise MalformedError(f"{what} is not signed by ECDSA on P-256 with SHA-256")
     if certificate.serial_number <= 0:  # libraries begin to refuse these, and a genesis is for ever
         raise MalformedError(f"{what} has serial number {certificate.serial_number}, not above 0")
     if not constraints.value.ca:

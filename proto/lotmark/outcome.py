@@ -164,8 +164,8 @@ MEANINGS: dict[Outcome, Meaning] = {
     ),
     Outcome.TEXT_FORBIDDEN: Meaning(
         "INVALID_ARGUMENT",
-        "a text holds characters outside Unicode 14, control characters, or is not NFC",
-        "normalise the text to NFC and remove the characters",
+        "a text is too long, holds characters outside Unicode 14 or controls, or is not NFC",
+        "shorten the text, normalise it to NFC and remove the characters",
     ),
     Outcome.EVENT_TIME_ABSURD: Meaning(
         "INVALID_ARGUMENT",
@@ -190,7 +190,7 @@ MEANINGS: dict[Outcome, Meaning] = {
     ),
     Outcome.GRANT_INVALID: Meaning(
         "INVALID_ARGUMENT",
-        "the key grant breaks a rule or its possession signature does not hold",
+        "the key grant breaks a rule, is of no batch key, or its possession does not hold",
         "make the request again with the new key at hand",
     ),
     Outcome.ROOTS_INSUFFICIENT: Meaning(
@@ -202,7 +202,7 @@ MEANINGS: dict[Outcome, Meaning] = {
         "ALREADY_EXISTS", "the key is registered already", "make a new key"
     ),
     Outcome.KEY_NOT_FOUND: Meaning(
-        "NOT_FOUND", "the party has no such key or lane in force", "name a key of the party"
+        "NOT_FOUND", "the party has no such batch key or lane in force", "name a key of the party"
     ),
     Outcome.BATCH_MALFORMED: Meaning(
         "INVALID_ARGUMENT", "the bytes are no batch", "build batches as docs/protocol.md says"

@@ -1,4 +1,8 @@
-"""What events about keys and lanes do to the state. A change is in force from the next block on."""
+"""What events about keys and lanes do to the state.
+
+A new key and a revocation are in force from the next block on, so that no batch depends on what
+else its block holds; a lane closure and a replaced key's new end hold at once.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -45,8 +49,8 @@ def register_key(
         verify_possession(grant, chain_id, body.possession)
     except ProtocolError:
         return Outcome.GRANT_INVALID
-    if grant.purpose == KeyPurpose.ROOT:
-        return Outcome.GRANT_INVALID
+    if grant.purpose != KeyPurpose.BATCH:
+        return Outcome.GRANT_INVALID  # nodes' keys and roots are those of the genesis
     outcome = _judge_roots(state, grant.party, statement(grant, chain_id), body.roots)
     if outcome:
         return outcome
@@ -78,6 +82,8 @@ def revoke_key(
     row = key_row(state, body.key)
     if row is None or row.party != body.party or row.revoked_height != NEVER:
         return Outcome.KEY_NOT_FOUND
+    if row.purpose != KeyPurpose.BATCH:
+        return Outcome.KEY_NOT_FOUND  # without its voter's key the chain would end
     signed = revocation_statement(
         chain_id=chain_id,
         key=body.key,

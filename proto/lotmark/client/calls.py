@@ -1,5 +1,6 @@
 """What goes wrong in a call to a node, as this package's own errors."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,7 @@ import grpc
 from lotmark.errors import ProtocolError
 
 _CONNECT_PREFIX = "last error: "  # gRPC lists what it tried; what follows is the reason
+_WHERE = re.compile(r"^([A-Z_]+: )?(ipv[46]:\S+: )?(Failed to connect to remote host: )?")
 
 
 class CallRefused(ProtocolError):
@@ -43,15 +45,26 @@ def _own_error(error: grpc.RpcError, node: str, timeout_s: float) -> Exception:
     match error.code():
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
             _, separator, reason = details.rpartition(_CONNECT_PREFIX)
-            if separator:
-                return ConnectionError(
-                    f"{node} cannot be reached: {reason}; is it running, and is node_address in"
-                    " the client's settings right?"
-                )
-            return ConnectionError(f"{node}: {reason}")
+            if not separator:
+                return ConnectionError(f"{node}: {reason}")
+            return _not_connected(node, _WHERE.sub("", reason))
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return TimeoutError(f"{node} did not answer within {timeout_s:g} s; try again")
         case grpc.StatusCode.NOT_FOUND:
             return NotOnLedgerError(details)
         case _:
             return CallRefused(f"{node}: {details}")
+
+
+def _not_connected(node: str, reason: str) -> ConnectionError:
+    if (
+        "handshake" in reason.lower() or reason == "Socket closed"
+    ):  # the latter: in the middle of it
+        return ConnectionError(
+            f"{node}: whoever answers there is not that node of this chain, or refuses the client's"
+            f" certificate; check node_address and the certificates ({reason})"
+        )
+    return ConnectionError(
+        f"{node} cannot be reached: {reason}; is it running, and is node_address in the client's"
+        " settings right?"
+    )

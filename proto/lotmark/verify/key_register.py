@@ -122,8 +122,11 @@ class KeyRegister:
 
     def _register(self, body: governance_pb2.KeyRegistration, height: int, time_ms: int) -> None:
         grant = grant_from_message(body.grant)
-        if grant.purpose is KeyPurpose.ROOT:
-            raise MalformedError(f"root key {grant.key.hex()} cannot be registered by an event")
+        if grant.purpose is not KeyPurpose.BATCH:
+            raise MalformedError(
+                f"{grant.purpose.name.lower()} key {grant.key.hex()} is registered by an event;"
+                " only batch keys are"
+            )
         verify_possession(grant, self._chain_id, body.possession)
         self._verify_roots(grant.party, statement(grant, self._chain_id), body.roots)
         if grant.key in self._keys:
@@ -141,9 +144,10 @@ class KeyRegister:
 
     def _revoke(self, body: governance_pb2.KeyRevocation, height: int) -> None:
         key = self._keys.get(body.key)
-        if key is None or key.party != body.party or key.revoked_height != NEVER:
+        usable = key is not None and key.party == body.party and key.revoked_height == NEVER
+        if key is None or not usable or key.purpose is not KeyPurpose.BATCH:
             raise MalformedError(
-                f"key {body.key[:32].hex()} is revoked, but {body.party!a} has none such in force"
+                f"key {body.key[:32].hex()} is revoked, but {body.party!a} has no such batch key"
             )
         signed = revocation_statement(
             chain_id=self._chain_id,

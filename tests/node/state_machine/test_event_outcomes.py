@@ -192,7 +192,7 @@ CASES: dict[str, Case] = {
     "an association": Case(Outcome.ACCEPTED, same(association(("car", PARENT), ("u", CHILD)))),
     "a registration": Case(Outcome.ACCEPTED, REGISTER),
     "a registration of a node's key": Case(
-        Outcome.ACCEPTED,
+        Outcome.GRANT_INVALID,
         lambda ledger: ledger.registration("LAB-17025", KeyPurpose.COSIGN, "n2"),
     ),
     "a registration of a root": Case(
@@ -266,6 +266,10 @@ CASES: dict[str, Case] = {
     ),
     "a revocation of another party's key": Case(
         Outcome.KEY_NOT_FOUND, revocation("T1-STATOR", batch_key(ERP))
+    ),
+    "a revocation of a node's key": Case(
+        Outcome.KEY_NOT_FOUND,
+        revocation("T1-STATOR", private_key("T1-STATOR/n1 PROPOSAL").public),
     ),
     "a second revocation": Case(
         Outcome.KEY_NOT_FOUND,

@@ -2,15 +2,12 @@
 
 from dataclasses import replace
 
-import pytest
-
 from lotmark.batch import ZERO_HASH
 from lotmark.key_grant import NEVER, ROTATION_OVERLAP_MS, KeyPurpose
 from lotmark.outcome import Outcome
-from lotmark_node.state_machine.transition import BlockInvalid
 from tests.node.ledger_in_memory import LedgerInMemory, measurement
 from tests.node.state_machine.reading import batch_key, batch_outcomes, event_outcomes, key, lane
-from tests.proto.sample_genesis import CREATED_MS, KEYS_UNTIL_MS, grant, private_key
+from tests.proto.sample_genesis import CREATED_MS, KEYS_UNTIL_MS, grant
 
 MES, PRESS, CAMERA = "T1-STATOR/mes", "T1-STATOR/press-2", "T1-STATOR/aoi-cam07"
 
@@ -42,21 +39,6 @@ def test_a_registered_key_waits_for_its_not_before_time() -> None:
     assert batch_outcomes(ledger.block([made], time_ms=from_ms)) == [Outcome.ACCEPTED]
 
 
-def test_a_registered_proposal_key_proposes_from_the_next_block_on() -> None:
-    ledger = LedgerInMemory()
-    register = ledger.registration("OEM-A", KeyPurpose.PROPOSAL, "n2")
-    new = private_key("OEM-A/n2 PROPOSAL")
-    early = ledger.propose([ledger.batch("OEM-A/erp", [register])], key=new)
-    with pytest.raises(BlockInvalid, match="may not propose"):
-        ledger.apply(early)
-    ledger = LedgerInMemory()
-    ledger.block([ledger.batch("OEM-A/erp", [register])])
-
-    ledger.block([], key=new)
-
-    assert ledger.height == 2
-
-
 def test_a_revoked_key_signs_up_to_the_end_of_its_block() -> None:
     ledger = LedgerInMemory()
     revoke = ledger.revocation("T1-STATOR", batch_key(CAMERA), compromised_since_ms=CREATED_MS)
@@ -81,16 +63,6 @@ def test_a_key_that_revokes_itself_finishes_its_batch() -> None:
     assert batch_outcomes(ledger.block([ledger.batch(MES, [measurement(2)])])) == [
         Outcome.KEY_REVOKED
     ]
-
-
-def test_a_revoked_proposal_key_makes_the_next_block_invalid() -> None:
-    ledger = LedgerInMemory()
-    revoke = ledger.revocation("OEM-A", private_key("OEM-A/n1 PROPOSAL").public)
-    ledger.block([ledger.batch("OEM-A/erp", [revoke])])
-
-    with pytest.raises(BlockInvalid, match="KEY_REVOKED"):
-        ledger.block([])
-    ledger.block([], voter="T1-STATOR/n1")
 
 
 def test_a_rotated_key_is_accepted_thirty_days_more() -> None:
