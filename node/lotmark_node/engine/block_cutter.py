@@ -54,8 +54,7 @@ class BlockCutter:
         self._ordering = ordering
         self._key = key
         self._term = term
-        self._counter = state.counter if state.term == term else 0
-        self._time_ms = state.time_ms
+        self._counter = self._time_ms = 0  # of the newest block: known once it starts
         self._now_ms = now_ms
         self._on_failure = on_failure
         self._on_storage_full = on_storage_full
@@ -70,7 +69,9 @@ class BlockCutter:
         self._thread = threading.Thread(target=self._run, name="cut", daemon=True)
 
     def start(self) -> None:
-        """Begin to cut."""
+        """Begin to cut, after the newest block there is by now."""
+        self._counter = self._state.counter if self._state.term == self._term else 0
+        self._time_ms = self._state.time_ms
         self._thread.start()
 
     def push(self, prepared: PreparedBatch) -> None:

@@ -18,7 +18,7 @@ from lotmark.block_results import BlockResults, leaf_hashes
 from lotmark.entry import EntryKind, parse_close, parse_event_payload, parse_leaf_data
 from lotmark.errors import ProofError, ProtocolError
 from lotmark.genesis import Genesis
-from lotmark.merkle import Frontier, leaf_hash
+from lotmark.merkle import HASH_SIZE, Frontier, leaf_hash
 from lotmark.outcome import CONSUMES_NUMBER_FROM
 from lotmark_consensus.journal import Journal
 from lotmark_node.engine.errors import NotOnLedger, Regression, StoreCorrupt
@@ -111,6 +111,7 @@ class _Scrubbing:
         self._store = store
         self._founding: GenesisBlock = make_genesis_block(genesis, chain_id)
         self._reader = LogReader(store, self._founding)
+        self._led_ahead: dict[int, bytes] = {}  # entries not reached yet, and what they must be
 
     def run(self, progress: Progress) -> ScrubReport:
         journal = self._journal
@@ -179,6 +180,8 @@ class _Scrubbing:
             advance(1)
         with self._place(f"entries up to {head.close_index}"):
             tiles.check_unfinished()
+        for index, own_id in self._led_ahead.items():
+            raise self._damage(f"the index leads from {own_id.hex()} to entry {index}, another one")
         if (position.close_index, position.frontier.nodes) != (head.close_index, frontier.nodes):
             raise self._damage(f"the kept position is not that of block {position.height}")
         return head
@@ -255,12 +258,16 @@ class _Scrubbing:
 
     def _check_found(self, what: str, own_id: bytes, index: int, indexed: int | None) -> None:
         """Check where the index leads; equal events share a row, which leads to one of them."""
-        if indexed == index:
-            return
-        if indexed is None or _id_of(self._reader.entry(indexed)) != own_id:
-            lead = "nothing" if indexed is None else f"entry {indexed}"
+        led = self._led_ahead.pop(index, own_id)
+        if led != own_id:
+            raise self._damage(f"the index leads from {led.hex()} to entry {index}, another one")
+        if indexed is None:
+            raise self._damage(f"the index lacks {what} {own_id.hex()}, entry {index}")
+        if indexed > index:
+            self._led_ahead[indexed] = own_id  # to be seen when that entry is reached
+        elif indexed < index and _id_of(self._reader.entry(indexed)) != own_id:
             raise self._damage(
-                f"the index leads from {what} {own_id.hex()} to {lead}, not to entry {index}"
+                f"the index leads from {what} {own_id.hex()} to entry {indexed}, another one"
             )
 
     # State
@@ -354,7 +361,7 @@ def _row_name(key: bytes) -> str:
 
 
 class _Tiles:
-    """The log's tiles made again, each held against the stored one once it is full."""
+    """The log's tiles made again, each held against the stored one as it grows."""
 
     def __init__(self, store: _ScrubbedStore) -> None:
         self._store = store
@@ -362,20 +369,21 @@ class _Tiles:
         self._unfinished: dict[tuple[int, int], bytes] = {}
 
     def check(self, hashes: list[bytes]) -> None:
-        """Add leaves, and check the tiles that they fill."""
+        """Add leaves, and check the tiles that hold them."""
         for level, number, made in self._made.append(hashes):
-            if len(made) == TILE_WIDTH * len(hashes[0]):
-                self._unfinished.pop((level, number), None)
-                self._compare(level, number, made)
-            else:
-                self._unfinished[level, number] = made
+            self._unfinished[level, number] = made
+            if len(made) == TILE_WIDTH * HASH_SIZE:
+                del self._unfinished[level, number]
+            if self._store.tile(level, number)[: len(made)] != made:
+                raise _wrong_tile(level, number)
 
     def check_unfinished(self) -> None:
-        """Check the tiles that are not full."""
+        """Check that the tiles that are not full hold nothing more."""
         for (level, number), made in self._unfinished.items():
-            self._compare(level, number, made)
+            if self._store.tile(level, number) != made:
+                raise _wrong_tile(level, number)
 
-    def _compare(self, level: int, number: int, made: bytes) -> None:
-        if self._store.tile(level, number) != made:
-            first = number * TILE_WIDTH ** (level + 1)
-            raise ProofError(f"tile {level}/{number}, over entries from {first} on, is wrong")
+
+def _wrong_tile(level: int, number: int) -> ProofError:
+    first = number * TILE_WIDTH ** (level + 1)
+    return ProofError(f"tile {level}/{number}, over entries from {first} on, has other hashes")

@@ -28,15 +28,15 @@ from lotmark_node.engine.errors import (
     StoreCorrupt,
     StoreLocked,
 )
+from lotmark_node.engine.row_cache import RowCache
 from lotmark_node.engine.tiles import TileTree, TileWriter
 from lotmark_node.state_machine.genesis_block import GenesisBlock
 from lotmark_node.state_machine.ledger_state import LogPosition
-from lotmark_node.state_machine.tables import Table
 from lotmark_node.state_machine.transition import BlockEffects
 
 MEMTABLES_SIZE_MAX = 48 << 20
 BLOCK_CACHE_SIZE = 32 << 20
-ITEM_CACHE_ROWS_MAX = 32_768
+CACHED_ROWS_MAX = 65_536
 
 _FAMILIES = ("state", "blocks", "results", "tiles", "index")
 _EVENT_ID, _BATCH_ID, _FIRST_INDEX = b"e", b"b", b"i"  # kinds of rows in family "index"
@@ -65,19 +65,29 @@ class LedgerStore:
         self._families = {name: self._db.get_column_family(name) for name in _FAMILIES}
         self._handles = {name: self._db.get_column_family_handle(name) for name in _FAMILIES}
         self._unsynced = WriteOptions()
-        self._items = _TwoGenerations(ITEM_CACHE_ROWS_MAX)
+        self._rows = RowCache(CACHED_ROWS_MAX)
         self._tile_writer = TileWriter(0, self._read_tile)
         self.tree = TileTree(self._read_tile)
+        try:
+            self._check_owner()
+        except EngineError:
+            self._let_go()
+            raise
+
+    def _check_owner(self) -> None:
         owner = self._read_own(_CHAIN_KEY)
-        if owner is not None and owner != chain_id:
-            self.close()
+        if owner is not None and owner != self._chain_id:
             raise ForeignStore(
-                f"{folder} holds chain {owner.hex()}, not {chain_id.hex()}; name another folder"
+                f"{self._folder} holds chain {owner.hex()}, not {self._chain_id.hex()};"
+                " name another folder"
             )
 
     def close(self) -> None:
         """Write out what is in memory and let go of the folder."""
         self._db.flush(True)
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._families.clear()
         self._handles.clear()
         self._db.close()
@@ -86,14 +96,13 @@ class LedgerStore:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a state row, or None."""
-        if key[0] == Table.ITEM:
-            known = self._items.get(key)
-            if known is None:
-                known = self._read("state", key)
-                if known is not None:
-                    self._items.put(key, known)
-            return known
-        return self._read("state", key)
+        value = self._rows.get(key)
+        if value is None:
+            version = self._rows.version
+            value = self._read("state", key)
+            if value is not None:
+                self._rows.offer(key, value, version)
+        return value
 
     def rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Return the state rows whose keys begin with `prefix`, in ascending order."""
@@ -165,6 +174,7 @@ class LedgerStore:
         )
         self._put_position(batch, position, ordered_index)
         self._write(batch)
+        self._rows.written(effects.changes)
 
     def _write(self, batch: WriteBatch) -> None:
         try:
@@ -273,28 +283,6 @@ class LedgerStore:
         if value is None:
             raise NotOnLedger(f"{what} is not on the ledger")
         return value
-
-
-class _TwoGenerations:
-    """A bounded cache: what was not asked for in a whole generation is forgotten."""
-
-    def __init__(self, rows_max: int) -> None:
-        self._rows_max = rows_max
-        self._young: dict[bytes, bytes] = {}
-        self._old: dict[bytes, bytes] = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        value = self._young.get(key)
-        if value is None:
-            value = self._old.get(key)
-            if value is not None:
-                self.put(key, value)
-        return value
-
-    def put(self, key: bytes, value: bytes) -> None:
-        if len(self._young) >= self._rows_max:
-            self._old, self._young = self._young, {}
-        self._young[key] = value
 
 
 def _open(folder: Path) -> Rdict:
