@@ -1,13 +1,15 @@
 """Cuts blocks: whatever waits when the previous block is done, up to 2,000 events.
 
 So an idle node answers after one fsync, and a busy one makes larger blocks by itself: what a block
-costs apart from its events is then shared by many. The next block goes to the disk while the
-newest is still being applied only if half a full one waits. `BLOCKS_UNAPPLIED_MAX` also keeps a
-proposal's base among the newest heads.
+costs apart from its events is then shared by many. A node that has just cut more than `BUSY_EVENTS`
+lets batches gather for `BUSY_INTERVAL_S`. The next block goes to the disk while the newest is still
+being applied only if half a full one waits. `BLOCKS_UNAPPLIED_MAX` also keeps a proposal's base
+among the newest heads.
 """
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 BLOCKS_UNAPPLIED_MAX = 2
 OVERLAP_EVENTS_MIN = 1_000  # so many wait: cut the next block while the newest is still applied
+BUSY_EVENTS = 64  # a block of more than so many is one of a busy node
+BUSY_INTERVAL_S = 0.01  # at least so long from the cut of such a block to the next cut
 BATCHES_SIZE_MAX = BLOCK_SIZE_MAX - 1_024  # what a block's own head leaves
 FULL_DISK_RETRY_S = 1.0
 
@@ -63,6 +67,7 @@ class BlockCutter:
         self._waiting: deque[PreparedBatch] = deque()  # bounded by admission
         self._waiting_events = 0
         self._unapplied = 0
+        self._gather_until_s = 0.0
         self._stop = threading.Event()
         self._given_up = False
         self._made: deque[MadeBlock] = deque()
@@ -109,15 +114,25 @@ class BlockCutter:
             self._changed.notify()
 
     def _may_cut(self) -> bool:
-        if self._unapplied and self._waiting_events < OVERLAP_EVENTS_MIN:
-            return False
-        return bool(self._waiting) and self._unapplied < BLOCKS_UNAPPLIED_MAX
+        if self._waiting_events >= OVERLAP_EVENTS_MIN:
+            return self._unapplied < BLOCKS_UNAPPLIED_MAX
+        return bool(self._waiting) and not self._unapplied and not self._gathering_s()
+
+    def _gathering_s(self) -> float:
+        """Return how long a busy node lets more batches come before it cuts."""
+        return max(0.0, self._gather_until_s - time.monotonic())
+
+    def _wait(self) -> None:
+        """Wait until a block may be cut, or none ever will; called with the lock held."""
+        while not (self._may_cut() or self._may_end()):
+            gathers = self._waiting and not self._unapplied
+            self._changed.wait(self._gathering_s() if gathers else None)
 
     def _run(self) -> None:
         try:
             while True:
                 with self._changed:
-                    self._changed.wait_for(lambda: self._may_cut() or self._may_end())
+                    self._wait()
                     if self._given_up or not self._waiting:
                         return
                     taken = self._take()
@@ -143,6 +158,8 @@ class BlockCutter:
                 break
             taken.append(self._waiting.popleft())
             self._waiting_events -= len(batch.events)
+        if events > BUSY_EVENTS:
+            self._gather_until_s = time.monotonic() + BUSY_INTERVAL_S
         return taken
 
     def _make(self, prepared: list[PreparedBatch]) -> MadeBlock:
