@@ -108,6 +108,7 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
         keys=read_node_keys(settings, genesis),
         now_ms=now_ms,
     )
+    stop = _stop_event()
     engine.start()
     gc.freeze()  # what is here now stays: no collection needs to look at it again
     identities = Identities(genesis, engine.chain_id, settings.party, now_ms)
@@ -122,7 +123,6 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
         head = engine.state.bases[-1]
         host = settings.listen.rpartition(":")[0]
         ready(RunningNode(engine.name, engine.chain_id, host, serving.port, head.height, head.size))
-        stop = _stop_event()
         failing = asyncio.create_task(_follow_failure(engine, serving))
         await stop.wait()
         failing.cancel()

@@ -1,6 +1,7 @@
 """Batches: 1 to 256 events under one signature. Layout and bounds: docs/protocol.md, section 3."""
 
 import hashlib
+import re
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from enum import IntEnum
 from lotmark import merkle
 from lotmark.ed25519 import PrivateKey
 from lotmark.errors import MalformedError
+from lotmark.key_grant import PARTY_PATTERN
 
 BATCH_SIZE_MAX = 1_048_576
 BATCH_EVENTS_MAX = 256
@@ -16,6 +18,7 @@ EVENT_SIZE_MAX = 16_384
 SCHEMA = 1
 ZERO_HASH = bytes(32)
 
+_is_party = re.compile(PARTY_PATTERN.encode()).fullmatch
 _BATCH_DOMAIN = b"lotmark/batch/v1\n"
 _HEADER = struct.Struct(">32s32sIQ32s32sHQBIH32sQ32sB")
 _HEADER_SIZE_MAX = _HEADER.size + 31
@@ -87,8 +90,8 @@ def parse_header(raw: bytes) -> BatchHeader:
     )
     chain_id, signer, lane, sequence, previous, replaces, schema, created_at_ms = fields
     party = raw[_HEADER.size :]
-    if len(party) != party_size or not party.isascii():
-        raise MalformedError(f"the party of a batch header is no ASCII of {party_size} bytes")
+    if len(party) != party_size or not _is_party(party):
+        raise MalformedError(f"the party of a batch header is no party id of {party_size} bytes")
     if clock > ClockState.DEGRADED:
         raise MalformedError(f"clock state {clock} of a batch header is not 0, 1 or 2")
     return BatchHeader(

@@ -51,6 +51,7 @@ class NodeProcess:
         self.ready: dict[str, Any] = {}
         self.process: subprocess.Popen[str] | None = None
         self.log: list[str] = []  # lines on the standard error so far
+        self._log_reader: threading.Thread | None = None
 
     @property
     def address(self) -> str:
@@ -79,14 +80,14 @@ class NodeProcess:
         )
         process = self.process
         assert process.stdout is not None
-        threading.Thread(target=self._read_log, args=(process,), daemon=True).start()
+        self._log_reader = threading.Thread(target=self._read_log, args=(process,), daemon=True)
+        self._log_reader.start()
         overdue = threading.Timer(READY_S, process.kill)  # ends the wait for the line below
         overdue.start()
         line = process.stdout.readline()
         overdue.cancel()
         if not line:
-            code = process.wait()
-            self.process = None
+            code = self._end(signal.SIGKILL)
             raise AssertionError(f"no ready line in {READY_S} s, exit {code}: {self.log}")
         self.ready = json.loads(line)
         for path in self.folder.glob("*/clients/*/client.toml"):
@@ -97,7 +98,9 @@ class NodeProcess:
 
     def _read_log(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
-        self.log.extend(process.stderr)
+        with process.stderr as lines:
+            for line in lines:
+                self.log.append(line)
 
     def stop(self) -> int:
         """Ask the node to end, as an operator does, and return its exit code."""
@@ -110,6 +113,8 @@ class NodeProcess:
     def _end(self, number: signal.Signals) -> int:
         process, self.process = self.process, None
         assert process is not None, "the node does not run"
+        assert process.stdout is not None
+        assert self._log_reader is not None
         process.send_signal(number)
         try:
             return process.wait(STOP_S)
@@ -118,8 +123,8 @@ class NodeProcess:
             process.wait()
             raise
         finally:
-            assert process.stdout is not None
             process.stdout.close()
+            self._log_reader.join(STOP_S)
 
     def lotmark(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command line, such as ``node.lotmark("log", "head")``, and return what it did."""

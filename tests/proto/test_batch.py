@@ -44,7 +44,7 @@ HEADERS = st.builds(
     events_root=HASHES,
     seen_size=U64,
     seen_root=HASHES,
-    party=st.text(st.characters(max_codepoint=127), min_size=1, max_size=31),
+    party=st.from_regex(r"[A-Z0-9][A-Z0-9-]{0,30}", fullmatch=True),
 )
 
 
@@ -157,9 +157,11 @@ def test_an_announced_size_beyond_the_bytes_is_refused_without_reading_on() -> N
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        (SAMPLE.header.encode()[:-3], "no ASCII of 9 bytes"),
-        (SAMPLE.header.encode() + b"A", "no ASCII of 9 bytes"),
-        (SAMPLE.header.encode()[:-1] + b"\xc3", "no ASCII"),
+        (SAMPLE.header.encode()[:-3], "no party id of 9 bytes"),
+        (SAMPLE.header.encode() + b"A", "no party id of 9 bytes"),
+        (SAMPLE.header.encode()[:-1] + b"\xc3", "no party id"),
+        (SAMPLE.header.encode()[:-1] + b"\n", "no party id"),
+        (replace(SAMPLE.header, party="oem").encode(), "no party id"),
         (replace(SAMPLE.header, party="").encode(), "a batch header has"),
         (replace(SAMPLE.header, party="A" * 32).encode(), "a batch header has"),
         (b"", "a batch header has"),

@@ -217,7 +217,7 @@ def test_an_outcome_that_does_not_follow_is_found(
 
 @pytest.mark.parametrize(
     ("code", "message"),
-    [(0, "may not sign transformation"), (1, "no outcome of an event"), (199, "no outcome")],
+    [(0, "KEY_NOT_PERMITTED follows"), (1, "CHAIN_UNKNOWN is recorded"), (199, "not in the table")],
 )
 def test_an_event_outcome_that_does_not_follow_is_found(code: int, message: str) -> None:
     result = BatchResult(0, [0, Outcome.EVENT_DUPLICATE, code])

@@ -1,23 +1,22 @@
-"""`lotmark node`: runs a node."""
+"""`lotmark node`: runs a node, and asks how one is."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lotmark_node import terminal
+from lotmark_node.commands._client import ClientFile, reading, silence_grpc
 
 if TYPE_CHECKING:
+    from lotmark.client.session import LedgerSession
     from lotmark_node.compose import RunningNode
 
 app = typer.Typer(help="Run a node, and ask how one is.")
 
-
-@app.callback()
-def _node() -> None:
-    """Run a node, and ask how one is."""
-
+HEALTH_S = 15.0
 
 SettingsFile = Annotated[
     Path, typer.Argument(metavar="NODE.toml", help="The node's settings, as `lotmark init` wrote.")
@@ -31,6 +30,7 @@ def run(settings_file: SettingsFile, *, as_json: terminal.JsonFlag = False) -> N
     Prints one line when it takes calls. Logs go to the standard error, as JSON lines where that is
     no terminal.
     """
+    silence_grpc()
     from lotmark.errors import ProtocolError
     from lotmark_node.compose import run_node
     from lotmark_node.log_lines import configure_logging
@@ -59,3 +59,57 @@ def run(settings_file: SettingsFile, *, as_json: terminal.JsonFlag = False) -> N
     except ProtocolError as error:
         # Also a key that is not this node's: nobody asked a question that "no" would answer.
         terminal.fail(str(error))
+
+
+@app.command()
+def status(*, client: ClientFile = None, as_json: terminal.JsonFlag = False) -> None:
+    """Ask the client's node how it is. Exit status 1: it answers, but takes no events."""
+    with reading(client) as session:
+        began_s = time.monotonic()
+        position = session.ledger()
+        answer_ms = (time.monotonic() - began_s) * 1_000
+        takes_events = _takes_events(session)
+        checkpoint = session.checkpoint()
+    age_s = time.time_ns() // 1_000_000_000 - position.time_ms // 1_000
+    document = {
+        "node": position.node,
+        "address": session.settings.node_address,
+        "takes_events": takes_events,
+        "answer_ms": round(answer_ms, 1),
+        "height": position.height,
+        "size": position.size,
+        "time_ms": position.time_ms,
+        "checkpoint_size": checkpoint.size,
+        "final": checkpoint.findings.is_final,
+        "cosigned_by": checkpoint.findings.parties,
+    }
+    how = "takes events" if takes_events else "TAKES NO EVENTS: its log says why; then restart it"
+    terminal.answer(
+        document,
+        lambda: (
+            f"{position.node} at {session.settings.node_address}  {how}\n"
+            f"ledger      height {position.height}, {position.size} entries, newest block"
+            f" {max(age_s, 0)} s ago\n"
+            f"checkpoint  {checkpoint.size} entries, {checkpoint.findings.standing}"
+        ),
+        as_json=as_json,
+    )
+    if not takes_events:
+        raise typer.Exit(terminal.ExitCode.NO)
+
+
+def _takes_events(session: "LedgerSession") -> bool:
+    """Ask the node's health service; it goes on answering questions when its ledger has failed."""
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    from lotmark.client.calls import node_errors
+    from lotmark.client.connection import open_channel
+    from lotmark.v1 import ledger_pb2
+
+    service = ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
+    place = session.settings.node_address
+    with open_channel(session.settings) as channel, node_errors(place, HEALTH_S):
+        told = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]  # untyped
+            health_pb2.HealthCheckRequest(service=service), timeout=HEALTH_S
+        )
+    return bool(told.status == health_pb2.HealthCheckResponse.SERVING)

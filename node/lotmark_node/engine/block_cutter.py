@@ -84,7 +84,7 @@ class BlockCutter:
         with self._changed:
             self._waiting.append(prepared)
             self._waiting_events += len(prepared.batch.events)
-            if self._may_cut():
+            if len(self._waiting) == 1 or self._may_cut():  # the first may have to be waited for
                 self._changed.notify()
 
     def applied(self) -> None:

@@ -7,9 +7,9 @@ from lotmark.entry import EntryKind, parse_leaf_data
 from lotmark.errors import ProtocolError
 from lotmark.event import check_event
 from lotmark.merkle import Frontier
-from lotmark.snapshot import GovernanceEntry, SnapshotStart
+from lotmark.snapshot import GovernanceEntry, SnapshotRefused, SnapshotStart
 from lotmark_node.engine.checkpoints import SignedCheckpoint
-from lotmark_node.engine.errors import EngineError, NotOnLedger
+from lotmark_node.engine.errors import NotOnLedger
 from lotmark_node.engine.ledger_engine import LedgerEngine
 from lotmark_node.state_machine.genesis_block import policy_digest
 from lotmark_node.state_machine.ledger_state import load_state
@@ -49,10 +49,10 @@ class LedgerSnapshotSource:
         """Return the checkpoint after `height`; a node keeps its newest one.
 
         Raises:
-            EngineError: The newest checkpoint is of another height.
+            SnapshotRefused: The newest checkpoint is of another height.
         """
         if height != self._checkpoint.head.height:
-            raise EngineError(
+            raise SnapshotRefused(
                 f"a snapshot ends at the newest checkpoint, height {self._checkpoint.head.height},"
                 f" not {height}; leave the last height out"
             )

@@ -11,7 +11,8 @@ import grpc.aio
 
 from lotmark.ed25519 import PUBLIC_KEY_SIZE
 from lotmark.entry import EntryKind
-from lotmark.errors import ProtocolError
+from lotmark.errors import MalformedError, ProtocolError
+from lotmark.merkle import HASH_SIZE
 from lotmark.outcome import Outcome
 from lotmark.snapshot import write_snapshot
 from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
@@ -177,6 +178,8 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         reader = self._engine.reader
         try:
             if request.WhichOneof("name") == "event_id":
+                if len(request.event_id) != HASH_SIZE:
+                    raise MalformedError(f"an event id has {HASH_SIZE} bytes")
                 entry = reader.find_event(request.event_id)
             else:
                 entry = reader.entry(request.index)

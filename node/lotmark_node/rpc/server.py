@@ -67,7 +67,8 @@ async def start_server(
         port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise OSError(
-            f"cannot listen at {address}: {error}; is another node running there?"
+            f"cannot listen at {address}: is another node running there? Stop it, or change"
+            " `listen` in node.toml"
         ) from error
     await server.start()
     return Serving(server, healths, port)

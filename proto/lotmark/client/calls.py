@@ -10,6 +10,8 @@ from lotmark.errors import ProtocolError
 
 _CONNECT_PREFIX = "last error: "  # gRPC lists what it tried; what follows is the reason
 _WHERE = re.compile(r"^([A-Z_]+: )?(ipv[46]:\S+: )?(Failed to connect to remote host: )?")
+# What gRPC says where TLS fails; a socket closed this early was closed in the handshake.
+_IDENTITY = re.compile(r"handshake|verification|socket closed", re.IGNORECASE)
 
 
 class CallRefused(ProtocolError):
@@ -57,9 +59,7 @@ def _own_error(error: grpc.RpcError, node: str, timeout_s: float) -> Exception:
 
 
 def _not_connected(node: str, reason: str) -> ConnectionError:
-    if (
-        "handshake" in reason.lower() or reason == "Socket closed"
-    ):  # the latter: in the middle of it
+    if _IDENTITY.search(reason):
         return ConnectionError(
             f"{node}: whoever answers there is not that node of this chain, or refuses the client's"
             f" certificate; check node_address and the certificates ({reason})"

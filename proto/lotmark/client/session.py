@@ -329,6 +329,8 @@ class LedgerSession:
                     entry = read_entry(message)
                     if entry.head.index < request.from_index:
                         raise ProofError(f"{self._place} sent entry {entry.head.index} twice")
+                    if entry.event_id is None and not request.all_kinds:
+                        raise ProofError(f"{self._place} sent entry {entry.head.index}, no event")
                     request.from_index = entry.head.index + 1
                     if end_index is not None and entry.head.index >= end_index:
                         return

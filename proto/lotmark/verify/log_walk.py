@@ -1,10 +1,11 @@
 """Walks a ledger block by block and checks all that follows from hashes and signatures.
 
 Not judged here, as it takes the state: lanes, duplicates, quotas, what events do, state digests.
-Every other outcome follows from a batch and the keys in force, so it is judged.
+Every other outcome follows from the bytes and the keys in force, so it is judged.
 """
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 
 from lotmark import ed25519, merkle
@@ -13,12 +14,13 @@ from lotmark.block import BASES_MAX, Block, Proposal, batches_root, parse_block
 from lotmark.block_results import BatchResult, BlockResults, leaf_hashes, parse_results
 from lotmark.entry import PROTOCOL, BlockClose
 from lotmark.errors import MalformedError, ProofError, SignatureError
+from lotmark.event import CheckedEvent, EventRefused, check_event
 from lotmark.key_grant import TIME_MAX_MS, TIME_MIN_MS, KeyPurpose
 from lotmark.merkle import Frontier
 from lotmark.outcome import Outcome
 from lotmark.snapshot import UnknownVersionError
 from lotmark.snapshot_reader import SnapshotBlock
-from lotmark.verify.key_register import KeyRegister, parse_event
+from lotmark.verify.key_register import KeyRegister
 from lotmark.verify.report import blaming
 from lotmark.verify.signed_headers import read_signed_headers
 
@@ -27,7 +29,10 @@ _RESULTS_FAMILY, _RESULTS_VERSION = b"lotmark/results/v", b"1\n"
 _CLOSE_SIZE = 226
 
 _BATCH_OUTCOME_MAX = 99
-_EVENT_OUTCOMES = frozenset(outcome for outcome in Outcome if 100 <= outcome < 200)
+# What an event that is sound by itself can still be refused for.
+_EVENT_OUTCOMES_BY_STATE = frozenset(
+    outcome for outcome in Outcome if Outcome.KEY_NOT_PERMITTED < outcome < 200
+)
 _SIGNER_OUTCOMES = range(Outcome.CHAIN_UNKNOWN, Outcome.KEY_REVOKED + 1)
 # A batch that got as far as these has passed every rule of its content.
 _CONTENT_SOUND = (Outcome.ACCEPTED, Outcome.QUOTA_EXCEEDED)
@@ -225,21 +230,10 @@ class LogWalk:
         height = self._height + 1
         for raw, recorded in zip(batch.events, result.event_outcomes, strict=True):
             index += 1
-            if recorded in _EVENT_OUTCOMES:
-                continue
             with blaming("event", height=height, index=index):
-                if recorded:
-                    raise MalformedError(f"{recorded} is no outcome of an event")
-                event = parse_event(raw)
-                body = event.WhichOneof("body")
-                if body is None:
-                    raise MalformedError("it was accepted, but has no body that this schema knows")
-                event_type = event.DESCRIPTOR.fields_by_name[body].number
-                if permitted and event_type not in permitted:
-                    raise SignatureError(
-                        f"it was accepted, but key {batch.header.signer.hex()} may not sign {body}"
-                    )
-                self._keys.take(event, height=height, time_ms=time_ms)
+                event = _check_event_outcome(raw, recorded, permitted)
+                if event is not None and not recorded:
+                    self._keys.take(event.message, height=height, time_ms=time_ms)
 
     def _check_close(self, proposal: Proposal, results: BlockResults) -> None:
         found = results.close
@@ -307,6 +301,25 @@ def _outcome(code: int) -> Outcome:
         return Outcome(code)
     except ValueError as error:
         raise MalformedError(f"outcome {code} is not in the table") from error
+
+
+def _check_event_outcome(
+    raw: bytes, recorded: int, permitted: Collection[int]
+) -> CheckedEvent | None:
+    """Check what an outcome says of an event's bytes and type; return the event if it is sound."""
+    event = None
+    try:
+        event = check_event(raw)
+    except EventRefused as refusal:
+        judged = refusal.outcome
+    else:
+        barred = permitted and event.event_type not in permitted
+        judged = Outcome.KEY_NOT_PERMITTED if barred else Outcome.ACCEPTED
+    later = recorded in _EVENT_OUTCOMES_BY_STATE and not judged
+    if recorded != judged and not later:
+        shown = _outcome(recorded).name
+        raise ProofError(f"outcome {shown} is recorded, {judged.name} follows from the bytes")
+    return event
 
 
 def _check_content(batch: Batch, outcome: Outcome) -> None:

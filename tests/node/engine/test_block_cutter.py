@@ -162,6 +162,17 @@ def test_batches_that_wait_are_cut_into_blocks_within_the_bounds() -> None:
     assert max(len(raw) for raw, _ in ledger.blocks) <= BLOCK_SIZE_MAX
 
 
+def test_a_batch_that_comes_while_a_busy_node_gathers_is_cut_without_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cutter_module, "BUSY_INTERVAL_S", 0.2)
+    with cutting() as cut:
+        cut.push(cut.ledger.batch(ERP, measurements(0, cutter_module.BUSY_EVENTS + 1)))
+        cut.wait_for(1)
+        cut.push(cut.ledger.batch(ERP, [measurement(900)]))
+        cut.wait_for(2)
+
+
 def test_a_base_is_always_one_that_the_ledger_knows() -> None:
     """`LedgerInMemory.apply` refuses any other; so many blocks would show one."""
     with cutting() as cut:

@@ -52,6 +52,15 @@ def test_reopening_between_writes_keeps_the_slots_in_turn(tmp_path: Path) -> Non
             assert root(size - 1) in slots, "the slot before the newest is still there"
 
 
+def test_writes_of_one_session_take_the_slots_in_turn(tmp_path: Path) -> None:
+    path = tmp_path / "maximum"
+    raised(path, 5, 6, 7, 8)
+
+    slots = path.read_bytes()
+
+    assert (root(7) in slots, root(8) in slots) == (True, True)
+
+
 def test_the_same_tree_may_be_signed_again_and_nothing_less(tmp_path: Path) -> None:
     with closing(SignedMaximum(tmp_path / "maximum")) as maximum:
         maximum.raise_to(7, root(7))

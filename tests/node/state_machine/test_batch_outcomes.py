@@ -98,7 +98,7 @@ CASES: dict[str, Case] = {
         Outcome.KEY_PARTY_MISMATCH, nothing, next_batch(party="T1-STATOR")
     ),
     "a party that does not exist": Case(
-        Outcome.KEY_PARTY_MISMATCH, nothing, next_batch(party="\x00\x7f")
+        Outcome.KEY_PARTY_MISMATCH, nothing, next_batch(party="NOBODY-7")
     ),
     "a root key": Case(
         Outcome.KEY_PURPOSE_WRONG, nothing, next_batch(key=private_key("OEM-A root 1"))

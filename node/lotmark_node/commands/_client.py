@@ -1,0 +1,82 @@
+"""What the commands that call a node share: whose client calls, and how entries are named."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lotmark_node import terminal
+
+if TYPE_CHECKING:
+    from lotmark.client.session import LedgerSession
+    from lotmark.client.settings import ClientSettings
+
+CLIENT_VARIABLE = "LOTMARK_CLIENT"
+EVENT_ID_SHOWN = 12  # digits of an event id in a line: enough to tell, too few to call by
+
+ClientFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--as",
+        envvar=CLIENT_VARIABLE,
+        metavar="CLIENT.toml",
+        help="Settings of the client that calls, as `lotmark init` wrote.",
+    ),
+]
+EntryName = Annotated[
+    str, typer.Argument(metavar="INDEX|EVENT_ID", help="Index of the entry, or id of the event.")
+]
+
+_INDEX = re.compile(r"[0-9]{1,19}")
+_EVENT_ID = re.compile(r"[0-9a-f]{64}")
+
+
+def silence_grpc() -> None:
+    """Keep gRPC's own lines out of the output; every error comes as an exception too.
+
+    It reads the variable when it is imported, so this comes before that.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
+def read_settings(client: Path | None) -> "ClientSettings":
+    """Return the settings of the client that a command line or the environment names."""
+    from lotmark.client.settings import read_client_settings
+
+    silence_grpc()
+    if client is None:
+        terminal.fail(
+            "No client is named.",
+            f"Name its settings: --as CLIENT.toml, or set {CLIENT_VARIABLE}.",
+        )
+    return read_client_settings(client)
+
+
+@contextmanager
+def reading(client: Path | None) -> "Iterator[LedgerSession]":
+    """Give a session that only reads; that something is not on the ledger is an answer: no."""
+    settings = read_settings(client)
+    from lotmark.client.calls import NotOnLedgerError
+    from lotmark.client.session import LedgerSession
+
+    with LedgerSession(settings) as session:
+        try:
+            yield session
+        except NotOnLedgerError as error:
+            terminal.fail(f"{error}.", exit_code=terminal.ExitCode.NO)
+
+
+def parse_entry_name(text: str) -> int | bytes:
+    """Return the index or the event id that a person wrote."""
+    if _INDEX.fullmatch(text):
+        return int(text)
+    if not _EVENT_ID.fullmatch(text):
+        terminal.fail(
+            f"{text[:80]!a} names no entry.",
+            "Give its index, such as 14, or the event's id, 64 lower-case hex digits.",
+        )
+    return bytes.fromhex(text)

@@ -1,0 +1,48 @@
+"""Events in a few words, for lines in a terminal."""
+
+from lotmark.event_document import describe
+from lotmark.outcome import Outcome
+from lotmark.rfc3339 import TEXT_MAX_MS, text_of_ms
+from lotmark.v1 import event_pb2
+
+# What says most about an event beside its items, whatever its type; in this order.
+_TELLING = (
+    "feature", "value", "quantity", "label", "minimum", "maximum", "unit", "product", "process",
+    "plan", "supplier", "receiver", "report", "certificate", "work", "source", "model", "claim",
+    "result_class", "action", "reason", "holder", "verdict", "as_left",
+)  # fmt: skip
+
+
+def event_type(event: event_pb2.Event) -> str:
+    """Return the name of the event's type."""
+    return event.WhichOneof("body") or "no type"
+
+
+def items_text(event: event_pb2.Event) -> str:
+    """Return the event's first item, by the end of its id, and how many more it names."""
+    if not event.items:
+        return ""
+    first = event.items[0].id
+    more = f" +{len(event.items) - 1}" if len(event.items) > 1 else ""
+    return (first.rstrip("/").rpartition("/")[2] or first) + more
+
+
+def telling_text(event: event_pb2.Event) -> str:
+    """Return a few fields of the event's body."""
+    fields = describe(event).get(event.WhichOneof("body") or "", {})
+    assert isinstance(fields, dict), "a body is described by a table"
+    return " ".join(str(fields[name]) for name in _TELLING if name in fields)
+
+
+def outcome_text(code: int) -> str:
+    """Return what a person calls an outcome; one of a newer release is a number."""
+    try:
+        outcome = Outcome(code)
+    except ValueError:
+        return f"outcome {code}"
+    return "accepted" if outcome is Outcome.ACCEPTED else outcome.name
+
+
+def time_text(time_ms: int) -> str:
+    """Return Unix milliseconds as a person reads them, in UTC, to the second."""
+    return text_of_ms(time_ms)[:19].replace("T", " ") if time_ms < TEXT_MAX_MS else f"{time_ms} ms"

@@ -1,0 +1,224 @@
+"""Checks of a node's folder that need no network: is everything there that its next start needs?"""
+
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from lotmark.ca_certificate import load_ca
+from lotmark.certificates import peer_identity
+from lotmark.errors import MalformedError, ProtocolError, SignatureError
+from lotmark.genesis import Genesis
+from lotmark.genesis import chain_id as chain_id_of
+from lotmark.key_file import KEY_FILE_SIZE_MAX, read_secret_file
+from lotmark.key_grant import NODE_PURPOSES
+from lotmark_consensus.errors import ConsensusError, JournalLocked
+from lotmark_consensus.journal import Journal
+from lotmark_node.compose import read_consortium, read_node_keys
+from lotmark_node.engine.errors import EngineError
+from lotmark_node.engine.ledger_engine import FREE_SIZE_MIN
+from lotmark_node.engine.store import LedgerStore
+from lotmark_node.node_settings import NodeSettings
+
+# So many days before something ends, it is said, said louder, and said to be urgent.
+NOTICE_DAYS, WARNING_DAYS, URGENT_DAYS = 90, 30, 7
+FREE_SIZE_LOW = 4 * FREE_SIZE_MIN
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+class Health(StrEnum):
+    """What a check found."""
+
+    GOOD = "good"
+    NOTICE = "notice"  # nothing to do yet
+    WARNING = "warning"  # something to do soon
+    BAD = "bad"  # the node cannot work like this
+    UNCHECKED = "unchecked"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    check: str
+    health: Health
+    text: str
+
+
+def check_node(settings: NodeSettings, *, now_ms: int) -> Iterator[Finding]:
+    """Check a node's files and ledger, one after the other; the node may run meanwhile.
+
+    A stopped node's journal and store are opened as its next start will: what a crash left of an
+    unfinished write is cut off.
+    """
+    yield from _guarded("folder", lambda: _check_folder(settings))
+    try:
+        genesis, _ = read_consortium(settings)
+    except (ProtocolError, OSError) as error:
+        yield Finding("genesis", Health.BAD, _said(error))
+        return
+    chain_id = chain_id_of(genesis.to_json())
+    yield Finding(
+        "genesis",
+        Health.GOOD,
+        f"chain {chain_id.hex()[:16]}…, accepted by {len(genesis.parties)} parties",
+    )
+    now = datetime.fromtimestamp(now_ms / 1_000, UTC)
+    yield from _guarded("keys", lambda: _check_keys(settings, genesis, now))
+    yield from _guarded("certificate", lambda: _check_certificate(settings, genesis, now_ms))
+    yield from _guarded("space", lambda: _check_space(settings.data))
+    yield from _guarded("ledger", lambda: _check_ledger(settings.data, chain_id))
+
+
+def _guarded(check: str, findings: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Give the findings of a check, and what stops it as its last one."""
+    try:
+        yield from findings()
+    except JournalLocked:
+        yield Finding(
+            check, Health.UNCHECKED, "in use by the running node; stop it to look into it"
+        )
+    except (ProtocolError, EngineError, ConsensusError, OSError) as error:
+        yield Finding(check, Health.BAD, _said(error))
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}; name the right file in the settings"
+    return str(error)
+
+
+def _check_folder(settings: NodeSettings) -> Iterator[Finding]:
+    """Check that nobody but the node's own user can change what it relies on."""
+    paths = [settings.genesis, settings.acceptances, settings.tls_certificate]
+    paths += [settings.data] if settings.data.exists() else []
+    open_to_others = [path for path in paths if path.stat().st_mode & _OTHERS_WRITE]
+    for path in open_to_others:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        yield Finding(
+            "folder",
+            Health.WARNING,
+            f"{path} has mode {mode:04o}, so others can change it: chmod go-w {path}",
+        )
+    if not open_to_others:
+        yield Finding("folder", Health.GOOD, "only its owner can change what is in it")
+
+
+def _check_keys(settings: NodeSettings, genesis: Genesis, now: datetime) -> Iterator[Finding]:
+    read_node_keys(settings, genesis)
+    ends_ms = min(
+        first.grant.not_after_ms
+        for first in genesis.keys
+        if (first.grant.party, first.grant.holder) == (settings.party, settings.node)
+        and first.grant.purpose in NODE_PURPOSES
+    )
+    yield _lasting(
+        "keys",
+        f"the {len(NODE_PURPOSES)} keys are those of {settings.party}/{settings.node}",
+        datetime.fromtimestamp(ends_ms / 1_000, UTC),
+        now,
+        "register successors",
+    )
+
+
+def _check_certificate(settings: NodeSettings, genesis: Genesis, now_ms: int) -> Iterator[Finding]:
+    pem = settings.tls_certificate.read_bytes()
+    chain_id = chain_id_of(genesis.to_json())
+    peer = peer_identity(pem, genesis, chain_id, now_ms=now_ms)
+    if (peer.party, peer.node) != (settings.party, settings.node):
+        raise SignatureError(
+            f"{settings.tls_certificate} is the certificate of {peer.party}/{peer.node}; name that"
+            f" of {settings.party}/{settings.node}"
+        )
+    certificate = x509.load_pem_x509_certificate(pem)
+    key_pem = read_secret_file(settings.tls_key, size_max=KEY_FILE_SIZE_MAX)
+    try:
+        key = load_pem_private_key(key_pem, None)
+    except (ValueError, TypeError) as error:
+        raise MalformedError(f"{settings.tls_key} is no unencrypted key in PEM: {error}") from error
+    if key.public_key() != certificate.public_key():
+        raise SignatureError(f"{settings.tls_key} is not the key of {settings.tls_certificate}")
+    now = datetime.fromtimestamp(now_ms / 1_000, UTC)
+    ca = genesis.party(settings.party)
+    assert ca is not None, "the certificate's party was checked against the genesis"
+    yield _lasting(
+        "certificate",
+        f"of {peer.party}/{peer.node}",
+        certificate.not_valid_after_utc,
+        now,
+        "issue a new one with the party's CA",
+    )
+    yield _lasting(
+        "CA",
+        f"of {peer.party}",
+        load_ca(ca.ca_pem, party=ca.id).not_valid_after_utc,
+        now,
+        "found a new chain with a new CA",
+    )
+
+
+def _lasting(check: str, what: str, end: datetime, now: datetime, remedy: str) -> Finding:
+    """Say until when something is valid, louder the less time is left."""
+    left = end - now
+    if left < timedelta():
+        return Finding(check, Health.BAD, f"{what}, ended on {end:%Y-%m-%d}: {remedy}")
+    if left > timedelta(days=NOTICE_DAYS):
+        return Finding(check, Health.GOOD, f"{what}, valid until {end:%Y-%m-%d}")
+    health = Health.NOTICE if left > timedelta(days=WARNING_DAYS) else Health.WARNING
+    when = " now" if left <= timedelta(days=URGENT_DAYS) else ""
+    return Finding(
+        check, health, f"{what}, ends in {left.days} days ({end:%Y-%m-%d}): {remedy}{when}"
+    )
+
+
+def _check_space(data: Path) -> Iterator[Finding]:
+    existing = next(path for path in (data, *data.parents) if path.exists())
+    disk = shutil.disk_usage(existing)
+    text = f"{disk.free / 2**30:.1f} GiB of {disk.total / 2**30:.1f} GiB free on the disk of {data}"
+    if disk.free < FREE_SIZE_MIN:
+        yield Finding("space", Health.BAD, f"{text}: new events are refused; make room")
+    elif disk.free < FREE_SIZE_LOW:
+        yield Finding("space", Health.WARNING, f"{text}: make room before events are refused")
+    else:
+        yield Finding("space", Health.GOOD, text)
+
+
+def _check_ledger(data: Path, chain_id: bytes) -> Iterator[Finding]:
+    """Open journal and store as a start does."""
+    if not (data / "journal").exists():
+        yield Finding("ledger", Health.NOTICE, f"{data} holds none yet: the first start makes it")
+        return
+    journal = Journal(data / "journal", chain_id)
+    try:
+        torn = journal.torn_tail
+        store = LedgerStore(data / "ledger", chain_id)
+        try:
+            loaded = store.load_position()
+        finally:
+            store.close()
+    finally:
+        journal.close()
+    height, size, applied = (0, 0, 0)
+    if loaded is not None:
+        height, size, applied = loaded[0].height, loaded[0].frontier.size, loaded[1]
+    waiting = journal.last_index - applied
+    if waiting < 0:
+        raise EngineError(
+            f"{data}: the ledger has applied block {applied} of the order, but the journal ends at"
+            f" {journal.last_index}; restore the newest journal folder"
+        )
+    if torn is not None:
+        yield Finding(
+            "ledger",
+            Health.NOTICE,
+            f"{torn.size} bytes of an append that was never acknowledged were cut off {torn.path}",
+        )
+    later = f", and {waiting} blocks that the next start applies" if waiting else ""
+    yield Finding("ledger", Health.GOOD, f"height {height}, {size} entries{later}")

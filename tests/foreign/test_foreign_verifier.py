@@ -1,0 +1,186 @@
+"""A second verifier, in another language and from the document alone, finds what ours finds."""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parent
+NODE_VERSION_MIN = (20, 19)
+INSTALL_TIMEOUT_S = 60
+DEMO_TIMEOUT_S = 120
+VERIFY_TIMEOUT_S = 60
+NPM_INSTALL = [
+    *["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"],
+    *["--prefer-offline", "--fetch-retries=0", "--fetch-timeout=20000"],
+]
+# What npm says where nobody answers; anything else that fails is ours to mend.
+UNREACHABLE = ["EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH", "ENETUNREACH"]
+UNREACHABLE += ["ENOTCACHED", "ENOTFOUND", "ETIMEDOUT", "ERR_SOCKET_TIMEOUT"]
+FLIP_SEED = 20_260_105
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the foreign verifier printed, and its exit status."""
+
+    status: int
+    verdict: str
+    size: int | None
+    height: int | None
+    fault: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """What `lotmark demo` left."""
+
+    folder: Path
+    chain_id: str
+    tree_size: int
+
+    @property
+    def snapshot(self) -> Path:
+        return self.folder / "stator-line.snapshot"
+
+
+def run(
+    arguments: list[str], *, timeout_s: float, shared: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    environment = os.environ if shared is None else {**os.environ, "LOTMARK_SHARED": str(shared)}
+    return subprocess.run(  # noqa: S603 - the arguments are this module's own
+        arguments,
+        cwd=FOLDER,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Return the Node.js that has the packages of the foreign verifier beside it."""
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
+        pytest.skip("node or npm is not on the PATH")
+    version = run([node, "--version"], timeout_s=INSTALL_TIMEOUT_S).stdout.strip()
+    if tuple(int(part) for part in version.lstrip("v").split(".")[:2]) < NODE_VERSION_MIN:
+        pytest.skip(f"node is {version}; the foreign verifier needs {NODE_VERSION_MIN}")
+    try:
+        npm = run(NPM_INSTALL, timeout_s=INSTALL_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"npm got no packages within {INSTALL_TIMEOUT_S} s")
+    if any(code in npm.stderr for code in UNREACHABLE):
+        pytest.skip("the npm registry cannot be reached, and the packages are not installed")
+    assert npm.returncode == 0, npm.stderr
+    return node
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    folder = tmp_path_factory.mktemp("foreign") / "demo"
+    shared = tmp_path_factory.mktemp("shared")  # empty: the story without the example documents
+    command = [sys.executable, "-m", "lotmark_node.main", "demo", str(folder)]
+    done = run(command, timeout_s=DEMO_TIMEOUT_S, shared=shared)
+    assert done.returncode == 0, done.stdout + done.stderr
+    genesis = (folder / "consortium" / "genesis.json").read_bytes()
+    return Demo(
+        folder=folder,
+        chain_id=hashlib.sha256(b"lotmark/genesis/v1\n" + genesis).hexdigest(),
+        tree_size=json.loads(done.stdout.splitlines()[-1])["tree_size"],
+    )
+
+
+def answer_on(node: str, file: Path, *options: str) -> Answer:
+    done = run([node, "verifier.mjs", str(file), *options], timeout_s=VERIFY_TIMEOUT_S)
+    assert done.returncode in (0, 1, 2), done.stderr
+    (line,) = done.stdout.splitlines()
+    answer = json.loads(line)
+    del answer["reason"]
+    return Answer(status=done.returncode, **answer)
+
+
+def test_the_foreign_verifier_accepts_what_the_demo_wrote(node: str, demo: Demo) -> None:
+    answer = answer_on(node, demo.snapshot, "--chain-id", demo.chain_id)
+
+    assert (answer.status, answer.verdict, answer.fault) == (0, "valid", None)
+    assert answer.size == demo.tree_size
+
+
+@pytest.mark.parametrize(
+    ("forgery", "rule"),
+    [("flipped-bit", "batch"), ("event-removed", "proposal")],
+)
+def test_the_foreign_verifier_names_the_rule_that_a_forgery_breaks(
+    node: str, demo: Demo, forgery: str, rule: str
+) -> None:
+    file = demo.folder / "forged" / f"{forgery}.snapshot"
+
+    answer = answer_on(node, file, "--chain-id", demo.chain_id)
+
+    assert (answer.status, answer.verdict) == (1, "fault")
+    assert answer.fault is not None
+    assert answer.fault["rule"] == rule
+    assert answer.fault["height"] == 3  # the block of report 4711, which both forge
+    assert answer.fault["text"]
+
+
+def test_a_ledger_of_the_same_names_is_not_the_one_that_was_pinned(node: str, demo: Demo) -> None:
+    file = demo.folder / "forged" / "false-consortium.snapshot"
+
+    answer = answer_on(node, file, "--chain-id", demo.chain_id)
+
+    assert (answer.status, answer.verdict) == (2, "cannot tell")
+
+
+def test_without_a_pinned_chain_id_nothing_can_be_told(node: str, demo: Demo) -> None:
+    answer = answer_on(node, demo.snapshot)
+
+    assert (answer.status, answer.verdict) == (2, "cannot tell")
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.001, 0.3, 0.999, 1.0])
+def test_of_a_file_that_is_cut_off_nothing_can_be_told(
+    node: str, demo: Demo, tmp_path: Path, kept: float
+) -> None:
+    content = demo.snapshot.read_bytes()
+    cut = tmp_path / "cut.snapshot"
+    cut.write_bytes(content[: min(int(kept * len(content)), len(content) - 1)])
+
+    answer = answer_on(node, cut, "--chain-id", demo.chain_id)
+
+    assert (answer.status, answer.verdict) == (2, "cannot tell")
+
+
+def test_a_byte_behind_the_end_is_a_fault(node: str, demo: Demo, tmp_path: Path) -> None:
+    longer = tmp_path / "longer.snapshot"
+    longer.write_bytes(demo.snapshot.read_bytes() + b"\0")
+
+    answer = answer_on(node, longer, "--chain-id", demo.chain_id)
+
+    assert (answer.status, answer.verdict) == (1, "fault")
+
+
+def test_no_flipped_byte_leaves_a_snapshot_valid(node: str, demo: Demo, tmp_path: Path) -> None:
+    print(f"seed {FLIP_SEED}")  # noqa: T201 - a run that fails says with which seed
+    chance = random.Random(FLIP_SEED)  # noqa: S311 - which bytes are flipped is no secret
+    content = demo.snapshot.read_bytes()
+    flipped = tmp_path / "flipped.snapshot"
+    passed: list[int] = []
+    for offset in chance.sample(range(len(content)), 50):
+        change = bytes([content[offset] ^ chance.randrange(1, 256)])
+        flipped.write_bytes(content[:offset] + change + content[offset + 1 :])
+        if answer_on(node, flipped, "--chain-id", demo.chain_id).verdict == "valid":
+            passed.append(offset)
+
+    assert passed == []
