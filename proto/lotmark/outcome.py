@@ -52,9 +52,8 @@ class Outcome(IntEnum):
     BATCH_OVERSIZE = 201
     MESSAGE_OVERSIZE = 202
     WAITING_FOR_PREDECESSOR = 203
-    OVERLOADED = 204
-    STORAGE_FULL = 205
-    STOPPING = 206
+    STORAGE_FULL = 204
+    STOPPING = 205
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +218,6 @@ MEANINGS: dict[Outcome, Meaning] = {
         "UNAVAILABLE",
         "batches before this one did not arrive in time",
         "send the missing ones, then this one again; close a lost lane",
-    ),
-    Outcome.OVERLOADED: Meaning(
-        "RESOURCE_EXHAUSTED", "the node's queue is full", "wait for acknowledgements, then go on"
     ),
     Outcome.STORAGE_FULL: Meaning(
         "RESOURCE_EXHAUSTED",

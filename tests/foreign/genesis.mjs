@@ -12,7 +12,7 @@ const PARTY = /^[A-Z0-9][A-Z0-9-]{0,30}$/;
 export function readGenesis(bytes, pinnedChainId) {
   const rule = "genesis";
   const chainId = sha256(concat(domain("genesis"), bytes));
-  if (hex(chainId) !== pinnedChainId) throw new CannotTell(`the ledger is ${hex(chainId)}, pinned is ${pinnedChainId}`);
+  check(hex(chainId) === pinnedChainId, "chain", `the ledger is ${hex(chainId)}, pinned is ${pinnedChainId}`);
   const genesis = readJson(bytes, rule);
   if (genesis?.protocol !== 1) throw new CannotTell(`unknown protocol version ${genesis?.protocol}`);
   members(genesis, "consortium created_ms keys nonce parameters parties protocol voters", rule);

@@ -140,7 +140,8 @@ def test_a_ledger_of_the_same_names_is_not_the_one_that_was_pinned(node: str, de
 
     answer = answer_on(node, file, "--chain-id", demo.chain_id)
 
-    assert (answer.status, answer.verdict) == (2, "cannot tell")
+    assert (answer.status, answer.verdict) == (1, "fault")
+    assert answer.fault["rule"] == "chain"
 
 
 def test_without_a_pinned_chain_id_nothing_can_be_told(node: str, demo: Demo) -> None:

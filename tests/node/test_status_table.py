@@ -80,7 +80,6 @@ def test_only_what_passes_by_itself_has_a_status_that_clients_try_again(outcome:
     passing = {
         Outcome.QUOTA_EXCEEDED,
         Outcome.WAITING_FOR_PREDECESSOR,
-        Outcome.OVERLOADED,
         Outcome.STORAGE_FULL,
         Outcome.STOPPING,
     }

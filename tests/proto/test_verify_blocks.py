@@ -199,7 +199,7 @@ def test_bytes_that_are_no_block_are_found() -> None:
         (7, 0, BatchResult(Outcome.ACCEPTED, [0]), "KEY_REVOKED follows"),
         (3, 0, BatchResult(15), "not in the table"),
         (3, 0, BatchResult(Outcome.EVENT_MALFORMED), "no outcome of a batch"),
-        (3, 0, BatchResult(Outcome.OVERLOADED), "no outcome of a batch"),
+        (3, 0, BatchResult(Outcome.STOPPING), "no outcome of a batch"),
         (3, 0, BatchResult(Outcome.ACCEPTED, [0, 0]), "2 event outcomes, where 1"),
         (3, 2, BatchResult(Outcome.KEY_UNKNOWN, [0]), "1 event outcomes, where 0"),
         (3, 0, BatchResult(Outcome.ACCEPTED, [0], b"x"), "evidence of a reused number"),

@@ -22,12 +22,16 @@ from lotmark.block import (
     sign_block,
 )
 from lotmark.ed25519 import PrivateKey
+from lotmark.outcome import MEANINGS, Outcome
 from lotmark_consensus.errors import JournalFull
 from lotmark_consensus.ordering import Ordering
 from lotmark_node.engine.applying import MadeBlock
+from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.stage_clock import StageClock
+from lotmark_node.state_machine.batch_rules import judge_validity
 from lotmark_node.state_machine.ledger_state import LedgerState
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
+from lotmark_node.state_machine.state import key_row
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +171,7 @@ class BlockCutter:
         base = self._state.bases[-1]
         self._counter += 1
         self._time_ms = max(self._now_ms(), self._time_ms)
+        self._check_key()
         proposal = Proposal(
             chain_id=self._state.chain_id,
             key=self._key.public,
@@ -179,6 +184,21 @@ class BlockCutter:
         )
         block = sign_block(self._key, proposal, batches)
         return MadeBlock(encode_block(block), block, prepared)
+
+    def _check_key(self) -> None:
+        """Refuse to propose under a key that is not in force: the journal would keep the block."""
+        row = key_row(self._state.reader, self._key.public)
+        height = self._state.height + self._unapplied
+        outcome = (
+            judge_validity(row, height=height, time_ms=self._time_ms)
+            if row
+            else Outcome.KEY_UNKNOWN
+        )
+        if outcome:
+            raise EngineError(
+                f"this node's proposal key {self._key.public.hex()} may not propose:"
+                f" {MEANINGS[outcome].text}; reading goes on"
+            )
 
     def _propose(self, made: MadeBlock) -> None:
         """Have a block made durable; while the disk is full, the same block again and again.

@@ -4,11 +4,13 @@ import asyncio
 import itertools
 import shutil
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lotmark.genesis import policy_text
+from lotmark.key_grant import KeyPurpose
 from lotmark.merkle import verify_consistency
 from lotmark.outcome import Outcome
 from lotmark.signed_note import parse_note
@@ -34,6 +36,7 @@ from tests.node.engine.running_engine import (
 )
 from tests.node.ledger_in_memory import LedgerInMemory, consortium, measurement, measurements
 from tests.node.state_machine.random_history import HOLDERS
+from tests.proto.sample_genesis import KEYS_UNTIL_MS, grant
 
 ERP, MES = "OEM-A/erp", "T1-STATOR/mes"
 
@@ -368,5 +371,24 @@ def test_an_engine_error_is_told_apart_from_a_programmer_s(tmp_path: Path) -> No
         engine.start()
         assert engine.checkpoint().head.size == 2
         await engine.stop()
+
+    run(scenario())
+
+
+def test_a_node_whose_proposal_key_has_expired_takes_nothing_and_still_opens(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        made, clock = author(), Clock()
+        granted, key = grant("OEM-A", KeyPurpose.BATCH, "later")
+        longer = replace(granted, not_after_ms=KEYS_UNTIL_MS + 10**9)
+        async with running_engine(tmp_path, clock=clock) as engine:
+            await put(engine, made.batch(ERP, [made.registration_of(longer, key)]))
+            clock.now_ms = KEYS_UNTIL_MS + 1
+            submit(engine, made.batch("OEM-A/later", [measurement(1)]))
+            await asyncio.wait_for(engine.failed.wait(), DEADLINE_S)
+            assert "the key's validity has ended" in str(engine.failure)
+        async with running_engine(tmp_path, clock=clock) as engine:
+            assert engine.state.height == 1
 
     run(scenario())
