@@ -141,6 +141,7 @@ def test_a_ledger_of_the_same_names_is_not_the_one_that_was_pinned(node: str, de
     answer = answer_on(node, file, "--chain-id", demo.chain_id)
 
     assert (answer.status, answer.verdict) == (1, "fault")
+    assert answer.fault is not None
     assert answer.fault["rule"] == "chain"
 
 
