@@ -87,7 +87,7 @@ def read_node_keys(settings: NodeSettings, genesis: Genesis) -> NodeKeys:
 
 
 async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None]) -> None:
-    """Run a node until it gets SIGTERM or SIGINT, or its ledger fails.
+    """Run a node until it gets SIGTERM or SIGINT; with a failed ledger it still answers queries.
 
     Raises:
         ProtocolError, EngineError, ConsensusError, OSError: It cannot start, or has failed.
@@ -109,10 +109,10 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
         now_ms=now_ms,
     )
     stop = _stop_event()
-    engine.start()
-    gc.freeze()  # what is here now stays: no collection needs to look at it again
     identities = Identities(genesis, engine.chain_id, settings.party, now_ms)
     try:
+        engine.start()
+        gc.freeze()  # what is here now stays: no collection needs to look at it again
         serving = await start_server(
             LedgerService(engine, identities, acceptances),
             genesis,
@@ -123,17 +123,24 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
         head = engine.state.bases[-1]
         host = settings.listen.rpartition(":")[0]
         ready(RunningNode(engine.name, engine.chain_id, host, serving.port, head.height, head.size))
-        failing = asyncio.create_task(_follow_failure(engine, serving))
+        telling = asyncio.create_task(_tell_health(engine, serving))
         await stop.wait()
-        failing.cancel()
+        telling.cancel()
         await serving.server.stop(STOP_GRACE_S)
     finally:
         await engine.stop()
+    if engine.failure is not None:
+        raise EngineError(f"the ledger had failed: {engine.failure}") from engine.failure
 
 
-async def _follow_failure(engine: LedgerEngine, serving: Serving) -> None:
-    await engine.failed.wait()
-    await serving.tell_failure()
+async def _tell_health(engine: LedgerEngine, serving: Serving) -> None:
+    """Tell health checks whether events are taken, whenever that changes."""
+    changed = asyncio.Event()
+    changed.set()
+    engine.on_closed = lambda _outcome: changed.set()
+    while await changed.wait():
+        changed.clear()
+        await serving.tell_health(engine.admission.closed is None)
 
 
 def _stop_event() -> asyncio.Event:

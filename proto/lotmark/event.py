@@ -36,7 +36,6 @@ NONCE_SIZE = 16
 EVENT_TYPES = {
     field.name: field.number for field in event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields
 }
-EVENT_TYPE_NAMES = {number: name for name, number in EVENT_TYPES.items()}
 
 
 _MEDIA_TYPE = identifier(64)

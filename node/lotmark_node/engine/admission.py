@@ -70,6 +70,7 @@ class Admission:
         push: Callable[[PreparedBatch], None],
         now_ms: Callable[[], int],
         checkpoint: Callable[[], SignedCheckpoint | None],
+        on_closed: Callable[[Outcome | None], None],
     ) -> None:
         self._state = state
         self._reader = reader
@@ -85,7 +86,19 @@ class Admission:
         self._held_size = 0
         self._room = asyncio.Event()
         self._room.set()
-        self.closed: Outcome | None = None  # STORAGE_FULL or STOPPING while nothing is taken
+        self._on_closed = on_closed
+        self._closed: Outcome | None = None
+
+    @property
+    def closed(self) -> Outcome | None:
+        """STORAGE_FULL or STOPPING while nothing is taken."""
+        return self._closed
+
+    @closed.setter
+    def closed(self, outcome: Outcome | None) -> None:
+        if outcome != self._closed:
+            self._closed = outcome
+            self._on_closed(outcome)
 
     async def room(self) -> None:
         """Wait until the queue has room: callers read their next message only then."""

@@ -1,6 +1,5 @@
 """Checkpoints of this node: signed and cosigned at block closes, at most ten a second."""
 
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ from lotmark.tlog_policy import Policy
 from lotmark_node.engine.errors import Regression
 from lotmark_node.engine.signed_maximum import SignedMaximum
 from lotmark_node.state_machine.tables import LogHead
-
-logger = logging.getLogger(__name__)
 
 INTERVAL_S = 0.1
 
@@ -42,6 +39,7 @@ class CheckpointSigner:
         policy: Policy,
         maximum: SignedMaximum,
         now_ms: Callable[[], int],
+        on_failure: Callable[[BaseException], None],
     ) -> None:
         self._origin = origin
         self._cosigner = cosigner
@@ -50,6 +48,7 @@ class CheckpointSigner:
         self._policy = policy
         self._maximum = maximum
         self._now_ms = now_ms
+        self._on_failure = on_failure
         self._changed = threading.Condition()
         self._head: LogHead | None = None
         self._stopping = threading.Event()
@@ -63,6 +62,11 @@ class CheckpointSigner:
         Raises:
             Regression: This node has signed a larger tree before.
         """
+        if not self._maximum.size and head.height:
+            raise Regression(
+                "the file signed-maximum is gone, so it is not known what this node has signed;"
+                " restore it, or give this node a new id and new keys"
+            )
         if head.size < self._maximum.size:
             raise Regression(
                 f"the ledger has size {head.size}, but this node has signed size"
@@ -95,9 +99,10 @@ class CheckpointSigner:
                 return
             try:
                 self._sign(head)
-            except (Regression, OSError) as error:
+            except BaseException as error:
+                # Whatever it is: events must not be acknowledged that get no receipt.
                 self.failure = str(error)
-                logger.error("checkpoints stopped", extra={"reason": str(error)})
+                self._on_failure(error)
                 return
             self._stopping.wait(INTERVAL_S)
 

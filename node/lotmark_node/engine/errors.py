@@ -21,5 +21,9 @@ class NotOnLedger(EngineError):
     """There is no such entry, event, lane or height."""
 
 
+class ExportRefused(EngineError):
+    """A snapshot cannot be exported now."""
+
+
 class Regression(EngineError):
     """The ledger is behind what this node has signed before."""

@@ -75,6 +75,8 @@ class LedgerEngine:
         self._journal_full = self._space_short = False
         self.clock = StageClock()
         self.failure: BaseException | None = None
+        self.on_closed: Callable[[Outcome | None], None] = _ignore
+        self._storage_timer: asyncio.TimerHandle | None = None
         self.failed = asyncio.Event()  # set once nothing more is taken until a restart
         self._loop = asyncio.get_running_loop()
         self._advanced = asyncio.Event()
@@ -122,6 +124,7 @@ class LedgerEngine:
             policy=parse_policy(protocol_genesis.policy_text(genesis, chain_id)),
             maximum=SignedMaximum(folder / "signed-maximum"),
             now_ms=now_ms,
+            on_failure=self._fail,
         )
         self.signatures = SignatureWorker(keys.admit)
         self.admission = Admission(
@@ -131,6 +134,7 @@ class LedgerEngine:
             push=self._cutter.push,
             now_ms=now_ms,
             checkpoint=lambda: self.checkpoints.newest,
+            on_closed=lambda outcome: self.on_closed(outcome),
         )
 
     def _load(self) -> tuple[LedgerState, int]:
@@ -169,7 +173,8 @@ class LedgerEngine:
     async def stop(self) -> None:
         """Refuse new batches, finish what was admitted, and write everything out."""
         self.admission.closed = Outcome.STOPPING
-        self._storage_timer.cancel()
+        if self._storage_timer is not None:
+            self._storage_timer.cancel()
         await self._loop.run_in_executor(None, self._stop_threads)
 
     def _stop_threads(self) -> None:
@@ -260,3 +265,7 @@ class LedgerEngine:
         if self.checkpoints.newest is None or self.checkpoints.failure:
             raise EngineError(f"no checkpoint is signed: {self.checkpoints.failure}")
         return self.checkpoints.newest
+
+
+def _ignore(_outcome: Outcome | None) -> None:
+    """Nobody is told yet."""

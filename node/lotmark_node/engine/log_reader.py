@@ -92,7 +92,7 @@ class LogReader:
         return entry
 
     def find_batch(self, batch_id: bytes) -> PlacedBatch | None:
-        """Return the batch with this id that has taken its number, or None."""
+        """Return the batch with this id that took its number or is evidence, or None."""
         index = self._store.batch_index(batch_id)
         if index is None:
             return None

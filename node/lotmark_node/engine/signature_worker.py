@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 from lotmark import ed25519
@@ -45,6 +46,7 @@ class SignatureWorker:
         self._process.stdin.write(key.seed)
         self._process.stdin.flush()
         self._turn = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="signatures")
         self._exchanging = threading.Lock()  # a caller may be cancelled, its exchange goes on
         self._ended = False
 
@@ -76,7 +78,9 @@ class SignatureWorker:
                 return None
             loop = asyncio.get_running_loop()
             try:
-                return await loop.run_in_executor(None, self._exchange, request, answer_size)
+                return await loop.run_in_executor(
+                    self._thread, self._exchange, request, answer_size
+                )
             except OSError:
                 logger.warning("the signature worker ended; signatures are checked in the node")
                 self._ended = True
@@ -101,6 +105,7 @@ class SignatureWorker:
         with self._exchanging:
             self._ended = True
         self._process.communicate()
+        self._thread.shutdown()
 
 
 def _holds(key: bytes, message: bytes, signature: bytes) -> bool:

@@ -1,7 +1,8 @@
 """The largest tree this node has signed, on disk before any signature leaves.
 
 A log must never sign two trees that do not fit together. So a node that comes back with less than
-it has signed, from an old copy of its folder for example, refuses to sign at all.
+it has signed, because part of its folder is an older copy, refuses to sign at all. An older copy of
+the whole folder brings its own file along and is not seen here: it must never be started.
 """
 
 import os

@@ -65,6 +65,7 @@ class LedgerStore:
         self._families = {name: self._db.get_column_family(name) for name in _FAMILIES}
         self._handles = {name: self._db.get_column_family_handle(name) for name in _FAMILIES}
         self._unsynced = WriteOptions()
+        self._closed = False
         self._rows = RowCache(CACHED_ROWS_MAX)
         self._tile_writer = TileWriter(0, self._read_tile)
         self.tree = TileTree(self._read_tile)
@@ -88,6 +89,7 @@ class LedgerStore:
         self._let_go()
 
     def _let_go(self) -> None:
+        self._closed = True
         self._families.clear()
         self._handles.clear()
         self._db.close()
@@ -129,6 +131,8 @@ class LedgerStore:
         return value
 
     def _read(self, family: str, key: bytes) -> bytes | None:
+        if self._closed:
+            raise EngineError("the node is stopping; ask again once it runs")
         try:
             value: bytes | None = self._families[family].get(key)
         except Exception as error:
@@ -260,13 +264,15 @@ class LedgerStore:
     def _index_rows(self, effects: BlockEffects) -> list[tuple[bytes, bytes]]:
         """Return the index rows of a block, ascending, which RocksDB takes faster.
 
-        A batch is found once it has taken its number. Of equal events the accepted one is found.
+        A batch is found once it has taken its number, or is evidence against its signer. Of equal
+        events the accepted one is found.
         """
         pack, results = _U64.pack, effects.results
         rows = {_FIRST_INDEX + pack(results.first_index): pack(results.close.height)}
         index = results.first_index
         for batch, result in zip(effects.block.batches, results.batches, strict=True):
-            if not result.outcome or result.outcome >= CONSUMES_NUMBER_FROM:
+            consumes = not result.outcome or result.outcome >= CONSUMES_NUMBER_FROM
+            if consumes or result.evidence:
                 rows[_BATCH_ID + batch.batch_id[:_ID_PREFIX]] = pack(index)
             for position, outcome in enumerate(result.event_outcomes):
                 key = _EVENT_ID + batch.event_ids[position][:_ID_PREFIX]
@@ -300,8 +306,9 @@ def _open(folder: Path) -> Rdict:
 
 def _damaged(folder: Path, error: Exception) -> StoreCorrupt:
     return StoreCorrupt(
-        f"{folder}: {error}; run `lotmark doctor --scrub`, then restore the folder or let the node"
-        " rebuild it from its journal"
+        f"{folder}: {error}; stop the node and run `lotmark doctor --scrub`: it names the damage."
+        " While the journal still begins at block 1, delete this folder: the node makes it again."
+        " Else restore the whole data folder, but only if no newer block was ever acknowledged"
     )
 
 

@@ -1,10 +1,9 @@
 """LedgerService over the engine. Queries read the store; submissions go through admission."""
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
@@ -14,17 +13,16 @@ from lotmark.entry import EntryKind
 from lotmark.errors import MalformedError, ProtocolError
 from lotmark.merkle import HASH_SIZE
 from lotmark.outcome import Outcome
-from lotmark.snapshot import write_snapshot
 from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
 from lotmark_node.engine.admission import Submission
 from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.ledger_engine import LedgerEngine
 from lotmark_node.engine.log_reader import kind_of
-from lotmark_node.engine.snapshot_source import LedgerSnapshotSource
 from lotmark_node.rpc.access import Caller, refusal
 from lotmark_node.rpc.answers import AnswerQueue, OwedAdmission, OwedAnswer, oversize
 from lotmark_node.rpc.entry_filter import EntryFilter, entry_message
 from lotmark_node.rpc.identity import Identities
+from lotmark_node.rpc.snapshot_exports import SnapshotExports
 from lotmark_node.rpc.status import status_of_error, status_of_outcome
 from lotmark_node.state_machine.batch_rules import lane_row
 
@@ -32,7 +30,6 @@ BATCHES_PER_MESSAGE_MAX = 256
 MESSAGE_SIZE_MAX = 4 << 20
 RECEIPTS_MAX = 1_000
 ENTRIES_PER_MESSAGE = 256
-SNAPSHOT_PIECE_SIZE = 1 << 20
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -44,6 +41,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         self._engine = engine
         self._identities = identities
         self._acceptances = acceptances
+        self._exports = SnapshotExports(engine, acceptances)
 
     async def SubmitStream(  # noqa: N802 - the name is fixed by the proto
         self, request_iterator: AsyncIterator[ledger_pb2.SubmitRequest], context: Context
@@ -93,6 +91,9 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         except EngineError as error:
             answers.break_off()
             return status_of_error(error), str(error)
+        except BaseException:
+            answers.break_off()  # or whoever waits for the rest would wait for ever
+            raise
         finally:
             answers.finish()
 
@@ -287,28 +288,13 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     async def ExportSnapshot(  # noqa: N802 - the name is fixed by the proto
         self, request: ledger_pb2.ExportSnapshotRequest, context: Context
     ) -> AsyncIterator[ledger_pb2.ExportSnapshotResponse]:
-        """Write a snapshot to a file of its own, then stream it."""
+        """Return a snapshot file in pieces."""
         await self._admit_caller(context, "ExportSnapshot")
-        loop = asyncio.get_running_loop()
-        with tempfile.TemporaryFile(dir=self._engine.folder) as file:
-            try:
-                await loop.run_in_executor(None, self._export, file, request)
-            except (EngineError, ProtocolError) as error:
-                await _fail(context, error)
-            size = file.tell()
-            file.seek(0)
-            while piece := file.read(SNAPSHOT_PIECE_SIZE):
-                yield ledger_pb2.ExportSnapshotResponse(data=piece, file_size=size)
-                size = 0  # said once
-
-    def _export(self, file: BinaryIO, request: ledger_pb2.ExportSnapshotRequest) -> None:
-        checkpoint = self._engine.checkpoint()
-        write_snapshot(
-            file,
-            LedgerSnapshotSource(self._engine, checkpoint, self._acceptances),
-            first_height=request.first_height or 1,
-            last_height=request.last_height or checkpoint.head.height,
-        )
+        try:
+            async for piece in self._exports.stream(request):
+                yield piece
+        except (EngineError, ProtocolError) as error:
+            await _fail(context, error)
 
     async def GetLedger(  # noqa: N802 - the name is fixed by the proto
         self, request: ledger_pb2.GetLedgerRequest, context: Context

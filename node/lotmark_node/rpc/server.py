@@ -24,9 +24,10 @@ class Serving:
     healths: health.aio.HealthServicer
     port: int
 
-    async def tell_failure(self) -> None:
-        """Answer health checks with NOT_SERVING from now on; queries go on."""
-        await self.healths.set(SERVICE, health_pb2.HealthCheckResponse.NOT_SERVING)
+    async def tell_health(self, takes_events: bool) -> None:
+        """Answer health checks of the service; queries go on either way."""
+        status = health_pb2.HealthCheckResponse
+        await self.healths.set(SERVICE, status.SERVING if takes_events else status.NOT_SERVING)
 
 
 async def start_server(

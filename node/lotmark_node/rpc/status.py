@@ -6,6 +6,7 @@ from lotmark.errors import MalformedError, ProofError, ProtocolError, SignatureE
 from lotmark.outcome import MEANINGS, Outcome
 from lotmark_node.engine.errors import (
     EngineError,
+    ExportRefused,
     ForeignStore,
     NotOnLedger,
     Regression,
@@ -20,6 +21,7 @@ ERROR_STATUS: dict[type[Exception], grpc.StatusCode] = {
     ForeignStore: grpc.StatusCode.FAILED_PRECONDITION,
     StoreLocked: grpc.StatusCode.UNAVAILABLE,
     Regression: grpc.StatusCode.FAILED_PRECONDITION,
+    ExportRefused: grpc.StatusCode.RESOURCE_EXHAUSTED,
     EngineError: grpc.StatusCode.UNAVAILABLE,
     ProofError: grpc.StatusCode.INVALID_ARGUMENT,
     MalformedError: grpc.StatusCode.INVALID_ARGUMENT,

@@ -63,18 +63,27 @@ def test_a_restarted_engine_is_where_it_was_and_goes_on(tmp_path: Path) -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize("lost", ["ledger", "signed-maximum"])
-def test_a_lost_folder_beside_the_journal_is_made_again(tmp_path: Path, lost: str) -> None:
+def test_a_lost_signed_maximum_is_a_regression(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with running_engine(tmp_path) as engine:
+            await grow(engine, author(), 1)
+        (tmp_path / "signed-maximum").unlink()
+        engine = open_engine(tmp_path)
+        with pytest.raises(Regression, match="signed-maximum is gone"):
+            engine.start()
+        await engine.stop()
+
+    run(scenario())
+
+
+def test_a_lost_ledger_folder_is_made_again_from_the_journal(tmp_path: Path) -> None:
     async def scenario() -> None:
         made = author()
         async with running_engine(tmp_path) as engine:
             await grow(engine, made, 8)
             before = check_equals_replay(engine)
             rows = dict(engine.store.rows(b""))
-        if lost == "ledger":
-            shutil.rmtree(tmp_path / lost)
-        else:
-            (tmp_path / lost).unlink()
+        shutil.rmtree(tmp_path / "ledger")
         async with running_engine(tmp_path) as engine:
             assert check_equals_replay(engine).root() == before.root()
             assert dict(engine.store.rows(b"")) == rows
@@ -210,7 +219,7 @@ def test_a_damaged_store_stops_the_start_and_is_rebuilt_from_the_journal(tmp_pat
         at = raw.index(b"duplicate_window_events")
         raw[at] ^= 1
         state_file.write_bytes(raw)
-        with pytest.raises(StoreCorrupt, match="rebuild it from its journal"):
+        with pytest.raises(StoreCorrupt, match="the node makes it again"):
             open_engine(tmp_path)
         shutil.rmtree(tmp_path / "ledger")
         async with running_engine(tmp_path) as engine:
@@ -390,5 +399,25 @@ def test_a_node_whose_proposal_key_has_expired_takes_nothing_and_still_opens(
             assert "the key's validity has ended" in str(engine.failure)
         async with running_engine(tmp_path, clock=clock) as engine:
             assert engine.state.height == 1
+
+    run(scenario())
+
+
+def test_a_batch_that_reuses_a_number_goes_on_record_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        made = author()
+        async with running_engine(tmp_path) as engine:
+            first = made.batch(ERP, [measurement(1)])
+            await put(engine, first)
+            header = first.header
+            second = made.batch(
+                ERP, [measurement(2)], sequence=header.sequence, previous=header.previous
+            )
+            (recorded,) = await put(engine, second)
+            size = engine.state.size
+            (again,) = await put(engine, second)
+            assert engine.state.size == size
+            assert recorded.result.outcome == Outcome.SEQUENCE_REUSED
+            assert (again.index, again.result.outcome) == (recorded.index, Outcome.SEQUENCE_REUSED)
 
     run(scenario())

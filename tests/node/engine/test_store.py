@@ -121,5 +121,5 @@ def test_a_store_without_its_own_lists_is_damaged_and_not_locked(tmp_path: Path,
     for path in folder.glob(name):
         path.write_bytes(b"nonsense\n")
 
-    with pytest.raises(StoreCorrupt, match="rebuild it from its journal"):
+    with pytest.raises(StoreCorrupt, match="the node makes it again"):
         LedgerStore(folder, WHOLE.chain_id)

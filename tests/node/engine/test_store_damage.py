@@ -163,7 +163,7 @@ def test_a_damaged_block_is_not_served_by_the_log_either(pristine: Path, tmp_pat
         damaged(pristine, tmp_path / "copy", name, at) as folder,
         closing(StoredLedger(folder, WHOLE)) as stored,
     ):
-        with pytest.raises(StoreCorrupt, match=r"checksum mismatch[^;]*; run `lotmark doctor"):
+        with pytest.raises(StoreCorrupt, match=r"checksum mismatch[^;]*; stop the node"):
             list(stored.reader.entries(0, WHOLE.size))
         with pytest.raises(StoreCorrupt):
             stored.reader.entry(WHOLE.size - 1)
