@@ -7,6 +7,7 @@ tar program can still take the file apart.
 Source: POSIX.1-1988 ustar interchange format.
 """
 
+import re
 from collections.abc import Iterable
 from typing import BinaryIO
 
@@ -19,6 +20,26 @@ _NAME_SIZE = 100
 _SIZE_FIELD = slice(124, 135)
 _CHECKSUM_FIELD = slice(148, 156)
 _END_SIZE = 2 * RECORD_SIZE
+_SHOWN_MAX = 40  # characters of a field in a message
+
+# Every byte of a header, in the order in which a difference is looked for: the checksum last, as
+# it differs whenever anything else does.
+_FIELDS = {
+    "name": slice(0, 100),
+    "mode": slice(100, 108),
+    "user": slice(108, 116),
+    "group": slice(116, 124),
+    "size": slice(124, 136),
+    "time": slice(136, 148),
+    "type": slice(156, 157),
+    "link target": slice(157, 257),
+    "magic and version": slice(257, 265),
+    "user name": slice(265, 297),
+    "group name": slice(297, 329),
+    "device numbers": slice(329, 345),
+    "prefix": slice(345, 512),
+    "checksum": _CHECKSUM_FIELD,
+}
 
 
 class CutOffError(MalformedError):
@@ -59,6 +80,20 @@ def header(name: str, size: int) -> bytes:
 def file_size(member_sizes: Iterable[int]) -> int:
     """Return the size of a file with members of these sizes."""
     return sum(RECORD_SIZE + size + -size % RECORD_SIZE for size in member_sizes) + _END_SIZE
+
+
+def _header_difference(found: bytes, expected: bytes) -> str:
+    """Say in which field a header is another than the expected one."""
+    name, field = next(each for each in _FIELDS.items() if found[each[1]] != expected[each[1]])
+    if name == "size":  # what it must be depends on the content: any that is well formed will do
+        return f"its size is {_shown(found[field])}, not eleven octal digits"
+    return f"its {name} is {_shown(found[field])}, not {_shown(expected[field])}"
+
+
+def _shown(field: bytes) -> str:
+    """Return a header field for a message: without its padding, a run of zero bytes as one."""
+    text = re.sub(rb"\0+", b"\0", field.rstrip(b"\0")).decode("latin-1")
+    return ascii(text[:_SHOWN_MAX])
 
 
 class TarWriter:
@@ -111,10 +146,9 @@ class TarReader:
         digits = found[_SIZE_FIELD]
         size = int(digits, 8) if digits.isdigit() and not digits.strip(b"01234567") else 0
         if found != header(name, size):
-            shown = found[:_NAME_SIZE].rstrip(b"\0").decode("ascii", "replace")
             raise MalformedError(
                 f"at byte {self._at - RECORD_SIZE} the header of {name} must stand, as docs/"
-                f"protocol.md, section 9 gives it; found is {shown[:40]!a}"
+                f"protocol.md, section 9 gives it; {_header_difference(found, header(name, size))}"
             )
         if size > size_max:
             raise MalformedError(f"{name} has {size} bytes; at most {size_max} are allowed")

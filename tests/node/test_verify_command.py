@@ -100,6 +100,7 @@ def test_a_single_node_s_ledger_stands_on_the_word_of_one_party(tmp_path: Path) 
         done.stdout
     )
     assert "(OEM-A)" in done.stdout
+    assert "re-executed 1 block ✓" in done.stdout
 
 
 def test_without_a_chain_id_there_is_no_verdict_but_the_claim(snapshot: str) -> None:
@@ -125,6 +126,19 @@ def test_a_chain_id_that_is_none_is_refused(snapshot: str, chain_id: str) -> Non
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "is no chain id" in done.stderr
+    assert "neither from the file nor from a node" in done.stderr
+
+
+@pytest.mark.parametrize("level", ["structure", "full"])
+def test_a_genesis_beside_a_snapshot_is_refused(snapshot: str, tmp_path: Path, level: str) -> None:
+    genesis = tmp_path / "genesis.json"
+    genesis.write_bytes(LEDGER.genesis_bytes)
+    chain_id = LEDGER.chain_id.hex()
+    done = run(snapshot, "--chain-id", chain_id, "--genesis", str(genesis), "--level", level)
+
+    assert done.returncode == 2
+    assert done.stdout.startswith("CANNOT TELL  ")
+    assert "leave --genesis out" in done.stdout
 
 
 def test_the_full_level_says_which_extra_it_needs(snapshot: str) -> None:
@@ -135,7 +149,7 @@ def test_the_full_level_says_which_extra_it_needs(snapshot: str) -> None:
     assert (full.returncode, full.stdout) == (2, "")
     assert "lotmark[verify]" in full.stderr
     assert structure.returncode == 0
-    assert "Rules and state were not executed again" in structure.stdout
+    assert "not executed again; for that: lotmark verify --level full." in structure.stdout
 
 
 def test_a_receipt_is_verified_with_the_genesis(tmp_path: Path) -> None:
@@ -163,8 +177,13 @@ def test_a_receipt_is_verified_with_the_genesis(tmp_path: Path) -> None:
     arguments = [str(receipt), "--chain-id", ledger.chain_id.hex()]
     without_genesis = run(*arguments)
     done = run(*arguments, "--genesis", str(genesis))
+    foreign = tmp_path / "foreign.json"
+    foreign.write_bytes(consortium(witnesses=()).to_json())
+    with_foreign = run(*arguments, "--genesis", str(foreign))
 
     assert without_genesis.returncode == 2
     assert "--genesis" in without_genesis.stdout
     assert done.returncode == 0
     assert done.stdout.startswith("VALID  T1-STATOR signed it 2025-12-23 00:00:00.000 UTC")
+    assert with_foreign.returncode == 2
+    assert with_foreign.stdout.startswith(f"CANNOT TELL  {foreign} founds chain ")

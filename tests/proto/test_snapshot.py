@@ -240,8 +240,31 @@ def test_members_in_another_order_are_refused() -> None:
     members = members_of(FULL)
     members["genesis.json"] = members.pop("genesis.json")
 
-    with pytest.raises(MalformedError, match=r"header of genesis\.json must stand"):
+    with pytest.raises(MalformedError, match=r"header of genesis\.json must stand.*its name is '"):
         read_all(packed(members))
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "message"),
+    [
+        (0, b"x", "its name is 'xanifest.json', not 'manifest.json'"),
+        (50, b"x", r"its name is 'manifest.json\x00x', not 'manifest.json'"),
+        (100, b"0000755", "its mode is '0000755', not '0000644'"),
+        (124, b"9", "not eleven octal digits"),
+        (136, b"00000000001", "its time is '00000000001', not '00000000000'"),
+        (150, b"x", "its checksum is '"),
+        (156, b"2", "its type is '2', not '0'"),
+        (265, b"root", "its user name is 'root', not ''"),
+        (511, b"\xff", r"its prefix is '\x00\xff', not ''"),
+    ],
+)
+def test_the_field_in_which_a_header_differs_is_named(at: int, value: bytes, message: str) -> None:
+    forged = FULL[:at] + value + FULL[at + len(value) :]
+
+    with pytest.raises(MalformedError) as refused:
+        read_all(forged)
+    assert message in str(refused.value)
+    assert r"\x00\x00" not in str(refused.value)
 
 
 def test_a_member_too_many_is_refused() -> None:

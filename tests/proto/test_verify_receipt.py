@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,20 +25,22 @@ from lotmark.merkle import inclusion_path
 from lotmark.outcome import Outcome
 from lotmark.tlog_proof import format_proof, parse_proof
 from lotmark.verify.__main__ import main
-from lotmark.verify.judge import judge_file
+from lotmark.verify.judge import FileKind, judge_file
 from lotmark.verify.receipt import (
+    RECEIPT_SIZE_MAX,
     ProvenLeaf,
     ReceiptParts,
     make_receipt,
     parse_receipt,
     verify_receipt,
 )
-from lotmark.verify.report import Conclusion, Fault, FaultFound, Verdict
+from lotmark.verify.report import Conclusion, Fault, FaultFound, UndecidedError, Verdict
 from tests.node.eventful_ledger import DEVICE, eventful_ledger
 from tests.node.ledger_in_memory import LedgerInMemory, consortium, measurements
 from tests.proto.sample_genesis import private_key
 
 LEDGER = eventful_ledger()
+GOLDEN = Path(__file__).parent / "golden/receipt.txt"
 FIRST_EVENT = 3
 SYNCHRONISED_EVENT = 12
 FORBIDDEN_EVENT = 28
@@ -244,12 +247,50 @@ def test_a_later_version_of_a_receipt_allows_no_verdict() -> None:
     assert judged(raw).conclusion is Conclusion.CANNOT_TELL
 
 
-def test_a_genesis_of_another_chain_is_found() -> None:
-    other = consortium(witnesses=()).to_json()
-    with pytest.raises(FaultFound, match="unknown chain"):
+@pytest.mark.parametrize(
+    ("genesis_json", "message"),
+    [
+        (consortium(witnesses=()).to_json(), "founds chain"),
+        (b"{}", "cannot be read as a genesis"),
+        (LEDGER.genesis_bytes[:-1], "cannot be read as a genesis"),
+        (b"", "cannot be read as a genesis"),
+    ],
+)
+def test_a_wrong_genesis_is_no_fault_of_the_receipt(genesis_json: bytes, message: str) -> None:
+    raw = make_receipt(parts_of(FIRST_EVENT))
+    with pytest.raises(
+        UndecidedError, match=rf"^mine\.json {message}.*genesis\.json with --genesis"
+    ):
         verify_receipt(
-            make_receipt(parts_of(FIRST_EVENT)), genesis_json=other, chain_id=LEDGER.chain_id
+            raw, genesis_json=genesis_json, chain_id=LEDGER.chain_id, genesis_name="mine.json"
         )
+
+
+def test_the_same_event_gives_the_same_receipt() -> None:
+    raw = make_receipt(parts_of(FIRST_EVENT, admissions=[admission()]))
+
+    assert raw == GOLDEN.read_bytes()
+    assert judged(raw).conclusion is Conclusion.VALID
+
+
+def test_a_receipt_cut_off_anywhere_is_told_from_a_forged_one() -> None:
+    raw = make_receipt(parts_of(FIRST_EVENT, admissions=[admission()]))
+    start = len(FileKind.RECEIPT.value)
+    last_line = raw.rindex(b"\n", 0, -1) + 1
+    for size in range(start, len(raw)):
+        verdict = judged(raw[:size])
+        assert verdict.conclusion is Conclusion.CANNOT_TELL, f"{size}: {verdict.text}"
+        # Whole signature lines may be missing: then it is the quorum that is.
+        if raw[:size].endswith(b"\n") and last_line >= size > raw.rindex(b"\n\n") + 2:
+            assert "not final" in verdict.text
+        else:
+            assert f"cut off at byte {size}" in verdict.text
+
+
+def test_a_receipt_that_is_too_long_is_not_called_cut_off() -> None:
+    raw = make_receipt(parts_of(FIRST_EVENT)) + bytes(RECEIPT_SIZE_MAX)
+
+    assert f"at most {RECEIPT_SIZE_MAX}" in fault_in(raw).text
 
 
 def with_extra(raw: bytes, **members: Any) -> bytes:

@@ -48,7 +48,7 @@ def test_a_full_snapshot_of_a_final_checkpoint_is_valid() -> None:
         "structure ✓  signatures 31 ✓  tree ✓  checkpoint 3 of 3 parties ✓",
         "VALID  up to 2025-12-23 00:00:09 UTC (size 53), final, 3 of 3 parties. Not shown by this"
         " file: anything after that time. Rules and state were not executed again; for that:"
-        " lotmark verify.",
+        " lotmark verify --level full.",
     ]
 
 

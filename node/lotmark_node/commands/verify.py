@@ -35,7 +35,7 @@ def verify(
     ] = "",
     genesis: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="genesis.json of the ledger, for a receipt."),
+        typer.Option(metavar="FILE", help="genesis.json of the ledger, for a receipt only."),
     ] = None,
     level: Annotated[
         Level, typer.Option(help="structure: who signed what; full: execute everything again too.")
@@ -44,9 +44,8 @@ def verify(
 ) -> None:
     """Check a snapshot or a receipt offline. Exit status: 0 valid, 1 a fault, 2 cannot tell."""
     pinned = _parse_chain_id(chain_id) if chain_id else None
-    genesis_json = genesis.read_bytes() if genesis else None
     with file.open("rb") as source:
-        verdict = _judge(source, pinned, genesis_json, level)
+        verdict = _judge(source, pinned, genesis, level)
     terminal.answer(verdict.to_json(), lambda: "\n".join(verdict.lines()), as_json=as_json)
     raise typer.Exit(verdict.conclusion)
 
@@ -59,18 +58,24 @@ def _parse_chain_id(text: str) -> bytes:
     if 2 * len(raw) != _CHAIN_ID_DIGITS:
         terminal.fail(
             f"{text[:80]!a} is no chain id.",
-            f"Give its {_CHAIN_ID_DIGITS} hex digits; `lotmark log head` shows a ledger's own.",
+            f"Give its {_CHAIN_ID_DIGITS} hex digits, as the founding document or a party has them"
+            " (an invitation, a contract); take them neither from the file nor from a node.",
         )
     return raw
 
 
 def _judge(
-    source: BinaryIO, chain_id: bytes | None, genesis_json: bytes | None, level: Level
+    source: BinaryIO, chain_id: bytes | None, genesis: Path | None, level: Level
 ) -> "Verdict":
     from lotmark.verify.judge import FileKind, judge_file, kind_of
 
-    if chain_id is None or kind_of(source) is not FileKind.SNAPSHOT:
-        return judge_file(source, chain_id=chain_id, genesis_json=genesis_json)
+    if chain_id is None or genesis or kind_of(source) is not FileKind.SNAPSHOT:
+        return judge_file(
+            source,
+            chain_id=chain_id,
+            genesis_json=genesis.read_bytes() if genesis else None,
+            genesis_name=str(genesis),
+        )
     with terminal.progress("Verifying blocks", _step_count(source, level)) as advance:
 
         def progress(_done: int, _total: int) -> None:

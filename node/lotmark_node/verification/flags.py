@@ -88,20 +88,21 @@ class FlagCollector:
                 _flag(
                     "device time",
                     self._uncertain,
-                    f"events have device times off by more than {DEVICE_UNCERTAINTY_MAX_US:,} µs,"
-                    " or a degraded clock",
+                    ("event has a device time", "events have device times"),
+                    f"off by more than {DEVICE_UNCERTAINTY_MAX_US:,} µs, or a degraded clock",
                 )
             )
         if self._contradicted:
-            text = "batches name a checkpoint, as seen by their author, that this log never had"
-            flags.append(_flag("seen checkpoint", self._contradicted, text))
+            named = ("batch names", "batches name")
+            text = "a checkpoint, as seen by its author, that this log never had"
+            flags.append(_flag("seen checkpoint", self._contradicted, named, text))
         for key, tally in sorted(self._disputed.items()):
             registered = self._keys.keys[key]
             text = (
-                f"events are disputed: key {key.hex()} of {registered.party}/{registered.holder}"
+                f"disputed: key {key.hex()} of {registered.party}/{registered.holder}"
                 f" may be in wrong hands since {time_text(registered.compromised_since_ms)}"
             )
-            flags.append(_flag("compromised key", tally, text))
+            flags.append(_flag("compromised key", tally, ("event is", "events are"), text))
         flags += self._checkpoint_flags()
         return flags
 
@@ -126,8 +127,9 @@ def _counted(tally: _Tally | None, index: int, count: int) -> _Tally:
     return tally
 
 
-def _flag(kind: str, tally: _Tally, what: str) -> Flag:
-    text = f"{tally.count:,} {what} (first: entry {tally.first_index:,})"
+def _flag(kind: str, tally: _Tally, one_or_many: tuple[str, str], what: str) -> Flag:
+    counted = one_or_many[tally.count != 1]
+    text = f"{tally.count:,} {counted} {what} (first: entry {tally.first_index:,})"
     return Flag(kind=kind, text=text, count=tally.count, first_index=tally.first_index)
 
 

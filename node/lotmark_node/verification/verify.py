@@ -62,7 +62,7 @@ def verify_snapshot(
     return worded_verdict(
         findings,
         limits=_limits(findings),
-        ticks=[*ticks, f"re-executed {block_count:,} blocks"],
+        ticks=[*ticks, f"re-executed {block_count:,} {'block' if block_count == 1 else 'blocks'}"],
         level="full",
         flags=flags.flags(),
     )

@@ -23,7 +23,12 @@ def main(arguments: list[str] | None = None) -> Conclusion:
     try:
         genesis_json = chosen.genesis.read_bytes() if chosen.genesis else None
         with chosen.file.open("rb") as source:
-            verdict = judge_file(source, chain_id=chosen.chain_id, genesis_json=genesis_json)
+            verdict = judge_file(
+                source,
+                chain_id=chosen.chain_id,
+                genesis_json=genesis_json,
+                genesis_name=str(chosen.genesis),
+            )
     except OSError as error:
         sys.stderr.write(f"{error.filename}: {error.strerror}\n")
         return Conclusion.CANNOT_TELL
@@ -46,7 +51,10 @@ def _parser() -> argparse.ArgumentParser:
         help="chain id from a source you trust; without it there is no verdict",
     )
     parser.add_argument(
-        "--genesis", type=Path, metavar="FILE", help="genesis.json of the ledger, for a receipt"
+        "--genesis",
+        type=Path,
+        metavar="FILE",
+        help="genesis.json of the ledger, for a receipt only",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser

@@ -1,6 +1,7 @@
 """The genesis and its acceptances, held against the chain id that the reader has pinned."""
 
 from lotmark import canonical_json
+from lotmark.errors import ProtocolError
 from lotmark.genesis import (
     GENESIS_SIZE_MAX,
     PROTOCOL_VERSION,
@@ -11,7 +12,7 @@ from lotmark.genesis import (
 )
 from lotmark.genesis import chain_id as chain_id_of
 from lotmark.snapshot import UnknownVersionError
-from lotmark.verify.report import Fault, FaultFound
+from lotmark.verify.report import Fault, FaultFound, UndecidedError
 
 
 def check_genesis(raw: bytes, chain_id: bytes) -> Genesis:
@@ -38,6 +39,32 @@ def check_genesis(raw: bytes, chain_id: bytes) -> Genesis:
             f"the genesis is of protocol {protocol}; this release knows {PROTOCOL_VERSION} only"
         )
     return parse_genesis(raw)
+
+
+def given_genesis(raw: bytes, chain_id: bytes, *, name: str) -> Genesis:
+    """Return the genesis that the reader gives beside the file he has verified.
+
+    A wrong one is his own slip: it says nothing about that file, so it is no fault.
+
+    Args:
+        raw: What he gives.
+        chain_id: The pinned chain id.
+        name: What to call it, such as its path.
+
+    Raises:
+        UndecidedError: It is no genesis, or that of another chain.
+    """
+    remedy = (
+        f"the pinned chain is {chain_id.hex()}. Give that chain's genesis.json with --genesis;"
+        " if it is this one, compare --chain-id with its source"
+    )
+    try:
+        genesis = parse_genesis(raw)
+    except ProtocolError as error:
+        raise UndecidedError(f"{name} cannot be read as a genesis ({error}); {remedy}") from error
+    if (found := chain_id_of(raw)) != chain_id:
+        raise UndecidedError(f"{name} founds chain {found.hex()}; {remedy}")
+    return genesis
 
 
 def check_founding(genesis_json: bytes, acceptances_json: bytes, chain_id: bytes) -> Genesis:

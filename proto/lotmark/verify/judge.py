@@ -56,6 +56,7 @@ def judge_file(
     *,
     chain_id: bytes | None,
     genesis_json: bytes | None,
+    genesis_name: str = "the genesis",
     progress: Progress | None = None,
 ) -> Verdict:
     """Check a snapshot by its structure, or a receipt.
@@ -64,13 +65,19 @@ def judge_file(
         source: The file.
         chain_id: The pinned chain id, from a source the reader trusts; without one there is no
             verdict.
-        genesis_json: The genesis of the ledger, which a receipt needs.
+        genesis_json: The genesis of the ledger, which a receipt needs and a snapshot has inside.
+        genesis_name: What a message calls the genesis, such as its path.
         progress: Called after each block of a snapshot.
     """
     kind = kind_of(source)
     if kind is None:
         return unknown_file()
     try:
+        if kind is FileKind.SNAPSHOT and genesis_json is not None:
+            raise UndecidedError(
+                f"{genesis_name} is not used: a snapshot has its genesis inside, which is held"
+                " against --chain-id; leave --genesis out"
+            )
         if chain_id is None:
             return _unpinned(source, kind)
         if kind is FileKind.SNAPSHOT:
@@ -79,7 +86,10 @@ def judge_file(
         if genesis_json is None:
             raise UndecidedError("a receipt is verified with the ledger's genesis: --genesis FILE")
         raw = source.read(RECEIPT_SIZE_MAX + 1)
-        return receipt_verdict(verify_receipt(raw, genesis_json=genesis_json, chain_id=chain_id))
+        receipt_findings = verify_receipt(
+            raw, genesis_json=genesis_json, chain_id=chain_id, genesis_name=genesis_name
+        )
+        return receipt_verdict(receipt_findings)
     except (FaultFound, UndecidedError) as error:
         return failed_verdict(kind, error)
 
@@ -150,7 +160,7 @@ def structure_ticks(findings: StructureFindings) -> list[str]:
 
 def snapshot_verdict(findings: StructureFindings) -> Verdict:
     """Return the verdict on a snapshot whose structure is sound."""
-    limits = "Rules and state were not executed again; for that: lotmark verify."
+    limits = "Rules and state were not executed again; for that: lotmark verify --level full."
     return worded_verdict(findings, limits=limits, ticks=structure_ticks(findings))
 
 

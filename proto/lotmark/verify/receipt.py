@@ -25,8 +25,9 @@ from lotmark.json_fields import JsonFields
 from lotmark.key_grant import KeyPurpose
 from lotmark.snapshot import UnknownVersionError
 from lotmark.tlog_proof import TlogProof, format_proof, parse_proof
+from lotmark.ustar import CutOffError
 from lotmark.verify.checkpoints import CheckpointFindings, check_checkpoint
-from lotmark.verify.founding import check_genesis
+from lotmark.verify.founding import given_genesis
 from lotmark.verify.key_register import KeyRegister, RegisteredKey, parse_event
 from lotmark.verify.report import blaming
 from lotmark.verify.signed_headers import read_signed_headers
@@ -127,9 +128,11 @@ def parse_receipt(raw: bytes) -> ReceiptParts:
     """Return what a receipt is made of; nothing is verified yet.
 
     Raises:
+        CutOffError: It ends too early.
         UnknownVersionError: It is of a later version.
         MalformedError: It is no receipt.
     """
+    _check_whole(raw)
     proof = parse_proof(raw, size_max=RECEIPT_SIZE_MAX)
     if proof.extra is None:
         raise MalformedError("the proof has no extra, so it is no receipt of a lotmark ledger")
@@ -157,6 +160,20 @@ def parse_receipt(raw: bytes) -> ReceiptParts:
         admissions=_read_admissions(fields, _header_of(batch.leaf)[1].batch_id),
         checkpoint_note=proof.checkpoint_note,
     )
+
+
+def _check_whole(raw: bytes) -> None:
+    """Check that a receipt reaches its end: a newline after the checkpoint's signature lines.
+
+    Told from the line ends alone, before anything is read: half a line must not pass for a forgery.
+    """
+    _, _, note = raw.partition(b"\n\n")
+    _, separator, signatures = note.rpartition(b"\n\n")
+    if len(raw) <= RECEIPT_SIZE_MAX and not (separator and signatures.endswith(b"\n")):
+        raise CutOffError(
+            f"the receipt is cut off at byte {len(raw)}, before the end of its checkpoint's"
+            " signature lines; fetch it again"
+        )
 
 
 def _bytes(fields: JsonFields, name: str) -> bytes:
@@ -214,20 +231,23 @@ class ReceiptFindings:
     admissions: tuple[AdmissionAnswer, ...]
 
 
-def verify_receipt(raw: bytes, *, genesis_json: bytes, chain_id: bytes) -> ReceiptFindings:
+def verify_receipt(
+    raw: bytes, *, genesis_json: bytes, chain_id: bytes, genesis_name: str = "the genesis"
+) -> ReceiptFindings:
     """Check a receipt and return what it proves; on whose word, its `checkpoint` says.
 
     Args:
         raw: The receipt file.
         genesis_json: The genesis of the ledger.
         chain_id: The pinned chain id, from a source the reader trusts.
+        genesis_name: What a message calls the genesis, such as its path.
 
     Raises:
         FaultFound: Something in it does not hold.
-        UndecidedError: It is of an unknown version.
+        UndecidedError: It is cut off or of an unknown version, or the genesis is not that of the
+            pinned chain.
     """
-    with blaming("genesis"):
-        founding = check_genesis(genesis_json, chain_id)
+    founding = given_genesis(genesis_json, chain_id, name=genesis_name)
     with blaming("receipt"):
         parts = parse_receipt(raw)
     head, _ = parse_leaf_data(parts.entry.leaf)
