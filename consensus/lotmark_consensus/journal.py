@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from lotmark_consensus.disk import (
@@ -39,6 +40,7 @@ from lotmark_consensus.segment import (
     encode_records,
     find_end,
 )
+from lotmark_consensus.torn_copy import UNFINISHED_SUFFIX, keep_torn
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,6 @@ SEGMENT_SIZE_MAX = 64 * 1024 * 1024
 FDATASYNC_TIMES_MAX = 1024
 LOCK_NAME = "lock"
 SEGMENT_NAME = re.compile(r"(\d{20})\.segment")
-UNFINISHED_SUFFIX = ".unfinished"
 
 
 class Journal:
@@ -57,7 +58,7 @@ class Journal:
     file that ends where its records end has no tail of zeros to tell from damage.
 
     Attributes:
-        torn_tail: What opening cut off, None where the end was whole.
+        torn_tail: What opening cut off and where its copy is, None where the end was whole.
         fsyncs: How many appends were made durable.
         fdatasync_ms: How long the newest of them waited for the disk.
     """
@@ -77,7 +78,7 @@ class Journal:
             JournalLocked: Another process has the folder open.
             ForeignJournal: It belongs to another chain.
             JournalCorrupt: The last segment is damaged.
-            JournalFull: There is no room for the first segment.
+            JournalFull: There is no room for the first segment, or for a copy of a torn tail.
             JournalFailed: The operating system refused a call.
         """
         assert len(chain_id) == CHAIN_ID_SIZE, chain_id
@@ -110,18 +111,21 @@ class Journal:
         first_index = self._segments[-1]
         path = self._path(first_index)
         end = find_end(path, chain_id=self._chain_id, first_index=first_index)
+        torn = end.torn
         self._file = os.open(path, os.O_RDWR)
         try:
-            if end.torn is not None:
+            if torn is not None:
+                torn = replace(torn, kept_in=keep_torn(torn))
                 os.ftruncate(self._file, end.size)
                 logger.warning(
                     "torn append cut off the journal",
                     extra={
                         "path": str(path),
-                        "offset": end.torn.offset,
-                        "index": end.torn.index,
-                        "cut_size": end.torn.size,
-                        "reason": end.torn.reason,
+                        "offset": torn.offset,
+                        "index": torn.index,
+                        "cut_size": torn.size,
+                        "reason": torn.reason,
+                        "kept_in": str(torn.kept_in) if torn.kept_in else None,
                     },
                 )
             # A killed process may have left whole records that never reached the disk.
@@ -130,7 +134,7 @@ class Journal:
         except BaseException:
             os.close(self._file)
             raise
-        self.torn_tail = end.torn
+        self.torn_tail = torn
         self._marker = end.header.marker
         self._size = end.size
         self._last_index = end.last_index

@@ -152,13 +152,14 @@ class SegmentReader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TornTail:
-    """What a crash left of an append that was never acknowledged."""
+    """What a crash left of an append; or damage to the last one, which looks the same."""
 
     path: Path
     offset: int
     index: int  # of the first record that is not whole
     size: int  # bytes cut off
     reason: str
+    kept_in: Path | None = None  # the copy of these bytes; None: not cut off yet, or all were zero
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

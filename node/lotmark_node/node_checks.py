@@ -218,7 +218,8 @@ def _check_ledger(data: Path, chain_id: bytes) -> Iterator[Finding]:
         yield Finding(
             "ledger",
             Health.NOTICE,
-            f"{torn.size} bytes of an append that was never acknowledged were cut off {torn.path}",
+            f"{torn.size} bytes at the end of {torn.path} were no whole append and were cut off"
+            + (f"; they are kept in {torn.kept_in}" if torn.kept_in else ""),
         )
     later = f", and {waiting} blocks that the next start applies" if waiting else ""
     yield Finding("ledger", Health.GOOD, f"height {height}, {size} entries{later}")

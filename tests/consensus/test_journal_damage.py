@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lotmark_consensus.errors import JournalCorrupt
+from lotmark_consensus.errors import JournalCorrupt, JournalFull
 from lotmark_consensus.journal import Journal
 from lotmark_consensus.ordering import Ordered
 from lotmark_consensus.segment import HEAD_SIZE, HEADER_SIZE, encode_records
+from tests.consensus.test_refusing_disk import file_size_limit
 
 CHAIN_ID = bytes(range(32))
 SEGMENT_SIZE_MAX = 480  # so that the first append fills a segment and the others share the last
@@ -143,6 +144,11 @@ def test_an_unacknowledged_append_of_which_any_pages_were_lost_never_stops_the_s
         assert len(found) >= 2
 
 
+def copies(folder: Path) -> list[Path]:
+    """Return what was kept of torn tails, oldest first."""
+    return sorted(folder.glob("*.torn-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+
+
 def test_a_tail_of_zeros_is_cut_off(tmp_path: Path) -> None:
     written, _ = append_all(tmp_path, APPENDS)
     size = last_segment(tmp_path).stat().st_size
@@ -152,6 +158,7 @@ def test_a_tail_of_zeros_is_cut_off(tmp_path: Path) -> None:
     with closing(opened(tmp_path)) as journal:
         assert list(journal.read(1)) == written
     assert last_segment(tmp_path).stat().st_size == size
+    assert copies(tmp_path) == [], "zeros were never written by anybody"
 
 
 def test_a_torn_append_is_reported_by_place_and_size(
@@ -168,6 +175,64 @@ def test_a_torn_append_is_reported_by_place_and_size(
     assert torn.path == last_segment(tmp_path)
     assert (torn.index, torn.size) == (8, HEAD_SIZE + len(b"eight") - 1)
     assert [entry.message for entry in caplog.records] == ["torn append cut off the journal"]
+
+
+def test_a_bit_that_flipped_in_the_last_acknowledged_record_costs_no_byte_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, ends = append_all(tmp_path, APPENDS)
+    path = last_segment(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[ends[-2]] ^= 1
+    path.write_bytes(content)
+
+    with caplog.at_level(logging.WARNING), closing(opened(tmp_path)) as journal:
+        torn = journal.torn_tail
+
+    assert torn is not None
+    assert torn.kept_in == path.with_name(f"{path.name}.torn-{ends[-2]}-1")
+    assert path.read_bytes() + torn.kept_in.read_bytes() == content
+    assert torn.kept_in.stat().st_mode & 0o777 == 0o600
+    assert caplog.records[0].__dict__["kept_in"] == str(torn.kept_in)
+    with closing(opened(tmp_path)) as journal:
+        assert journal.torn_tail is None
+    assert copies(tmp_path) == [torn.kept_in]
+
+
+def test_the_newest_four_torn_tails_are_kept_also_where_one_place_was_torn_again(
+    tmp_path: Path,
+) -> None:
+    append_all(tmp_path, APPENDS)
+    offset = last_segment(tmp_path).stat().st_size
+    for number in range(6):
+        with last_segment(tmp_path).open("ab") as file:
+            file.write(b"torn %d" % number)
+        opened(tmp_path).close()
+
+    assert [path.read_bytes() for path in copies(tmp_path)] == [
+        b"torn 2",
+        b"torn 3",
+        b"torn 4",
+        b"torn 5",
+    ]
+    assert {path.name.split("-")[1] for path in copies(tmp_path)} == {str(offset)}
+
+
+def test_nothing_is_cut_off_while_there_is_no_room_for_its_copy(tmp_path: Path) -> None:
+    append_all(tmp_path, APPENDS)
+    path = last_segment(tmp_path)
+    with path.open("ab") as file:
+        file.write(b"x" * 20_000)
+    content = path.read_bytes()
+
+    with file_size_limit(10_000), pytest.raises(JournalFull, match="no room for 20000 bytes"):
+        opened(tmp_path)
+
+    assert path.read_bytes() == content
+    assert copies(tmp_path) == []
+    with closing(opened(tmp_path)) as journal:
+        assert journal.torn_tail is not None
+    assert [copy.stat().st_size for copy in copies(tmp_path)] == [20_000]
 
 
 def test_damage_before_a_later_append_names_file_offset_and_index(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """A session with one node: submit events, read entries, and take nothing unproven on trust.
 
-Synchronous and without memory: it keeps no outbox, so what it has not returned is to be asked for
-again. Every answer that can be checked is checked against the pinned genesis before it is returned.
+Synchronous and without an outbox: what it has not returned is to be asked for again. All that it
+remembers is the newest batch of each lane, so that it signs no number twice (`lane_memory`). Every
+answer that can be checked is checked against the pinned genesis before it is returned.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -16,6 +18,7 @@ from lotmark.batch import ZERO_HASH, Batch, sign_batch
 from lotmark.client.answers import AnsweringNode, not_sent, signed_refusal
 from lotmark.client.calls import NotOnLedgerError, node_errors
 from lotmark.client.connection import open_channel, read_pinned_genesis
+from lotmark.client.lane_memory import LaneMemory
 from lotmark.client.ledger_records import (
     LedgerCheckpoint,
     LedgerEntry,
@@ -84,6 +87,9 @@ class LedgerSession:
     def submit(self, events: Sequence[bytes], *, lane: int = 0) -> list[EventResult]:
         """Put events on the ledger and return what became of each, in order.
 
+        Where the newest batch that this key signed in the lane never arrived, as its process ended
+        or nobody answered, that batch is sent first, since its number can be used for no other.
+
         Args:
             events: Events' bytes; none is sent before all of them keep every rule.
             lane: The lane of the batch key.
@@ -91,6 +97,8 @@ class LedgerSession:
         Raises:
             EventRefused: An event breaks a rule that needs no state.
             LaneBusyError: Another process submits with this key.
+            LaneStateError: The node shows a lane that lacks, or contradicts, what this key signed.
+            LaneMemoryError: What was signed last in the lane cannot be read or kept.
             SignatureError: The node's answer is not signed by the node.
             ConnectionError, TimeoutError: Without an answer, twice. What was sent may be on the
                 ledger; the message names its first event.
@@ -108,8 +116,19 @@ class LedgerSession:
     def _submit_in_lane(
         self, key: PrivateKey, events: Sequence[bytes], lane: int
     ) -> Iterator[EventResult]:
+        memory = LaneMemory(self.settings.batch_key, key.public, chain_id=self._chain_id, lane=lane)
         state = self._lane_state(key, lane)
         sequence, previous = state.sequence, state.batch_id or ZERO_HASH
+        missing = memory.missing_on(self._place, sequence, previous)
+        if missing is not None:
+            results = self._send_missing(missing)
+            if results[0].index is None:
+                yield from not_sent(events, results[0])
+                return
+            sequence, previous = missing.header.sequence, missing.batch_id
+            if list(events[: len(results)]) == missing.events:  # they are what is asked for again
+                yield from results
+                events = events[len(results) :]
         seen = self.checkpoint()
         sent_count = 0
         for group in cut_batches(events):
@@ -126,6 +145,7 @@ class LedgerSession:
                 seen_root=seen.root,
                 party=self.settings.party,
             )
+            memory.keep(batch)
             results = self._node.results(batch, self._send(batch))
             yield from results
             sent_count += len(group)
@@ -133,6 +153,18 @@ class LedgerSession:
                 yield from not_sent(events[sent_count:], results[0])
                 return
             previous = batch.batch_id
+
+    def _send_missing(self, batch: Batch) -> list[EventResult]:
+        """Return what became of the lane's newest batch, which the node lacks."""
+        results = self._node.results(batch, self._send(batch))
+        told = (
+            f"; that batch, number {batch.header.sequence}, was signed last in lane"
+            f" {batch.header.lane} and goes first: try again, or use another lane with --lane"
+        )
+        return [
+            each if each.index is not None else replace(each, detail=each.detail + told)
+            for each in results
+        ]
 
     def _lane_state(self, key: PrivateKey, lane: int) -> ledger_pb2.GetLaneStateResponse:
         request = ledger_pb2.GetLaneStateRequest(key=key.public, lane=lane)
