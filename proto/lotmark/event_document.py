@@ -13,7 +13,9 @@
     value = "17.241"
     ...
 
-Many events stand in ``[[event]]`` tables. How the fields are written: `lotmark.document_fields`.
+An event may carry its ``nonce``, 32 hex digits: then its document always makes the same event, and
+the ledger takes it once. Many events stand in ``[[event]]`` tables. How the fields are written:
+`lotmark.document_fields`.
 """
 
 import hashlib
@@ -33,6 +35,7 @@ from lotmark.document_fields import (
     Place,
     enum_at,
     fill,
+    hex_at,
     integer_at,
     list_at,
     short_names,
@@ -51,11 +54,12 @@ DOCUMENT_SIZE_MAX = 4_194_304
 
 _COMMON = (
     "type", "device", "time", "start", "end", "uncertainty_us", "capture",
-    "items", "files", "audience",
+    "items", "files", "audience", "nonce",
 )  # fmt: skip
 _CAPTURE = event_pb2.CaptureMode.DESCRIPTOR
 _UNCERTAINTY_MAX_US = 2**32 - 1
 _READ_SIZE = 1_048_576
+_NONCE_SIZE = 16
 
 
 def read_events(
@@ -66,7 +70,8 @@ def read_events(
     Args:
         raw: The document: JSON if it begins with a brace, else TOML.
         name: What to call the document in messages.
-        nonce: Gives 16 random bytes at each call, for an event or for the salt of a file.
+        nonce: Gives 16 random bytes at each call, for an event that carries none of its own or
+            for the salt of a file.
         folder: Where the files that the document names stand; None: it may name none.
 
     Raises:
@@ -143,7 +148,7 @@ class _Reader:
         body = _body_name(value, place)
         table = table_at(value, place, [*_COMMON, body])
         event = event_pb2.Event(
-            nonce=self._nonce(),
+            nonce=self._nonce_of(table, place.member("nonce")),
             device=string_at(_required(table, "device", place), place.member("device")),
             time=_interval(table, place),
             capture_mode=enum_at(  # type: ignore[arg-type]  # the stubs want their own class
@@ -169,6 +174,17 @@ class _Reader:
                 _check_left_out(message, name, rule, at.member(name))
         _check_whole(event, place)
         return event
+
+    def _nonce_of(self, table: Mapping[str, Any], place: Place) -> bytes:
+        if "nonce" not in table:
+            return self._nonce()
+        nonce = hex_at(table["nonce"], place)
+        if len(nonce) != _NONCE_SIZE:
+            raise place.refusal(
+                f"{shown(table['nonce'])} has {len(nonce)} bytes; write {_NONCE_SIZE} random ones,"
+                f" {2 * _NONCE_SIZE} digits, or leave it out"
+            )
+        return nonce
 
     def _add_items(self, event: event_pb2.Event, table: Mapping[str, Any], place: Place) -> None:
         for index, value in enumerate(list_at(table.get("items", []), place)):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from lotmark.checkpoint import Checkpoint
@@ -19,6 +21,7 @@ from lotmark.genesis import cosigner_name, origin
 from lotmark.key_file import read_key_file
 from lotmark.merkle import leaf_hash
 from lotmark.signed_note import Note, format_note, sign_note
+from lotmark_node.commands import snapshot
 from lotmark_node.main import app
 from tests.node.ledger_in_memory import measurement, transformation
 from tests.node.running_node import PROGRAM, NodeProcess, node_process
@@ -40,6 +43,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     with node_process(folder, parties=PARTIES, clients=CLIENTS) as running:
         submit(running, "T1-STATOR", "mes", EVENTS)
         submit(running, "OEM-A", "erp", [OEM_EVENT])
+        newest_size(running)  # from here on the newest checkpoint stays, until a test submits
         yield running
 
 
@@ -47,6 +51,12 @@ def submit(node: NodeProcess, party: str, holder: str, events: list[bytes]) -> N
     settings = read_client_settings(node.client(party, holder))
     with LedgerSession(settings, read_key_file(settings.batch_key)) as session:
         assert not any(result.outcome for result in session.submit(events))
+
+
+def newest_size(node: NodeProcess) -> int:
+    """Return the size of the newest checkpoint, once it covers the whole log."""
+    session = LedgerSession(read_client_settings(node.client("OEM-A", "erp")))
+    return session.checkpoint_over(session.ledger().size - 1).size
 
 
 def ask(node: NodeProcess, *arguments: str, party: str = "OEM-A", holder: str = "erp") -> Result:
@@ -190,6 +200,37 @@ def test_an_event_type_that_does_not_exist_is_named_with_those_that_do(node: Nod
     assert done.stderr.startswith("'measure' is no event type. Use one of lot_created, ")
 
 
+def test_a_party_that_is_no_member_is_named_with_those_that_are(node: NodeProcess) -> None:
+    done = ask(node, "log", "tail", "--party", "OEM-B")
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "'OEM-B' is no party here. Use one of OEM-A, REG, T1-STATOR.\n"
+
+
+def test_a_tail_with_nothing_to_show_tells_a_person_so_and_a_program_nothing(
+    node: NodeProcess,
+) -> None:
+    arguments = ("log", "tail", "--item", "NO-SUCH-LOT", "--from", "1")
+    ours, theirs = pty.openpty()
+    process = subprocess.run(  # noqa: S603  # our own program
+        [*PROGRAM, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        timeout=20,
+        check=True,
+        env={**os.environ, "LOTMARK_CLIENT": str(node.client("OEM-A", "erp"))},
+    )
+    shown = os.read(ours, 4096).decode()
+    os.close(ours)
+    os.close(theirs)
+
+    assert process.stdout == b""
+    assert shown.strip() == (
+        "No events to show from entry 1 on. --from 0 looks through the whole log."
+    )
+    assert ask(node, *arguments).output == ""
+
+
 def test_following_shows_new_events_until_ctrl_c(node: NodeProcess) -> None:
     size = told(node, "log", "head")["size"]
     process = subprocess.Popen(  # noqa: S603  # our own program
@@ -233,7 +274,7 @@ def test_a_check_remembers_the_checkpoint_and_counts_what_is_new(
     assert first["first_size"] is None
     assert (second["first_size"], second["size"]) == (first["size"], first["size"] + 3)
     assert third.stdout.startswith(f"Nothing changed in the {second['size']} entries since 20")
-    assert "; 0 are new, on the word of one party (OEM-A)" in third.stdout
+    assert "; new since: 0; on the word of one party (OEM-A)" in third.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.txt"]
 
 
@@ -252,14 +293,29 @@ def signed_checkpoint(node: NodeProcess, size: int, root: bytes) -> bytes:
     return format_note(Note(text, (signed, cosigned)))
 
 
+def test_two_signed_trees_of_one_size_are_told_as_proof_and_kept(
+    node: NodeProcess, tmp_path: Path
+) -> None:
+    kept = tmp_path / "checkpoint.txt"
+    size = newest_size(node)
+    kept.write_bytes(signed_checkpoint(node, size, bytes(32)))
+    done = ask(node, "log", "check", "--since", str(kept))
+
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"CHANGED: the log signed two different trees of {size} entries. Keep {kept} and"
+        f" {kept}.conflict, they prove it, and ask the other parties for theirs.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        (5, "CHANGED: the log does not continue the one of 5 entries that it had signed: "),
-        (9_999, "entries where it had signed 9999. Keep "),
+        (5, "The log could not show that it continues the 5 entries that it had signed: "),
+        (9_999, "where it had signed 9999 entries. It may show an older state"),
     ],
 )
-def test_a_log_that_does_not_continue_what_it_signed_is_caught_and_the_evidence_kept(
+def test_a_log_that_does_not_continue_what_it_signed_is_told_without_a_claim_of_proof(
     node: NodeProcess, tmp_path: Path, size: int, message: str
 ) -> None:
     kept = tmp_path / "checkpoint.txt"
@@ -271,7 +327,9 @@ def test_a_log_that_does_not_continue_what_it_signed_is_caught_and_the_evidence_
     assert message in done.stderr
     assert kept.read_bytes() == note
     conflict = tmp_path / "checkpoint.txt.conflict"
-    assert f"Keep {kept} and {conflict}, they prove it" in done.stderr
+    assert f"keep {kept} and {conflict}" in done.stderr
+    assert "prove" not in done.stderr
+    assert "CHANGED" not in done.stderr
     assert conflict.read_bytes().startswith(b"lotmark.invalid/stator-line/")
 
 
@@ -280,8 +338,22 @@ def test_a_kept_checkpoint_that_nobody_signed_is_refused(node: NodeProcess, tmp_
     kept.write_bytes(signed_checkpoint(node, 5, bytes(32)).replace(b"\n5\n", b"\n6\n"))
     done = ask(node, "log", "check", "--since", str(kept))
 
-    assert (done.exit_code, done.stdout) == (1, "")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{kept} is no checkpoint that this log signed: ")
     assert "does not hold" in done.stderr
+
+
+def test_a_file_that_is_no_checkpoint_is_named_with_what_it_should_be(
+    node: NodeProcess, tmp_path: Path
+) -> None:
+    kept = tmp_path / "notes.txt"
+    kept.write_text("bring milk")
+    done = ask(node, "log", "check", "--since", str(kept))
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{kept} is no checkpoint that this log signed: ")
+    assert "It should be the file that an earlier check kept, or not exist yet." in done.stderr
+    assert kept.read_text() == "bring milk"
 
 
 # snapshot
@@ -317,3 +389,43 @@ def test_a_refused_snapshot_leaves_the_older_file_and_nothing_else(
     assert "leave the last height out" in impossible.stderr
     assert file.read_text() == "an older one"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_snapshot_that_cannot_be_written_is_named_as_it_was_asked_for(
+    node: NodeProcess, tmp_path: Path
+) -> None:
+    missing = tmp_path / "none" / "a.snapshot"
+    done = ask(node, "snapshot", "export", str(missing))
+    occupied = ask(node, "snapshot", "export", str(tmp_path))
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"{missing} cannot be written: No such file or directory. Make the folder"
+        f" {missing.parent}, or name a file in one that exists.\n"
+    )
+    assert occupied.stderr.startswith(f"{tmp_path} cannot be written: Is a directory. Name a file")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_with_its_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        pytest.raises(OSError, match="No space") as met,
+    ):
+        full.write(b"x")
+    with pytest.raises(typer.Exit) as ended:
+        snapshot._fail_to_write(tmp_path / "a.snapshot", met.value)
+
+    assert ended.value.exit_code == 2
+    assert capsys.readouterr().err == (
+        f"{tmp_path}/a.snapshot cannot be written: No space left on device. Make room there, or"
+        " name a file on another disk.\n"
+    )
+
+
+def test_the_help_of_a_snapshot_tells_each_default_once() -> None:
+    shown = CliRunner().invoke(app, ["snapshot", "export", "--help"]).stdout
+
+    assert shown.count("[default: ") == 2

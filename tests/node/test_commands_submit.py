@@ -1,13 +1,17 @@
 """`lotmark submit`: documents become entries, and what does not is named with its reason."""
 
+import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from lotmark.client.submission import sole_signer
+from lotmark.merkle import leaf_hash
 from lotmark.verify.receipt import verify_receipt
 from lotmark_node.main import app
 from tests.node.running_node import NodeProcess, lotmark, node_process
@@ -76,12 +80,126 @@ def test_each_event_of_each_document_gets_a_line_with_its_entry(
     assert [int(line[3]) for line in lines] == [first, first + 1, first + 2]
 
 
+def told(done: Result) -> list[dict[str, Any]]:
+    assert done.exit_code == 0, done.output
+    events: list[dict[str, Any]] = json.loads(done.stdout)["events"]
+    return events
+
+
+def test_a_repeat_makes_no_second_fact_and_names_the_first_entries(
+    node: NodeProcess, documents: Path
+) -> None:
+    arguments = (str(documents / "two.toml"), "--receipt-dir", str(documents / "receipts"))
+    first = told(submit(node, *arguments, "--json"))
+    second = told(submit(node, *arguments, "--json"))
+    text = submit(node, *arguments)
+
+    assert [each["outcome"] for each in second] == ["EVENT_DUPLICATE"] * 2
+    same = ("event_id", "index", "height", "time_ms", "receipt")
+    assert [[each[name] for name in same] for each in second] == [
+        [each[name] for name in same] for each in first
+    ]
+    assert text.exit_code == 0
+    for line, each in zip(text.stdout.splitlines(), first, strict=True):
+        assert f"{each['event_id']}  entry {each['index']} " in line
+        assert "  already on the ledger  " in line
+
+
+def test_what_was_made_of_a_document_is_kept_beside_it(node: NodeProcess, documents: Path) -> None:
+    (event,) = told(submit(node, str(documents / "one.json"), "--json"))
+    kept = json.loads((documents / "one.json.events").read_text())
+
+    raw = (documents / "one.json").read_bytes()
+    assert kept["document_sha256"] == hashlib.sha256(raw).hexdigest()
+    assert [leaf_hash(bytes.fromhex(each)).hex() for each in kept["events"]] == [event["event_id"]]
+    assert not list(documents.glob("*.part"))
+
+
+@pytest.mark.parametrize("change", ["document", "file beside it", "--again"])
+def test_a_change_or_again_makes_new_facts(node: NodeProcess, documents: Path, change: str) -> None:
+    path = documents / "two.toml"
+    first = told(submit(node, str(path), "--json"))
+    if change == "document":
+        path.write_text(path.read_text().replace("17.241", "17.242"))
+    elif change == "file beside it":
+        (documents / "raw.csv").write_text("t;rho\n0;17.242\n")
+    new = told(submit(node, str(path), "--json", *(["--again"] * (change == "--again"))))
+    repeat = told(submit(node, str(path), "--json"))
+
+    assert [each["outcome"] for each in new] == ["ACCEPTED"] * 2
+    assert not {each["event_id"] for each in new} & {each["event_id"] for each in first}
+    assert [each["index"] for each in repeat] == [each["index"] for each in new]
+
+
+def test_a_document_with_its_own_nonce_needs_nothing_beside_it(
+    node: NodeProcess, documents: Path
+) -> None:
+    path = documents / "one.json"
+    path.write_text(json.dumps({**RECEIPT, "nonce": "5e" * 16}))
+    first, second = (told(submit(node, str(path), "--json")) for _ in range(2))
+    again = submit(node, str(path), "--again")
+
+    assert (first[0]["outcome"], second[0]["outcome"]) == ("ACCEPTED", "EVENT_DUPLICATE")
+    assert first[0]["index"] == second[0]["index"]
+    assert not (documents / "one.json.events").exists()
+    assert again.exit_code == 2
+    assert "carries the nonces of its events, so it makes no others" in again.stderr
+
+
+def test_where_the_events_cannot_be_kept_nothing_is_sent_unless_again(
+    node: NodeProcess, documents: Path
+) -> None:
+    path = documents / "one.json"
+    (documents / "one.json.events").mkdir()  # also root cannot put a file there
+    (documents / "one.json.events" / "x").touch()
+    again = submit(node, str(path), "--again", "--json")
+    refused = submit(node, str(path))
+
+    assert told(again)[0]["outcome"] == "ACCEPTED"
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert not list(documents.glob("*.part"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere, so nothing refuses")
+def test_a_folder_that_may_not_be_written_is_refused_with_the_remedy(
+    node: NodeProcess, documents: Path
+) -> None:
+    documents.chmod(0o500)
+    refused = submit(node, str(documents / "one.json"))
+    again = submit(node, str(documents / "one.json"), "--again")
+    documents.chmod(0o700)
+
+    assert (refused.exit_code, refused.stdout, again.exit_code) == (2, "", 0)
+    assert "one.json.events cannot be written (Permission denied), so a repeat" in refused.stderr
+    assert "--again" in refused.stderr
+
+
+def test_kept_events_that_cannot_be_read_are_not_taken_for_none(
+    node: NodeProcess, documents: Path
+) -> None:
+    (documents / "one.json.events").write_text('{"events": []}')
+    done = submit(node, str(documents / "one.json"))
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "one.json.events does not say which events were made of its document" in done.stderr
+    assert "--again" in done.stderr
+
+
+def test_a_file_that_is_named_twice_is_refused(documents: Path) -> None:
+    path = documents / "one.json"
+    done = CliRunner().invoke(app, ["submit", str(path), f"{documents}/./one.json", "--check"])
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "one.json is named twice. Name each file once." in done.stderr
+
+
 def test_a_program_gets_every_id_whole(node: NodeProcess, documents: Path) -> None:
     done = submit(node, str(documents / "one.json"), "--json", "--lane", "3")
-    told = json.loads(done.stdout)
-    (event,) = told["events"]
+    answer = json.loads(done.stdout)
+    (event,) = answer["events"]
 
-    assert (told["accepted_count"], told["refused_count"]) == (1, 0)
+    counts = ("accepted_count", "duplicate_count", "refused_count")
+    assert [answer[name] for name in counts] == [1, 0, 0]
     assert event["file"] == str(documents / "one.json")
     assert (event["type"], event["outcome"], event["detail"]) == (
         "material_receipt",
@@ -97,16 +215,23 @@ def test_receipts_are_written_beside_each_other_and_hold(
 ) -> None:
     folder = documents / "receipts"
     done = submit(node, str(documents / "two.toml"), "--receipt-dir", str(folder), "--json")
-    told = json.loads(done.stdout)["events"]
+    events = told(done)
 
-    assert done.exit_code == 0
-    assert sorted(map(str, folder.iterdir())) == sorted(event["receipt"] for event in told)
-    for event in told:
+    assert sorted(map(str, folder.iterdir())) == sorted(event["receipt"] for event in events)
+    for event in events:
         path = folder / f"entry-{event['index']}.receipt"
         found = verify_receipt(
             path.read_bytes(), genesis_json=node.genesis.to_json(), chain_id=node.chain_id
         )
         assert found.event_id.hex() == event["event_id"]
+
+
+def test_a_check_of_one_event_is_told_in_the_singular_and_writes_nothing(documents: Path) -> None:
+    before = sorted(documents.iterdir())
+    done = CliRunner().invoke(app, ["submit", str(documents / "one.json"), "--check"])
+
+    assert done.stdout.splitlines()[-1].startswith("1 event keeps every rule that")
+    assert sorted(documents.iterdir()) == before
 
 
 def test_check_sends_nothing_and_needs_no_client(documents: Path) -> None:

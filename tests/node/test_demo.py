@@ -256,6 +256,7 @@ def test_a_folder_that_is_no_demos_is_left_alone_and_the_last_line_says_failed(
         "demo": "failed",
         "reason": "demo-run is there and is no demo's; move it away or name another folder",
     }
+    assert done.stdout.count("\n") == 1, "nothing is promised before the folder is checked"
     assert mine.read_text() == "keep"
 
 

@@ -160,6 +160,25 @@ def test_an_error_names_document_place_value_and_what_is_allowed(
     assert message in refusal(DOCUMENT.replace(written, instead, 1))
 
 
+def test_a_nonce_in_the_document_is_the_events_and_none_is_drawn() -> None:
+    document = DOCUMENT.replace("capture", f'nonce = "{"0a" * 16}"\ncapture', 1)
+
+    (event,) = read_events(document.encode(), name="d.toml", nonce=[].pop)
+    assert event.nonce == b"\x0a" * 16
+
+
+@pytest.mark.parametrize(
+    ("nonce", "message"),
+    [
+        ('"0a"', "d.toml: nonce: '0a' has 1 bytes; write 16 random ones, 32 digits, or leave it"),
+        (f'"{"0A" * 16}"', "is not hexadecimal; write an even number of digits 0-9 a-f"),
+        ("7", "d.toml: nonce: 7 is a bare number"),
+    ],
+)
+def test_a_nonce_that_is_none_is_named(nonce: str, message: str) -> None:
+    assert message in refusal(DOCUMENT.replace("capture", f"nonce = {nonce}\ncapture", 1))
+
+
 def test_an_error_in_one_of_many_events_names_which() -> None:
     tables = tomllib.loads(DOCUMENT)
     good, bad = tables, {**tables, "measurement": {**tables["measurement"], "value": "many"}}

@@ -22,6 +22,7 @@ from lotmark_node.consortium.plan import make_plan
 
 BATCH_SIZE = 64
 START_WAIT_S = 60.0
+_REASON_MAX = 500  # characters of the node's last words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,13 +144,17 @@ def _costs(stopped: dict[str, object], events: int, data: Path) -> dict[str, obj
     counted_ns = sum(stages.values())
     per_event["transport_and_rest"] = round((processor_ns - counted_ns) / events / 1_000, 2)
     per_event["total"] = round(processor_ns / events / 1_000, 2)
-    size = sum(path.stat().st_size for path in (data / "ledger").rglob("*") if path.is_file())
     return {
         "cpu_us_per_event": per_event,
-        "bytes_per_event": round(size / events),
+        "bytes_per_event": round(_size(data / "ledger") / events),
+        "journal_bytes_per_event": round(_size(data / "journal") / events),
         "fsyncs": stopped["fsyncs"],
         "blocks": stopped["height"],
     }
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 class _Node:
@@ -174,7 +179,10 @@ class _Node:
         ready = self.process.stdout.readline()
         self.startup_s = time.perf_counter() - start
         if not ready:
-            raise RuntimeError(f"the node did not start: {self._log.read_text()[-2_000:]}")
+            self.process.communicate()
+            lines = self._log.read_text().split("\n")
+            reason = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+            terminal.fail(f"The node of the bench did not start: {reason[:_REASON_MAX]}")
         return self
 
     def __exit__(self, *_error: object) -> None:

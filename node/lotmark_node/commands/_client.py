@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from lotmark.client.settings import ClientSettings
 
 CLIENT_VARIABLE = "LOTMARK_CLIENT"
-EVENT_ID_SHOWN = 12  # digits of an event id in a line: enough to tell, too few to call by
 
 ClientFile = Annotated[
     Path | None,

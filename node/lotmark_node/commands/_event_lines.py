@@ -13,6 +13,12 @@ _TELLING = (
 )  # fmt: skip
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, such as "1 event" or "2 events"."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
+
+
 def event_type(event: event_pb2.Event) -> str:
     """Return the name of the event's type."""
     return event.WhichOneof("body") or "no type"

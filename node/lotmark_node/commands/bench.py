@@ -3,12 +3,16 @@
 import json
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from lotmark_node import bench as benches
 from lotmark_node import terminal
+
+if TYPE_CHECKING:
+    from typer._click import Context  # what typer's own classes are typed with
 
 app = typer.Typer(help="Measure this machine with a real node; prints one JSON object.")
 
@@ -20,14 +24,27 @@ _NAMES = sorted(
 )
 
 
-@app.command()
+class _NameFirst(TyperCommand):
+    """A command whose usage is written as it is typed."""
+
+    def collect_usage_pieces(self, ctx: "Context") -> list[str]:
+        """Return what follows the command's name."""
+        return ["|".join(_NAMES), "[--quick]"]
+
+
+@app.command(cls=_NameFirst)
 def bench(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(_NAMES)}.")],
     *,
-    quick: Annotated[bool, typer.Option("--quick", help="Under 45 s, same keys.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Under 45 s; prints the same keys.")
+    ] = False,
 ) -> None:
-    """Run a bench: `ledger` is one node, TLS, fsync, events in batches of 64 and one by one."""
+    """Measure this machine with a real node, and print one JSON object.
+
+    The bench `ledger`: one node, TLS, fsync, signed events in batches of 64, then one by one.
+    """
     if name not in _NAMES:
-        terminal.fail(f"there is no bench {name!r}", f"name one of {', '.join(_NAMES)}")
+        terminal.fail(f"{name[:40]!a} is no bench.", f"Use one of {', '.join(_NAMES)}.")
     module = import_module(f"{benches.__name__}.{name}{_SUFFIX}")
     typer.echo(json.dumps(module.run(quick=quick)))

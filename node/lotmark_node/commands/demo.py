@@ -15,6 +15,10 @@ from lotmark_node import terminal
 
 app = typer.Typer()
 
+_OPENING = """\
+A made-up story, told to a real node on this machine. Everything is left in {folder}.
+Events are "in" when fsynced and applied, "final" when a signed checkpoint covers them."""
+
 
 @app.command()
 def demo(
@@ -39,10 +43,9 @@ def demo(
             typer.echo(text)
 
     started_s = time.perf_counter()
-    say(f"A made-up story, told to a real node on this machine. Everything is left in {folder}.")
-    say('Events are "in" when fsynced and applied, "final" when a signed checkpoint covers them.')
     try:
         with Stage(folder, shared_folder()) as stage:
+            say(_OPENING.format(folder=folder))
             play(stage, say)
     except (StoryFailed, ProtocolError, AdapterError, OSError) as error:
         _fail(str(error))

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+NODES_MAX = 1  # nodes do not yet agree on an order among themselves
+
 
 @app.command()
 def init(
@@ -35,7 +37,7 @@ def init(
         list[str] | None,
         typer.Option(
             metavar="PARTY/NAME@HOST:PORT",
-            help="A node that orders. Without any, n1 of the first party at 127.0.0.1:7401.",
+            help="The node that orders. Without it, n1 of the first party at 127.0.0.1:7401.",
         ),
     ] = None,
     client: Annotated[
@@ -55,6 +57,12 @@ def init(
     from lotmark_node.consortium.plan import make_plan
 
     plan = make_plan(consortium, party or (), node or (), client or ())
+    if len(plan.nodes) > NODES_MAX:
+        terminal.fail(
+            f"{len(plan.nodes)} nodes are planned, but in this version one node orders, and a"
+            " consortium of more could not start.",
+            "Give --node once.",
+        )
     founded = found_consortium(folder, plan, now_ms=time.time_ns() // 1_000_000)
     next_command = f"lotmark node run {quote(str(_node_settings(folder, plan)))}"
     terminal.answer(

@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -13,6 +13,8 @@ from lotmark_node import terminal
 from lotmark_node.commands._client import ClientFile, reading
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lotmark.client.ledger_records import LedgerCheckpoint, LedgerEntry
     from lotmark.client.session import LedgerSession
 
@@ -58,18 +60,25 @@ def tail(
     """Show the events of the log, a line each; --json: a JSON document each."""
     event_types = [_event_type_number(name) for name in types or ()]
     with reading(client) as session:
+        _check_parties(session, parties or ())
         if first is None:
             first = max(0, session.ledger().size - TAIL_ENTRIES)
         entries = session.entries(
             first, event_types=event_types, parties=parties or (), item=item, follow=follow
         )
         authors = _Authors(session)
+        entry = None
         try:
             for entry in entries:
                 _tell_entry(entry, authors.party(entry), as_json=as_json)
         except KeyboardInterrupt:
             if not follow:
                 raise
+    if entry is None and not follow:
+        terminal.note(
+            f"No events to show from entry {first} on."
+            + (" --from 0 looks through the whole log." if first else "")
+        )
 
 
 def _event_type_number(name: str) -> int:
@@ -78,6 +87,13 @@ def _event_type_number(name: str) -> int:
     if name not in EVENT_TYPES:
         terminal.fail(f"{name[:40]!a} is no event type.", f"Use one of {', '.join(EVENT_TYPES)}.")
     return EVENT_TYPES[name]
+
+
+def _check_parties(session: "LedgerSession", parties: "Sequence[str]") -> None:
+    members = sorted(party.id for party in session.genesis.parties)
+    for name in parties:
+        if name not in members:
+            terminal.fail(f"{name[:40]!a} is no party here.", f"Use one of {', '.join(members)}.")
 
 
 class _Authors:
@@ -185,24 +201,23 @@ def check(
     ],
     as_json: terminal.JsonFlag = False,
 ) -> None:
-    """Check that nothing changed in the log since the last check. Exit status 1: something did."""
-    from lotmark.client.ledger_records import LedgerCheckpoint
+    """Check that nothing changed in the log since the last check. Exit status 1: it does not show.
+
+    Exit status 0 says that the log continues the checkpoint in FILE; of what that one did not
+    cover, or of what the log shows to others, it says nothing.
+    """
+    from lotmark.client.calls import NotOnLedgerError
     from lotmark.errors import ProofError
-    from lotmark.verify.checkpoints import check_checkpoint
+    from lotmark_node.commands._event_lines import counted
 
     with reading(client) as session:
-        settings = session.settings
-        known = None
-        if since.exists():
-            note = _read_note(since)
-            findings = check_checkpoint(session.genesis, settings.chain_id, note)
-            known = LedgerCheckpoint(note=note, findings=findings)
+        known = _read_known(session, since) if since.exists() else None
         newest = session.checkpoint()
         if known is not None:
             try:
                 session.prove_consistency(known, newest)
-            except ProofError as error:
-                _tell_fork(since, known, newest, error)
+            except (ProofError, NotOnLedgerError) as error:
+                _tell_unshown(since, known, newest, error)
     _replace_file(since, newest.note)
     first = 0 if known is None else known.size
     since_text = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(_cosigned_s(known or newest)))
@@ -214,18 +229,32 @@ def check(
             "final": newest.findings.is_final,
         },
         lambda: (
-            f"The first check: {newest.size} entries from now on, {newest.findings.standing}"
+            f"The first check: {counted(newest.size, 'entry')} from now on,"
+            f" {newest.findings.standing}"
             if known is None
-            else f"Nothing changed in the {first} entries since {since_text} UTC;"
-            f" {newest.size - first} are new, {newest.findings.standing}"
+            else f"Nothing changed in the {counted(first, 'entry')} since {since_text} UTC;"
+            f" new since: {newest.size - first}; {newest.findings.standing}"
         ),
         as_json=as_json,
     )
 
 
-def _read_note(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(NOTE_FILE_SIZE_MAX + 1)
+def _read_known(session: "LedgerSession", since: Path) -> "LedgerCheckpoint":
+    """Return the checkpoint that an earlier check kept."""
+    from lotmark.client.ledger_records import LedgerCheckpoint
+    from lotmark.errors import MalformedError, SignatureError
+    from lotmark.verify.checkpoints import check_checkpoint
+
+    with since.open("rb") as file:
+        note = file.read(NOTE_FILE_SIZE_MAX + 1)
+    try:
+        findings = check_checkpoint(session.genesis, session.settings.chain_id, note)
+    except (MalformedError, SignatureError) as error:
+        terminal.fail(
+            f"{since} is no checkpoint that this log signed: {error}.",
+            "It should be the file that an earlier check kept, or not exist yet.",
+        )
+    return LedgerCheckpoint(note=note, findings=findings)
 
 
 def _cosigned_s(checkpoint: "LedgerCheckpoint") -> int:
@@ -233,22 +262,33 @@ def _cosigned_s(checkpoint: "LedgerCheckpoint") -> int:
     return min((time_s for _, time_s in checkpoint.findings.cosigned), default=0)
 
 
-def _tell_fork(
+def _tell_unshown(
     since: Path, known: "LedgerCheckpoint", newest: "LedgerCheckpoint", error: Exception
-) -> None:
-    """Keep both checkpoints: they are the evidence, each signed by the log."""
+) -> NoReturn:
+    """Keep both checkpoints, and say no more than they show."""
+    from lotmark_node.commands._event_lines import counted
+
     other = since.with_name(f"{since.name}.conflict")
     _replace_file(other, newest.note)
-    what = (
-        f"shows {newest.size} entries where it had signed {known.size}"
-        if newest.size < known.size
-        else f"does not continue the one of {known.size} entries that it had signed: {error}"
-    )
-    terminal.fail(
-        f"CHANGED: the log {what}.",
-        f"Keep {since} and {other}, they prove it, and ask the other parties for theirs.",
-        terminal.ExitCode.NO,
-    )
+    entries = counted(known.size, "entry")
+    if newest.size == known.size:
+        what = f"CHANGED: the log signed two different trees of {entries}."
+        remedy = f"Keep {since} and {other}, they prove it, and ask the other parties for theirs."
+    elif newest.size < known.size:
+        what = f"The log shows less than before: {newest.size} where it had signed {entries}."
+        remedy = (
+            "It may show an older state or have lost some: ask the party that runs the node, and"
+            f" keep {since} and {other}."
+        )
+    else:
+        what = (
+            f"The log could not show that it continues the {entries} that it had signed: {error}."
+        )
+        remedy = (
+            f"Check again; if it stays so, keep {since} and {other}, and ask the other parties"
+            " what the log shows them."
+        )
+    terminal.fail(what, remedy, terminal.ExitCode.NO)
 
 
 def _replace_file(path: Path, content: bytes) -> None:

@@ -1,16 +1,24 @@
-"""`lotmark submit`: puts the events of documents on the ledger."""
+"""`lotmark submit`: puts the events of documents on the ledger, however often it is called, once.
 
+An event has a random nonce, so a document that is read twice makes two facts. Its events are
+therefore kept beside it before they are sent, and a repeat sends the same bytes, which the ledger
+takes once.
+"""
+
+import hashlib
+import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lotmark_node import terminal
-from lotmark_node.commands._client import EVENT_ID_SHOWN, ClientFile, read_settings
+from lotmark_node.commands._client import ClientFile, read_settings
 
 if TYPE_CHECKING:
     from lotmark.client.session import LedgerSession
@@ -22,6 +30,8 @@ app = typer.Typer()
 EPCIS_SUFFIX = ".jsonld"
 LANE_MAX = 2**32 - 1
 UNCERTAINTY_MAX_US = 2**32 - 1
+KEPT_SUFFIX = ".events"
+KEPT_SIZE_MAX = 67_108_864
 _NONCE_SIZE = 16
 
 
@@ -40,6 +50,30 @@ class ReadEvent:
     file: Path
     body: str  # its type
     raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What reading a document gave: the same document with the same nonces gives it again."""
+
+    file: Path
+    document_digest: str
+    nonces: list[str]  # in the order in which they were drawn, in hex; empty: nothing was drawn
+    events: "list[event_pb2.Event]"
+
+    @property
+    def kept_file(self) -> Path:
+        """Where its events are kept."""
+        return self.file.with_name(self.file.name + KEPT_SUFFIX)
+
+    def kept_text(self) -> str:
+        """Return what is kept of it."""
+        document = {
+            "document_sha256": self.document_digest,
+            "nonces": self.nonces,
+            "events": [_encoded(event).hex() for event in self.events],
+        }
+        return json.dumps(document, indent=1) + "\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +99,12 @@ def submit(
         int, typer.Option(min=0, max=LANE_MAX, help="Lane of the client's batch key.")
     ] = 0,
     check: Annotated[bool, typer.Option("--check", help="Only check them, here.")] = False,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again", help="Make new events, also of a document that was submitted before."
+        ),
+    ] = False,
     receipt_dir: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Wait for the receipts, and put them here."),
@@ -85,13 +125,16 @@ def submit(
 ) -> None:
     """Put the events of documents on the ledger. Exit status 1: one was refused.
 
-    None is sent before all of them keep every rule that can be checked here.
+    None is sent before all of them keep every rule that can be checked here. What was made of FILE
+    is kept in FILE.events, so that to repeat a submit sends the same events, which count once.
     """
+    _check_named_once(files)
     if check:
         context = EpcisContext(
             device=device or "epcis", capture=capture, uncertainty_us=uncertainty_us
         )
-        _tell_checked(_read_files(files, context), as_json=as_json)
+        made = [_read_file(file, context, _drawn) for file in files]
+        _tell_checked(_events_of(made), as_json=as_json)
         return
     settings = read_settings(client)
     from lotmark.client.session import LedgerSession
@@ -100,38 +143,141 @@ def submit(
     context = EpcisContext(
         device=device or settings.holder, capture=capture, uncertainty_us=uncertainty_us
     )
-    events = _read_files(files, context)
+    batch_key = read_key_file(settings.batch_key)
+    made = [_make(file, context, again=again) for file in files]
+    for each in made:
+        _keep(each, again=again)
     if receipt_dir is not None:
         receipt_dir.mkdir(parents=True, exist_ok=True)
-    with LedgerSession(settings, read_key_file(settings.batch_key)) as session:
-        _submit(session, events, lane=lane, receipt_dir=receipt_dir, as_json=as_json)
+    with LedgerSession(settings, batch_key) as session:
+        _submit(session, _events_of(made), lane=lane, receipt_dir=receipt_dir, as_json=as_json)
 
 
-def _read_files(files: Sequence[Path], context: EpcisContext) -> list[ReadEvent]:
+def _check_named_once(files: Sequence[Path]) -> None:
+    seen: set[Path] = set()
+    for file in files:
+        whole = file.resolve()
+        if whole in seen:
+            terminal.fail(f"{file} is named twice.", "Name each file once.")
+        seen.add(whole)
+
+
+def _events_of(made: Sequence[Made]) -> list[ReadEvent]:
     return [
-        ReadEvent(file, event.WhichOneof("body") or "", event.SerializeToString(deterministic=True))
-        for file in files
-        for event in _read_file(file, context)
+        ReadEvent(each.file, event.WhichOneof("body") or "", _encoded(event))
+        for each in made
+        for event in each.events
     ]
 
 
-def _read_file(file: Path, context: EpcisContext) -> "Sequence[event_pb2.Event]":
-    from lotmark.event_document import DOCUMENT_SIZE_MAX, read_events
-
-    if file.suffix == EPCIS_SUFFIX:
-        return [_read_epcis(file, context)]
-    with file.open("rb") as opened:
-        raw = opened.read(DOCUMENT_SIZE_MAX + 1)
-    return read_events(raw, name=str(file), nonce=_nonce, folder=file.parent)
+def _encoded(event: "event_pb2.Event") -> bytes:
+    return event.SerializeToString(deterministic=True)
 
 
-def _nonce() -> bytes:
+def _drawn() -> bytes:
     return os.urandom(_NONCE_SIZE)
 
 
-def _read_epcis(file: Path, context: EpcisContext) -> "event_pb2.Event":
+def _read_file(file: Path, context: EpcisContext, nonce: Callable[[], bytes]) -> Made:
+    from lotmark.event_document import DOCUMENT_SIZE_MAX, read_events
+    from lotmark_adapters import epcis
+
+    is_epcis = file.suffix == EPCIS_SUFFIX
+    with file.open("rb") as opened:
+        raw = opened.read((epcis.DOCUMENT_SIZE_MAX if is_epcis else DOCUMENT_SIZE_MAX) + 1)
+    nonces: list[str] = []
+
+    def noted_nonce() -> bytes:
+        drawn = nonce()
+        nonces.append(drawn.hex())
+        return drawn
+
+    events = (
+        [_read_epcis(file, raw, context, noted_nonce)]
+        if is_epcis
+        else read_events(raw, name=str(file), nonce=noted_nonce, folder=file.parent)
+    )
+    return Made(file, hashlib.sha256(raw).hexdigest(), nonces, events)
+
+
+def _make(file: Path, context: EpcisContext, *, again: bool) -> Made:
+    """Return the events of a document: those kept of it, if it still says the same."""
+    made = _read_file(file, context, _drawn)
+    if again and not made.nonces:
+        terminal.fail(
+            f"{file} carries the nonces of its events, so it makes no others.",
+            "Change them, or leave --again out.",
+        )
+    if again or not made.nonces or not made.kept_file.exists():
+        return made
+    kept = _read_kept(made.kept_file)
+    if kept["document_sha256"] != made.document_digest:
+        return made
+    nonces = iter([bytes.fromhex(each) for each in kept["nonces"]])
+    # Read once more with the nonces of before: a file that the document names, or an option, may
+    # have changed, and then it is another fact.
+    before = _read_file(file, context, lambda: next(nonces, None) or _drawn())
+    unchanged = [_encoded(event).hex() for event in before.events] == kept["events"]
+    return before if unchanged else made
+
+
+def _read_kept(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        raw = file.read(KEPT_SIZE_MAX + 1)
+    try:
+        kept = json.loads(raw)
+        for digits in (*kept["nonces"], *kept["events"], kept["document_sha256"]):
+            bytes.fromhex(digits)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        terminal.fail(
+            f"{path} does not say which events were made of its document before.",
+            "See with `lotmark log tail` whether they are on the ledger; --again makes new ones.",
+        )
+    return dict(kept)
+
+
+def _keep(made: Made, *, again: bool) -> None:
+    """Put the events beside their document, on disk when this returns; before they are sent."""
+    from lotmark.key_file import KeyFileError, write_new_file
+
+    path, text = made.kept_file, made.kept_text()
+    if not made.nonces:
+        return  # nothing was left to chance
+    if path.exists() and not again and path.read_text() == text:
+        return
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        write_new_file(part, text.encode(), mode=0o644)
+        part.replace(path)
+        _sync_folder(path.parent)
+    except (KeyFileError, OSError) as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        reason = getattr(error.__cause__ or error, "strerror", None) or error
+        if again:
+            terminal.note(f"{path} cannot be written ({reason}), so a repeat makes new events.")
+            return
+        terminal.fail(
+            f"{path} cannot be written ({reason}), so a repeat would make a second fact.",
+            "Copy the document to a folder that you may write to; with --again it is sent from"
+            " here, and every repeat counts anew.",
+        )
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_epcis(
+    file: Path, raw: bytes, context: EpcisContext, nonce: Callable[[], bytes]
+) -> "event_pb2.Event":
     from lotmark.v1 import event_pb2
-    from lotmark_adapters.epcis import DOCUMENT_SIZE_MAX, read_epcis, to_event
+    from lotmark_adapters.epcis import read_epcis, to_event
+    from lotmark_node.commands._event_lines import counted
 
     if context.capture is None or context.uncertainty_us is None:
         terminal.fail(
@@ -139,19 +285,19 @@ def _read_epcis(file: Path, context: EpcisContext) -> "event_pb2.Event":
             " be off.",
             f"Add --capture {'|'.join(Capture)} and --uncertainty-us, 1000000 for a second.",
         )
-    with file.open("rb") as opened:
-        raw = opened.read(DOCUMENT_SIZE_MAX + 1)
     draft = read_epcis(raw, name=str(file))
     if draft.ids_refused_count:
         terminal.note(
-            f"{file}: {draft.ids_refused_count} item ids have no form on the ledger and find"
-            f" nothing there, such as {draft.ids_refused[0]}"
+            f"{file}: {counted(draft.ids_refused_count, 'item id')} without a form on the ledger,"
+            f" which will find nothing there, such as {draft.ids_refused[0]}"
         )
     if draft.items_left_out_count:
-        terminal.note(f"{file}: {draft.items_left_out_count} items are beyond the 64 of an event")
+        terminal.note(
+            f"{file}: {counted(draft.items_left_out_count, 'item')} beyond the 64 of an event"
+        )
     return to_event(
         draft,
-        _nonce,
+        nonce,
         device=context.device,
         capture_mode=event_pb2.CaptureMode.Value(f"CAPTURE_MODE_{context.capture.name}"),
         uncertainty_us=context.uncertainty_us,
@@ -159,12 +305,16 @@ def _read_epcis(file: Path, context: EpcisContext) -> "event_pb2.Event":
 
 
 def _tell_checked(events: Sequence[ReadEvent], *, as_json: bool) -> None:
+    from lotmark_node.commands._event_lines import counted
+
+    rule = "keeps" if len(events) == 1 else "keep"
     terminal.answer(
         {"events": [{"file": str(event.file), "type": event.body} for event in events]},
         lambda: "\n".join(
             [
                 *(f"{event.body:<21}{len(event.raw):>6} bytes  {event.file}" for event in events),
-                f"{len(events)} events keep every rule that can be checked here; nothing was sent",
+                f"{counted(len(events), 'event')} {rule} every rule that can be checked here;"
+                " nothing was sent",
             ]
         ),
         as_json=as_json,
@@ -184,7 +334,7 @@ def _submit(
     try:
         with terminal.progress("Submitting events", len(events)) as advance:
             for result in session.submit_each([event.raw for event in events], lane=lane):
-                results.append(result)
+                results.append(_with_first_entry(session, result))
                 advance(1)
         if receipt_dir is not None:
             with terminal.progress("Fetching receipts", len(results)) as advance:
@@ -198,6 +348,20 @@ def _submit(
     raise typer.Exit(_exit_code(results))
 
 
+def _with_first_entry(session: "LedgerSession", result: "EventResult") -> "EventResult":
+    """Return the result of an event that is on the ledger already with the entry that counts."""
+    from lotmark.client.calls import NotOnLedgerError
+    from lotmark.outcome import Outcome
+
+    if result.outcome is not Outcome.EVENT_DUPLICATE:
+        return result
+    try:
+        head = session.entry(result.event_id).head
+    except (NotOnLedgerError, ConnectionError, TimeoutError):
+        return replace(result, index=None, height=None, time_ms=None)
+    return replace(result, index=head.index, height=head.height, time_ms=head.time_ms)
+
+
 def _fetch_receipt(
     session: "LedgerSession", result: "EventResult", receipt_dir: Path
 ) -> Path | None:
@@ -206,19 +370,43 @@ def _fetch_receipt(
     if result.index is None:
         return None
     path = receipt_dir / f"entry-{result.index}.receipt"
+    if path.exists() and _is_receipt_of(session, result, path):
+        return path
     write_new_file(path, session.receipt(result.index), mode=0o644)
     return path
+
+
+def _is_receipt_of(session: "LedgerSession", result: "EventResult", path: Path) -> bool:
+    """Return whether an earlier submit left the event's receipt there."""
+    from lotmark.errors import ProtocolError
+    from lotmark.verify.receipt import verify_receipt
+
+    try:
+        found = verify_receipt(
+            path.read_bytes(),
+            genesis_json=session.genesis.to_json(),
+            chain_id=session.settings.chain_id,
+        )
+    except ProtocolError:
+        return False
+    return found.event_id == result.event_id
 
 
 def _exit_code(results: "Sequence[EventResult]") -> terminal.ExitCode:
     from lotmark.outcome import MEANINGS
 
-    refused = [result.outcome for result in results if result.outcome]
+    refused = [result.outcome for result in results if _is_refused(result)]
     if not refused:
         return terminal.ExitCode.DONE
     if all(MEANINGS[outcome].status == "UNAVAILABLE" for outcome in refused):
         return terminal.ExitCode.UNREACHABLE  # trying again may help
     return terminal.ExitCode.NO
+
+
+def _is_refused(result: "EventResult") -> bool:
+    from lotmark.outcome import Outcome
+
+    return result.outcome not in (Outcome.ACCEPTED, Outcome.EVENT_DUPLICATE)
 
 
 def _tell_results(
@@ -233,7 +421,10 @@ def _tell_results(
     terminal.answer(
         {
             "accepted_count": sum(not result.outcome for result in results),
-            "refused_count": sum(bool(result.outcome) for result in results),
+            "duplicate_count": sum(
+                bool(result.outcome) and not _is_refused(result) for result in results
+            ),
+            "refused_count": sum(_is_refused(result) for result in results),
             "events": [
                 {
                     "file": str(event.file),
@@ -257,5 +448,7 @@ def _tell_results(
 def _line(event: ReadEvent, result: "EventResult", receipt: Path | None) -> str:
     place = "no entry" if result.index is None else f"entry {result.index}"
     said = result.detail or "accepted"
+    if result.outcome and not _is_refused(result):
+        said = "already on the ledger"
     kept = f"  {receipt}" if receipt else ""
-    return f"{event.body:<20}  {result.event_id.hex()[:EVENT_ID_SHOWN]}  {place:<12}  {said}{kept}"
+    return f"{event.body:<20}  {result.event_id.hex()}  {place:<12}  {said}{kept}"
