@@ -185,7 +185,8 @@ MEANINGS: dict[Outcome, Meaning] = {
     Outcome.RELATION_INVALID: Meaning(
         "INVALID_ARGUMENT",
         "the items' roles do not make a relation of this event type",
-        "give a transformation inputs and outputs, an aggregation or association parent and child",
+        "name the lot made as SUBJECT, a transformation's inputs and outputs, an aggregation's or"
+        " association's parent and child",
     ),
     Outcome.GRANT_INVALID: Meaning(
         "INVALID_ARGUMENT",

@@ -17,6 +17,7 @@ from lotmark_node.state_machine.tables import (
     u64,
 )
 
+_SUBJECT = event_pb2.ITEM_ROLE_SUBJECT
 _INPUT = event_pb2.ITEM_ROLE_INPUT
 _OUTPUT = event_pb2.ITEM_ROLE_OUTPUT
 _PARENT = event_pb2.ITEM_ROLE_PARENT
@@ -52,6 +53,13 @@ def apply_event(state: StateChanges, event: CheckedEvent, index: int, place: Blo
         if state.get(key) is None:
             state.put(key, u64(index))
     return Outcome.ACCEPTED
+
+
+def _create_lot(
+    _state: StateChanges, event: CheckedEvent, _index: int, _place: BlockPlace
+) -> Outcome:
+    names_one = any(item.role == _SUBJECT for item in event.message.items)
+    return Outcome.ACCEPTED if names_one else Outcome.RELATION_INVALID
 
 
 def _transform(state: StateChanges, event: CheckedEvent, index: int, _place: BlockPlace) -> Outcome:
@@ -129,6 +137,7 @@ def _close_lane(
 
 
 _EFFECTS: dict[int, Effect] = {
+    EVENT_TYPES["lot_created"]: _create_lot,
     EVENT_TYPES["transformation"]: _transform,
     EVENT_TYPES["aggregation"]: _relate(Relation.AGGREGATED, Relation.AGGREGATION_ENDED),
     EVENT_TYPES["association"]: _relate(Relation.ASSOCIATED, Relation.ASSOCIATION_ENDED),

@@ -60,6 +60,11 @@ def aggregation(*items: tuple[str, int], action: int = ADD) -> bytes:
     return event(aggregation=body, nonce="aggregation", items=items)
 
 
+def lot(*items: tuple[str, int]) -> bytes:
+    body = quality_pb2.LotCreated(product="04012345000016", quantity="400", unit="KGM")
+    return event(lot_created=body, nonce="lot", items=items)
+
+
 def association(*items: tuple[str, int]) -> bytes:
     body = quality_pb2.Association(action=quality_pb2.RELATION_ACTION_ADD)
     return event(association=body, nonce="association", items=items)
@@ -172,6 +177,8 @@ CASES: dict[str, Case] = {
         Outcome.PARTY_UNKNOWN, same(with_audience("OEM-A", "STRANGER"))
     ),
     "a transformation": Case(Outcome.ACCEPTED, same(transformation("p", ["a", "b"], ["c"]))),
+    "a lot": Case(Outcome.ACCEPTED, same(lot(("lot-1", SUBJECT)))),
+    "a lot that names no item": Case(Outcome.RELATION_INVALID, same(lot())),
     "a transformation without outputs": Case(
         Outcome.RELATION_INVALID, same(transformation("p", ["a"], []))
     ),
