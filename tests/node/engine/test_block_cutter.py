@@ -172,6 +172,8 @@ def test_a_batch_that_comes_while_a_busy_node_gathers_is_cut_without_another(
         cut.push(cut.ledger.batch(ERP, [measurement(900)]))
         cut.wait_for(2)
 
+        assert not cut.failures
+
 
 def test_a_base_is_always_one_that_the_ledger_knows() -> None:
     """`LedgerInMemory.apply` refuses any other; so many blocks would show one."""

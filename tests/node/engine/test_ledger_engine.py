@@ -322,6 +322,7 @@ def test_an_engine_that_fails_while_batches_wait_still_stops(tmp_path: Path) -> 
         engine.start()
         submit(engine, made.batch(ERP, [measurement(0)]))
         await failed(engine)
+        assert isinstance(engine.failure, BlockInvalid)  # so the apply loop ended, not the cutter
         for number in range(1, 4):  # as a batch that was admitted a moment before
             engine.admission.closed = None
             submit(engine, made.batch(ERP, [measurement(number)]))
