@@ -27,6 +27,18 @@ class OrderingFailed(ConsensusError):
     """The ordering stopped on an error; what became of proposals is known after a restart."""
 
 
+class NotLeader(ConsensusError):
+    """This node does not lead in the term asked for; nothing was proposed."""
+
+
+class OutcomeUnknown(ConsensusError):
+    """Leadership was lost before the outcome was known: read the order to see what was kept."""
+
+
+class PeerRegressed(ConsensusError):
+    """A peer shows less than it showed before: its disk is an older copy."""
+
+
 class JournalCorrupt(ConsensusError):
     """Bytes that were durable once are not what was written.
 
@@ -62,3 +74,23 @@ class JournalLocked(ConsensusError):
 
 class ForeignJournal(ConsensusError):
     """The folder belongs to another chain."""
+
+
+class FrameRefused(ConsensusError):
+    """A peer's bytes are no frame by the rules; nothing of them was acted upon."""
+
+
+class RaftHalted(ConsensusError):
+    """A voter met what cannot happen while all keep the rules: it takes part in nothing more."""
+
+
+class MembershipRefused(ConsensusError):
+    """The voters cannot be changed like this, or not now; nothing was proposed."""
+
+
+class LedgerBehind(ConsensusError):
+    """The log no longer has entries that the ledger still needs."""
+
+
+class CoreMismatch(ConsensusError):
+    """The PySyncObj that is installed is not the one that this package guards."""

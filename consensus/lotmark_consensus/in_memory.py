@@ -7,11 +7,13 @@ from concurrent.futures import Future
 
 from lotmark_consensus.errors import IndexPruned, OrderingStopped
 from lotmark_consensus.ordering import (
+    Leadership,
     Ordered,
     OrderingStatus,
-    Role,
     check_proposal,
+    check_term,
     failed_by,
+    sole_leadership,
 )
 
 
@@ -30,18 +32,18 @@ class InMemoryOrdering:
         self._undelivered: deque[Ordered] = deque()
         self._delivering = False
         self._on_committed: tuple[Callable[[Ordered], None], ...] = ()
+        self._on_role: tuple[Callable[[Leadership], None], ...] = ()
         self._on_failure: tuple[Callable[[BaseException], None], ...] = ()
         self._failure: BaseException | None = None
         self._stopped = False
 
-    def propose(self, block: bytes, *, time_ms: int) -> Future[Ordered]:
+    def propose(self, block: bytes, *, time_ms: int, term: int) -> Future[Ordered]:
         """As `Ordering` promises; the future is resolved when it is returned."""
         check_proposal(block, time_ms=time_ms)
         future: Future[Ordered] = Future()
         with self._lock:
-            if self._failure is not None:
-                raise failed_by(self._failure)
-            self._refuse_if_stopped()
+            self._refuse_if_ended()
+            check_term(term, self._leadership())
             index = self._last_index() + 1
             record = Ordered(index=index, term=self._term, time_ms=time_ms, block=block)
             self._kept.append(record)
@@ -50,6 +52,14 @@ class InMemoryOrdering:
             delivering, self._delivering = self._delivering, True
         if not delivering:
             self._deliver()
+        return future
+
+    def read_index(self) -> Future[int]:
+        """As `Ordering` promises; the future is resolved when it is returned."""
+        future: Future[int] = Future()
+        with self._lock:
+            self._refuse_if_ended()
+            future.set_result(self._last_index())
         return future
 
     def committed(self, from_index: int) -> Iterator[Ordered]:
@@ -69,6 +79,16 @@ class InMemoryOrdering:
         with self._lock:
             self._on_committed = (*self._on_committed, callback)
 
+    def on_role(self, callback: Callable[[Leadership], None]) -> None:
+        """As `Ordering` promises: it leads in its one term until it ends."""
+        with self._lock:
+            self._on_role = (*self._on_role, callback)
+            leadership = self._leadership()
+        callback(leadership)
+
+    def on_pointer(self, callback: Callable[[str, int, int], None]) -> None:
+        """As `Ordering` promises: there is no other way here, so `callback` is never told."""
+
     def on_failure(self, callback: Callable[[BaseException], None]) -> None:
         """As `Ordering` promises; called inside `propose` or here."""
         with self._lock:
@@ -80,15 +100,22 @@ class InMemoryOrdering:
     def status(self) -> OrderingStatus:
         """As `Ordering` promises."""
         with self._lock:
-            failed = self._failure is not None
+            leadership = self._leadership()
             return OrderingStatus(
-                role=Role.FAILED if failed else Role.STOPPED if self._stopped else Role.LEADER,
-                term=self._term,
+                role=leadership.role,
+                term=leadership.term,
+                leader=leadership.leader,
+                term_start_index=leadership.term_start_index,
                 last_index=self._last_index(),
                 committed_index=self._last_index(),
                 first_index=self._first_index,
-                failure=repr(self._failure) if failed else None,
+                failure=None if self._failure is None else repr(self._failure),
+                network=None,
             )
+
+    def installed(self, index: int, term: int) -> None:
+        """Never called: no pointer was ever given."""
+        raise AssertionError((index, term))
 
     def prune(self, below_index: int) -> None:
         """As `Ordering` promises; forgets all that it may."""
@@ -98,10 +125,22 @@ class InMemoryOrdering:
                 self._kept.popleft()
                 self._first_index += 1
 
+    def transfer_leadership(self) -> None:
+        """As `Ordering` promises: there is nobody else."""
+
     def stop(self) -> None:
         """As `Ordering` promises."""
         with self._lock:
+            told = self._stopped or self._failure is not None
             self._stopped = True
+            leadership, callbacks = self._leadership(), self._on_role
+        if not told:
+            for callback in callbacks:
+                callback(leadership)
+
+    def _leadership(self) -> Leadership:
+        """Return where this node stands; called with the lock held."""
+        return sole_leadership(self._term, failure=self._failure, stopped=self._stopped)
 
     def _last_index(self) -> int:
         return self._first_index + len(self._kept) - 1
@@ -109,6 +148,11 @@ class InMemoryOrdering:
     def _refuse_if_stopped(self) -> None:
         if self._stopped:
             raise OrderingStopped("the ordering is stopped: build a new one to go on")
+
+    def _refuse_if_ended(self) -> None:
+        if self._failure is not None:
+            raise failed_by(self._failure)
+        self._refuse_if_stopped()
 
     def _deliver(self) -> None:
         """Hand out what waits, until nothing does."""
@@ -127,7 +171,10 @@ class InMemoryOrdering:
             with self._lock:
                 self._failure = error
                 self._undelivered.clear()
+                leadership, role_callbacks = self._leadership(), self._on_role
                 callbacks_of_failure = self._on_failure
+            for role_callback in role_callbacks:
+                role_callback(leadership)
             for callback_of_failure in callbacks_of_failure:
                 callback_of_failure(error)
             if not isinstance(error, Exception):

@@ -11,11 +11,13 @@ from pathlib import Path
 from lotmark_consensus.errors import JournalFull, OrderingFailed, OrderingStopped, QueueFull
 from lotmark_consensus.journal import Journal
 from lotmark_consensus.ordering import (
+    Leadership,
     Ordered,
     OrderingStatus,
-    Role,
     check_proposal,
+    check_term,
     failed_by,
+    sole_leadership,
 )
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ class SingleNodeOrdering:
         self._waiting: deque[_Proposal] = deque()
         self._taken: list[_Proposal] = []
         self._on_committed: tuple[Callable[[Ordered], None], ...] = ()
+        self._on_role: tuple[Callable[[Leadership], None], ...] = ()
         self._on_failure: tuple[Callable[[BaseException], None], ...] = ()
         self._failure: BaseException | None = None
         self._stopped = False
@@ -69,15 +72,13 @@ class SingleNodeOrdering:
         """How long the newest of them took; grows meanwhile, so copy it with `list`."""
         return self._journal.fdatasync_ms
 
-    def propose(self, block: bytes, *, time_ms: int) -> Future[Ordered]:
+    def propose(self, block: bytes, *, time_ms: int, term: int) -> Future[Ordered]:
         """As `Ordering` promises; the future is resolved after the fdatasync."""
         check_proposal(block, time_ms=time_ms)
         future: Future[Ordered] = Future()
         with self._changed:
-            if self._failure is not None:
-                raise failed_by(self._failure)
-            if self._stopped:
-                raise OrderingStopped("the ordering is stopped: start the node again to propose")
+            self._refuse_if_ended()
+            check_term(term, self._leadership())
             if len(self._waiting) >= PROPOSALS_MAX:
                 raise QueueFull(
                     f"{len(self._waiting)} proposals wait and {PROPOSALS_MAX} may:"
@@ -85,6 +86,14 @@ class SingleNodeOrdering:
                 )
             self._waiting.append(_Proposal(block, time_ms, future))
             self._changed.notify()
+        return future
+
+    def read_index(self) -> Future[int]:
+        """As `Ordering` promises: this node alone is the quorum."""
+        with self._changed:
+            self._refuse_if_ended()
+        future: Future[int] = Future()
+        future.set_result(self._journal.last_index)
         return future
 
     def committed(self, from_index: int) -> Iterator[Ordered]:
@@ -97,6 +106,16 @@ class SingleNodeOrdering:
         with self._changed:
             self._on_committed = (*self._on_committed, callback)
 
+    def on_role(self, callback: Callable[[Leadership], None]) -> None:
+        """As `Ordering` promises: it leads in its one term until it ends."""
+        with self._changed:
+            self._on_role = (*self._on_role, callback)
+            leadership = self._leadership()
+        callback(leadership)
+
+    def on_pointer(self, callback: Callable[[str, int, int], None]) -> None:
+        """As `Ordering` promises: there is no other way here, so `callback` is never told."""
+
     def on_failure(self, callback: Callable[[BaseException], None]) -> None:
         """As `Ordering` promises; called on the ordering's own thread or on this one."""
         with self._changed:
@@ -108,21 +127,30 @@ class SingleNodeOrdering:
     def status(self) -> OrderingStatus:
         """As `Ordering` promises."""
         with self._changed:
-            failure, stopped = self._failure, self._stopped
-        role = Role.FAILED if failure is not None else Role.STOPPED if stopped else Role.LEADER
+            failure, leadership = self._failure, self._leadership()
         return OrderingStatus(
-            role=role,
-            term=self._term,
+            role=leadership.role,
+            term=leadership.term,
+            leader=leadership.leader,
+            term_start_index=leadership.term_start_index,
             last_index=self._journal.last_index,
             committed_index=self._journal.last_index,
             first_index=self._journal.first_index,
             failure=None if failure is None else repr(failure),
+            network=None,
         )
+
+    def installed(self, index: int, term: int) -> None:
+        """Never called: no pointer was ever given."""
+        raise AssertionError((index, term))
 
     def prune(self, below_index: int) -> None:
         """As `Ordering` promises; deletes whole segment files."""
         self._refuse_if_closed()
         self._journal.prune(below_index)
+
+    def transfer_leadership(self) -> None:
+        """As `Ordering` promises: there is nobody else."""
 
     def stop(self) -> None:
         """As `Ordering` promises.
@@ -132,6 +160,7 @@ class SingleNodeOrdering:
         """
         assert threading.current_thread() is not self._thread, "a callback cannot stop the ordering"
         with self._changed:
+            told = self._stopped or self._failure is not None
             self._stopped = True
             self._changed.notify()
         self._thread.join(STOP_WAIT_MAX_S)
@@ -142,8 +171,22 @@ class SingleNodeOrdering:
             )
         with self._changed:
             closed, self._closed = self._closed, True
+            leadership, callbacks = self._leadership(), self._on_role
         if not closed:
             self._journal.close()
+        if not told:
+            for callback in callbacks:
+                callback(leadership)
+
+    def _leadership(self) -> Leadership:
+        """Return where this node stands; called with the lock held."""
+        return sole_leadership(self._term, failure=self._failure, stopped=self._stopped)
+
+    def _refuse_if_ended(self) -> None:
+        if self._failure is not None:
+            raise failed_by(self._failure)
+        if self._stopped:
+            raise OrderingStopped("the ordering is stopped: start the node again to propose")
 
     def _refuse_if_closed(self) -> None:
         with self._changed:
@@ -195,6 +238,7 @@ class SingleNodeOrdering:
         logger.error("ordering stopped on an error", exc_info=error)
         with self._changed:
             self._failure = error
+            leadership, role_callbacks = self._leadership(), self._on_role
             waiting = [
                 proposal
                 for proposal in self._waiting
@@ -204,5 +248,7 @@ class SingleNodeOrdering:
         for proposal in (*self._taken, *waiting):
             if not proposal.future.done():
                 proposal.future.set_exception(failed_by(error))
+        for role_callback in role_callbacks:
+            role_callback(leadership)
         for callback in self._on_failure:
             callback(error)

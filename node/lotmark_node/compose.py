@@ -5,21 +5,28 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lotmark import genesis as protocol_genesis
+from lotmark.certificates import certificate_not_after_ms
 from lotmark.ed25519 import PrivateKey
 from lotmark.errors import SignatureError
 from lotmark.genesis import Genesis
 from lotmark.key_file import read_key_file
 from lotmark.key_grant import KeyPurpose
+from lotmark.tlog_policy import parse_policy
 from lotmark_node.engine.errors import EngineError
+from lotmark_node.engine.gathering import CheckpointPeer
 from lotmark_node.engine.ledger_engine import LedgerEngine, NodeKeys
-from lotmark_node.node_settings import NodeSettings
+from lotmark_node.engine.log_tree import LogTree
+from lotmark_node.node_settings import NodeSettings, check_peers
+from lotmark_node.rpc.checkpoint_peers import checkpoint_peers
+from lotmark_node.rpc.grpc_peers import GrpcPeers
 from lotmark_node.rpc.identity import Identities
 from lotmark_node.rpc.ledger_service import LedgerService
+from lotmark_node.rpc.peer_service import PeerService
 from lotmark_node.rpc.server import STOP_GRACE_S, Serving, start_server
 
 SWITCH_INTERVAL_S = 0.001  # so that no thread keeps the others waiting for Python's usual 5 ms
@@ -94,12 +101,9 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     genesis, acceptances = read_consortium(settings)
-    if len(genesis.voters) > 1:
-        # Each would order by itself, and the chain would fork.
-        raise EngineError(
-            f"the genesis names {len(genesis.voters)} voters; this version orders with one:"
-            " found a consortium with one node"
-        )
+    check_peers(settings, genesis)
+    certificate, key = settings.tls_certificate.read_bytes(), settings.tls_key.read_bytes()
+    peers = _open_peers(settings, genesis, certificate, key)
     engine = LedgerEngine(
         settings.data,
         genesis,
@@ -107,6 +111,8 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
         node=settings.node,
         keys=read_node_keys(settings, genesis),
         now_ms=now_ms,
+        peers=peers,
+        cosigners=_cosigners(settings, genesis, peers),
     )
     stop = _stop_event()
     identities = Identities(genesis, engine.chain_id, settings.party, now_ms)
@@ -114,11 +120,17 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
         engine.start()
         gc.freeze()  # what is here now stays: no collection needs to look at it again
         serving = await start_server(
-            LedgerService(engine, identities, acceptances),
+            LedgerService(
+                engine,
+                identities,
+                acceptances,
+                certificate_not_after_ms=certificate_not_after_ms(certificate),
+            ),
+            PeerService(engine, identities, peers.wire) if peers else None,
             genesis,
             address=settings.listen,
-            certificate=settings.tls_certificate.read_bytes(),
-            key=settings.tls_key.read_bytes(),
+            certificate=certificate,
+            key=key,
         )
         head = engine.state.bases[-1]
         host = settings.listen.rpartition(":")[0]
@@ -129,8 +141,45 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
         await serving.server.stop(STOP_GRACE_S)
     finally:
         await engine.stop()
+        if peers is not None:
+            await peers.close()
     if engine.failure is not None:
         raise EngineError(f"the ledger had failed: {engine.failure}") from engine.failure
+
+
+def _open_peers(
+    settings: NodeSettings, genesis: Genesis, certificate: bytes, key: bytes
+) -> GrpcPeers | None:
+    """Return the other voters; None where this node is the only one."""
+    if not settings.peers:
+        return None
+    return GrpcPeers(
+        genesis,
+        protocol_genesis.chain_id(genesis.to_json()),
+        addresses=settings.peers,
+        certificate=certificate,
+        key=key,
+    )
+
+
+def _cosigners(
+    settings: NodeSettings, genesis: Genesis, peers: GrpcPeers | None
+) -> Callable[[LogTree], Sequence[CheckpointPeer]] | None:
+    """Return what makes this node's cosigners known to its engine; None: there are none."""
+    if peers is None and not settings.witnesses:
+        return None
+    chain_id = protocol_genesis.chain_id(genesis.to_json())
+    policy = parse_policy(protocol_genesis.policy_text(genesis, chain_id))
+    loop = asyncio.get_running_loop()
+    return lambda tree: checkpoint_peers(
+        genesis,
+        chain_id,
+        policy,
+        peers=peers,
+        witnesses=settings.witnesses,
+        tree=tree,
+        loop=loop,
+    )
 
 
 async def _tell_health(engine: LedgerEngine, serving: Serving) -> None:

@@ -3,6 +3,7 @@
 import shutil
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -20,15 +21,18 @@ from lotmark.key_file import KEY_FILE_SIZE_MAX, read_secret_file
 from lotmark.key_grant import NODE_PURPOSES
 from lotmark_consensus.errors import ConsensusError, JournalLocked
 from lotmark_consensus.journal import Journal
+from lotmark_consensus.raft.rocks_log import RocksLogStore
+from lotmark_consensus.segment import TornTail
 from lotmark_node.compose import read_consortium, read_node_keys
 from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.ledger_engine import FREE_SIZE_MIN
-from lotmark_node.engine.store import LedgerStore
-from lotmark_node.node_settings import NodeSettings
+from lotmark_node.engine.store import LedgerStore, OrderPlace
+from lotmark_node.node_settings import NodeSettings, check_peers
 
 # So many days before something ends, it is said, said louder, and said to be urgent.
 NOTICE_DAYS, WARNING_DAYS, URGENT_DAYS = 90, 30, 7
 FREE_SIZE_LOW = 4 * FREE_SIZE_MIN
+CLOCK_BEHIND_MAX_MS = 5_000  # a voter takes no block that is further ahead of its own clock
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -71,10 +75,12 @@ def check_node(settings: NodeSettings, *, now_ms: int) -> Iterator[Finding]:
         f"chain {chain_id.hex()[:16]}…, accepted by {len(genesis.parties)} parties",
     )
     now = datetime.fromtimestamp(now_ms / 1_000, UTC)
+    yield from _guarded("voters", lambda: _check_voters(settings, genesis))
+    yield from _guarded("clock", lambda: _check_clock(genesis, now_ms))
     yield from _guarded("keys", lambda: _check_keys(settings, genesis, now))
     yield from _guarded("certificate", lambda: _check_certificate(settings, genesis, now_ms))
     yield from _guarded("space", lambda: _check_space(settings.data))
-    yield from _guarded("ledger", lambda: _check_ledger(settings.data, chain_id))
+    yield from _guarded("ledger", lambda: _check_ledger(settings, genesis, now_ms))
 
 
 def _guarded(check: str, findings: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -109,6 +115,30 @@ def _check_folder(settings: NodeSettings) -> Iterator[Finding]:
         )
     if not open_to_others:
         yield Finding("folder", Health.GOOD, "only its owner can change what is in it")
+
+
+def _check_voters(settings: NodeSettings, genesis: Genesis) -> Iterator[Finding]:
+    check_peers(settings, genesis)
+    count = len(genesis.voters)
+    text = f"{settings.name} is the only voter" if count == 1 else f"{count}, each with its address"
+    yield Finding("voters", Health.GOOD, text)
+
+
+def _check_clock(genesis: Genesis, now_ms: int) -> Iterator[Finding]:
+    behind_ms = genesis.created_ms - now_ms
+    if behind_ms > CLOCK_BEHIND_MAX_MS:
+        yield Finding(
+            "clock",
+            Health.BAD,
+            f"{_time(now_ms)} here, but the chain was founded at {_time(genesis.created_ms)}: set"
+            " this machine's clock",
+        )
+    else:
+        yield Finding("clock", Health.GOOD, f"{_time(now_ms)}, after the chain was founded")
+
+
+def _time(time_ms: int) -> str:
+    return f"{datetime.fromtimestamp(time_ms / 1_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _check_keys(settings: NodeSettings, genesis: Genesis, now: datetime) -> Iterator[Finding]:
@@ -190,36 +220,64 @@ def _check_space(data: Path) -> Iterator[Finding]:
         yield Finding("space", Health.GOOD, text)
 
 
-def _check_ledger(data: Path, chain_id: bytes) -> Iterator[Finding]:
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """How far the order's journal goes."""
+
+    last_index: int
+    torn: TornTail | None
+    waiting_are: str  # what the entries are that the ledger has not applied
+
+
+def _open_order(folder: Path, chain_id: bytes, voter_count: int, opened: ExitStack) -> _Order:
+    """Open the journal that a node with so many voters keeps, and leave it open."""
+    if voter_count == 1:
+        journal = Journal(folder, chain_id)
+        opened.callback(journal.close)
+        return _Order(journal.last_index, journal.torn_tail, "blocks that the next start applies")
+    log = RocksLogStore(folder, chain_id)
+    opened.callback(log.close)
+    return _Order(log.load().last_index, None, "entries of the order that it has not applied yet")
+
+
+def _check_ledger(settings: NodeSettings, genesis: Genesis, now_ms: int) -> Iterator[Finding]:
     """Open journal and store as a start does."""
+    data, chain_id = settings.data, chain_id_of(genesis.to_json())
     if not (data / "journal").exists():
         yield Finding("ledger", Health.NOTICE, f"{data} holds none yet: the first start makes it")
         return
-    journal = Journal(data / "journal", chain_id)
-    try:
-        torn = journal.torn_tail
+    with ExitStack() as opened:
+        order = _open_order(data / "journal", chain_id, len(genesis.voters), opened)
         store = LedgerStore(data / "ledger", chain_id)
-        try:
-            loaded = store.load_position()
-        finally:
-            store.close()
-    finally:
-        journal.close()
-    height, size, applied = (0, 0, 0)
+        opened.callback(store.close)
+        loaded = store.load_position()
+    height, size, place = 0, 0, OrderPlace(index=0, term=0)
     if loaded is not None:
-        height, size, applied = loaded[0].height, loaded[0].frontier.size, loaded[1]
-    waiting = journal.last_index - applied
-    if waiting < 0:
+        yield from _check_newest_time(loaded[0].time_ms, now_ms)
+        height, size, place = loaded[0].height, loaded[0].frontier.size, loaded[1]
+    waiting = order.last_index - place.index
+    if waiting < 0 and not place.leapt:
         raise EngineError(
-            f"{data}: the ledger has applied block {applied} of the order, but the journal ends at"
-            f" {journal.last_index}; restore the newest journal folder"
+            f"{data}: the ledger has applied block {place.index} of the order, but the journal ends"
+            f" at {order.last_index}; restore the newest journal folder"
         )
-    if torn is not None:
+    if (torn := order.torn) is not None:
         yield Finding(
             "ledger",
             Health.NOTICE,
             f"{torn.size} bytes at the end of {torn.path} were no whole append and were cut off"
             + (f"; they are kept in {torn.kept_in}" if torn.kept_in else ""),
         )
-    later = f", and {waiting} blocks that the next start applies" if waiting else ""
+    later = f", and {waiting} {order.waiting_are}" if waiting > 0 else ""
     yield Finding("ledger", Health.GOOD, f"height {height}, {size} entries{later}")
+
+
+def _check_newest_time(time_ms: int, now_ms: int) -> Iterator[Finding]:
+    """Say where the clock is behind the ledger's, so that the node would refuse new blocks."""
+    if time_ms - now_ms > CLOCK_BEHIND_MAX_MS:
+        yield Finding(
+            "clock",
+            Health.WARNING,
+            f"{_time(now_ms)} here, but the newest block is of {_time(time_ms)}, and a voter takes"
+            f" no block over {CLOCK_BEHIND_MAX_MS // 1_000} s ahead: set this machine's clock",
+        )

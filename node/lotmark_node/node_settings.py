@@ -1,24 +1,38 @@
 """What a node must know before it starts: a TOML file, overridden by the environment.
 
 `lotmark init` writes the file and people change it. Paths in the file are relative to the file;
-those in environment variables (``LOTMARK_DATA`` for ``data``) to the working folder.
+those in environment variables (``LOTMARK_DATA`` for ``data``) to the working folder. Two tables
+say where others take calls; they stand in the file alone:
+
+    [peers]                                     # every other voter
+    "T1-STATOR/n1" = "n1.t1.example.com:7401"
+    [witnesses]                                 # whom to ask for cosignatures; may be left out
+    "LAB-17025/w1" = "https://w1.lab.example.com:7404"
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
-from lotmark.client.settings import SettingsError, complete_path, read_toml
+from lotmark.client.settings import SettingsError, complete_path, parse_node_address, read_toml
 from lotmark.errors import MalformedError
-from lotmark.key_grant import check_node, check_party
+from lotmark.genesis import Genesis
+from lotmark.key_grant import KeyPurpose, check_node, check_party
 from lotmark.network_address import split_address
 
 ENVIRONMENT_PREFIX = "LOTMARK_"
+
+_URL_PREFIX = "https://"
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
@@ -30,6 +44,38 @@ def _checked(check: Callable[[str], object]) -> AfterValidator:
         except MalformedError as error:
             raise ValueError(str(error)) from error  # what pydantic collects
         return value
+
+    return AfterValidator(validate)
+
+
+def witness_address(url: str) -> str:
+    """Return host:port of the URL under which a witness takes calls.
+
+    Raises:
+        MalformedError: It is not https://HOST:PORT.
+    """
+    if not url.startswith(_URL_PREFIX):
+        raise MalformedError(
+            f"{url[:80]!a} is not https://HOST:PORT, such as https://127.0.0.1:7404"
+        )
+    address = url.removeprefix(_URL_PREFIX)
+    split_address(address)
+    return address
+
+
+def _addressed(address_of: Callable[[str], str]) -> AfterValidator:
+    """Return a validator of a table that says where nodes take calls."""
+
+    def validate(table: Mapping[str, str]) -> Mapping[str, str]:
+        names: dict[str, str] = {}  # by address
+        try:
+            for name, value in table.items():
+                node = parse_node_address(name, address_of(value))
+                if (first := names.setdefault(node.address, name)) != name:
+                    raise MalformedError(f"{first} and {name} are both at {node.address}")
+        except MalformedError as error:
+            raise ValueError(str(error)) from error  # what pydantic collects
+        return table
 
     return AfterValidator(validate)
 
@@ -56,6 +102,14 @@ class NodeSettings(BaseSettings):
     log_key: CompletePath
     cosign_key: CompletePath
     admit_key: CompletePath
+    # NoDecode: what the environment has under these names is no JSON to be read, but a mistake.
+    peers: Annotated[Mapping[str, str], NoDecode, _addressed(str)] = {}
+    witnesses: Annotated[Mapping[str, str], NoDecode, _addressed(witness_address)] = {}
+
+    @property
+    def name(self) -> str:
+        """The node's whole name, "<party>/<node>"."""
+        return f"{self.party}/{self.node}"
 
     @classmethod
     def settings_customise_sources(
@@ -73,6 +127,7 @@ class NodeSettings(BaseSettings):
 _PATH_KEYS = tuple(
     key for key, field in NodeSettings.model_fields.items() if field.annotation is Path
 )
+_TABLE_KEYS = ("peers", "witnesses")
 
 
 def read_node_settings(path: Path) -> NodeSettings:
@@ -93,10 +148,50 @@ def read_node_settings(path: Path) -> NodeSettings:
         if isinstance(value := table.get(key), str):
             table[key] = complete_path(path, key, value)
     try:
-        return NodeSettings(**table)
+        settings = NodeSettings(**table)
     except ValidationError as error:
         problems = (_problem(path, details) for details in error.errors(include_url=False))
         raise SettingsError(";\n".join(problems)) from error
+    for key in _TABLE_KEYS:
+        if settings.name in getattr(settings, key):
+            raise SettingsError(
+                f"{path}: {key} names {settings.name}, which is this node itself; remove that line"
+            )
+    return settings
+
+
+def check_peers(settings: NodeSettings, genesis: Genesis) -> None:
+    """Check that a node can find all whom the genesis lets it work with, and is one of them.
+
+    Raises:
+        SettingsError: The node is no voter, another voter has no address, or somebody has one who
+            is no voter or may not cosign. The message names who.
+    """
+    voters = {f"{voter.party}/{voter.node}" for voter in genesis.voters}
+    if settings.name not in voters:
+        raise SettingsError(
+            f"{settings.name} is no voter of the genesis, which has {', '.join(sorted(voters))};"
+            " name the right genesis, party and node in the node's settings"
+        )
+    for name in sorted(voters - {settings.name} - set(settings.peers)):
+        raise SettingsError(
+            f"voter {name} has no address in the settings of {settings.name}; add a line"
+            f' "{name}" = "HOST:PORT" under [peers]'
+        )
+    for name in sorted(set(settings.peers) - voters):
+        raise SettingsError(
+            f"{name} has an address under [peers] but is no voter of the genesis; remove that line"
+        )
+    cosigners = {
+        f"{first.grant.party}/{first.grant.holder}"
+        for first in genesis.keys
+        if first.grant.purpose is KeyPurpose.COSIGN
+    }
+    for name in sorted(set(settings.witnesses) - (cosigners - voters)):
+        why = "votes, and cosigns as a voter" if name in voters else "has no cosign key"
+        raise SettingsError(
+            f"{name} has an address under [witnesses] but by the genesis it {why}; remove that line"
+        )
 
 
 def _problem(path: Path, details: ErrorDetails) -> str:
@@ -108,6 +203,12 @@ def _problem(path: Path, details: ErrorDetails) -> str:
             return f'{path}: key {key} is missing; add a line {key} = "..." or set {variable}'
         case "value_error":
             problem = str(details["ctx"]["error"])
+            problem = f"{key}: {problem}" if key in _TABLE_KEYS else problem
+        case _ if key in _TABLE_KEYS:
+            problem = (
+                f'{key} is no table of strings; write [{key}] and lines "PARTY/NAME" = "..." under'
+                " it, in the file"
+            )
         case _:
             problem = f"{key} is no string; write its value in quotes"
     from_environment = variable in {name.upper() for name in os.environ}

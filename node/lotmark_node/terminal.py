@@ -33,6 +33,7 @@ EXTRA_OF_LIBRARY = {
     "grpc_reflection": "node",
     "numpy": "verify",
     "pydantic_settings": "node",
+    "pysyncobj": "node",
     "rocksdict": "node",
 }
 

@@ -102,16 +102,9 @@ def parse_block(raw: bytes) -> Block:
     Raises:
         MalformedError: The bytes are no block, or exceed a bound.
     """
-    if len(raw) > BLOCK_SIZE_MAX or len(raw) < _HEAD_SIZE or not raw.startswith(_BLOCK_DOMAIN):
-        raise MalformedError(f"{len(raw)} bytes are no block of version 1")
-    at = len(_BLOCK_DOMAIN)
-    proposal = Proposal(
-        **dict(zip(Proposal.__dataclass_fields__, _PROPOSAL.unpack_from(raw, at), strict=True))
-    )
-    at += _PROPOSAL.size
-    signature = raw[at : at + 64]
-    (batch_count,) = _U16.unpack_from(raw, at + 64)
-    at += 66
+    proposal, signature = parse_block_head(raw)
+    at = _HEAD_SIZE
+    (batch_count,) = _U16.unpack_from(raw, at - 2)
     batches, event_count = [], 0
     for _ in range(batch_count):
         batch, at = parse_batch(raw, at)
@@ -122,3 +115,19 @@ def parse_block(raw: bytes) -> Block:
     if event_count > BLOCK_EVENTS_MAX:
         raise MalformedError(f"a block has at most {BLOCK_EVENTS_MAX} events, not {event_count}")
     return Block(proposal, signature, batches)
+
+
+def parse_block_head(raw: bytes) -> tuple[Proposal, bytes]:
+    """Return a block's proposal and its signature; the batches are not looked at.
+
+    Raises:
+        MalformedError: The bytes are no block.
+    """
+    if len(raw) > BLOCK_SIZE_MAX or len(raw) < _HEAD_SIZE or not raw.startswith(_BLOCK_DOMAIN):
+        raise MalformedError(f"{len(raw)} bytes are no block of version 1")
+    at = len(_BLOCK_DOMAIN)
+    proposal = Proposal(
+        **dict(zip(Proposal.__dataclass_fields__, _PROPOSAL.unpack_from(raw, at), strict=True))
+    )
+    at += _PROPOSAL.size
+    return proposal, raw[at : at + 64]

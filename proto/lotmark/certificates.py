@@ -188,6 +188,19 @@ def _address_name(address: str) -> x509.GeneralName:
         return x509.DNSName(address)
 
 
+def certificate_not_after_ms(cert_pem: bytes) -> int:
+    """Return when a certificate ends, Unix time in ms.
+
+    Raises:
+        MalformedError: It is none.
+    """
+    try:
+        ends = x509.load_pem_x509_certificate(cert_pem).not_valid_after_utc
+    except ValueError as error:
+        raise MalformedError(f"no certificate in PEM: {error}") from error
+    return int(ends.timestamp()) * 1000
+
+
 def peer_identity(
     cert_pem: bytes, genesis: Genesis, chain_id: bytes, *, now_ms: int
 ) -> PeerIdentity:

@@ -54,6 +54,7 @@ class Outcome(IntEnum):
     WAITING_FOR_PREDECESSOR = 203
     STORAGE_FULL = 204
     STOPPING = 205
+    NO_LEADER = 206
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,11 @@ MEANINGS: dict[Outcome, Meaning] = {
     ),
     Outcome.STOPPING: Meaning(
         "UNAVAILABLE", "the node is stopping", "send to another node, or again later"
+    ),
+    Outcome.NO_LEADER: Meaning(
+        "UNAVAILABLE",
+        "the voters this node can reach have no leader, so nothing is ordered",
+        "send to another node, or again later",
     ),
 }
 

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from lotmark_consensus.errors import (
     BlockTooLarge,
     IndexPruned,
+    NotLeader,
     OrderingFailed,
     OrderingStopped,
 )
 from lotmark_consensus.in_memory import InMemoryOrdering
-from lotmark_consensus.ordering import BLOCK_SIZE_MAX, Ordered, Ordering, Role
+from lotmark_consensus.ordering import BLOCK_SIZE_MAX, Leadership, Ordered, Ordering, Role
 from lotmark_consensus.single import SingleNodeOrdering
 
 CHAIN_ID = bytes(range(32))
@@ -56,7 +57,7 @@ class Delivered:
 
 def propose_all(ordering: Ordering, blocks: list[bytes]) -> list[Ordered]:
     return [
-        ordering.propose(block, time_ms=time_ms).result(WAIT_MAX_S)
+        ordering.propose(block, time_ms=time_ms, term=3).result(WAIT_MAX_S)
         for time_ms, block in enumerate(blocks, 1000)
     ]
 
@@ -69,17 +70,45 @@ def test_an_empty_order_says_so(ordering: Ordering) -> None:
     assert list(ordering.committed(1)) == []
 
 
+def test_an_order_of_one_leads_in_its_term_from_the_first_index(ordering: Ordering) -> None:
+    told: list[Leadership] = []
+
+    ordering.on_role(told.append)
+    ordering.transfer_leadership()
+
+    assert told == [Leadership(role=Role.LEADER, term=3, leader=None, term_start_index=1)]
+    assert told[0].leads
+    status = ordering.status()
+    assert (status.leader, status.term_start_index, status.network) == (None, 1, None)
+
+
+def test_a_proposal_for_another_term_is_refused_and_not_kept(ordering: Ordering) -> None:
+    for term in (2, 4):
+        with pytest.raises(NotLeader, match=f"a proposal for term {term}, but .* in term 3"):
+            ordering.propose(b"late", time_ms=0, term=term)
+
+    assert ordering.status().last_index == 0
+
+
+def test_a_read_index_is_at_what_was_committed_before(ordering: Ordering) -> None:
+    assert ordering.read_index().result(WAIT_MAX_S) == 0
+
+    propose_all(ordering, [b"a", b"b"])
+
+    assert ordering.read_index().result(WAIT_MAX_S) == 2
+
+
 def test_blocks_get_contiguous_indexes_from_one_and_keep_their_bytes_and_time(
     ordering: Ordering,
 ) -> None:
-    ordered = propose_all(ordering, [b"a", b"", bytes(BLOCK_SIZE_MAX)])
+    ordered = propose_all(ordering, [b"a", b"b", bytes(BLOCK_SIZE_MAX)])
 
     assert [(r.index, r.term, r.time_ms) for r in ordered] == [
         (1, 3, 1000),
         (2, 3, 1001),
         (3, 3, 1002),
     ]
-    assert [record.block for record in ordered] == [b"a", b"", bytes(BLOCK_SIZE_MAX)]
+    assert [record.block for record in ordered] == [b"a", b"b", bytes(BLOCK_SIZE_MAX)]
     assert list(ordering.committed(1)) == ordered
     assert list(ordering.committed(3)) == ordered[2:]
     assert list(ordering.committed(4)) == []
@@ -134,7 +163,7 @@ def test_a_block_proposed_by_a_callback_is_delivered_after_the_one_being_deliver
     def propose_once_more(record: Ordered) -> None:
         before(record)
         if record.index == 1:
-            ordering.propose(b"second", time_ms=2)
+            ordering.propose(b"second", time_ms=2, term=3)
         after(record)
 
     ordering.on_committed(propose_once_more)
@@ -160,21 +189,29 @@ def test_pruned_blocks_are_refused_and_the_others_kept(ordering: Ordering) -> No
 
 def test_a_block_beyond_the_bound_is_refused(ordering: Ordering) -> None:
     with pytest.raises(BlockTooLarge, match=f"{BLOCK_SIZE_MAX + 1} bytes; at most"):
-        ordering.propose(bytes(BLOCK_SIZE_MAX + 1), time_ms=0)
+        ordering.propose(bytes(BLOCK_SIZE_MAX + 1), time_ms=0, term=3)
 
     assert ordering.status().last_index == 0
 
 
 def test_a_stopped_order_takes_and_gives_nothing(ordering: Ordering) -> None:
     propose_all(ordering, [b"before"])
+    told: list[Leadership] = []
+    ordering.on_role(told.append)
 
     ordering.stop()
     ordering.stop()
 
+    assert [(leadership.role, leadership.leads) for leadership in told] == [
+        (Role.LEADER, True),
+        (Role.STOPPED, False),
+    ]
     assert ordering.status().role is Role.STOPPED
     assert ordering.status().last_index == 1
     with pytest.raises(OrderingStopped):
-        ordering.propose(b"after", time_ms=0)
+        ordering.propose(b"after", time_ms=0, term=3)
+    with pytest.raises(OrderingStopped):
+        ordering.read_index()
     with pytest.raises(OrderingStopped):
         ordering.committed(1)
     with pytest.raises(OrderingStopped):
@@ -194,24 +231,31 @@ def test_a_callback_that_raises_stops_the_order_and_its_block_stays_committed(
     def refuse(_record: Ordered) -> None:
         raise ValueError("cannot apply")
 
+    roles: list[Role] = []
+    ordering.on_role(lambda leadership: roles.append(leadership.role))
     ordering.on_failure(note)
     ordering.on_committed(refuse)
 
     assert propose_all(ordering, [b"poison"])[0].index == 1
 
     assert failed.wait(WAIT_MAX_S)
+    assert roles == [Role.LEADER, Role.FAILED]
     status = ordering.status()
     assert (status.role, status.committed_index) == (Role.FAILED, 1)
     assert status.failure == "ValueError('cannot apply')"
     with pytest.raises(OrderingFailed, match="cannot apply"):
-        ordering.propose(b"after", time_ms=0)
+        ordering.propose(b"after", time_ms=0, term=3)
+    with pytest.raises(OrderingFailed, match="cannot apply"):
+        ordering.read_index()
     assert [record.block for record in ordering.committed(1)] == [b"poison"]
     ordering.on_failure(note)
     assert [str(error) for error in failures] == ["cannot apply", "cannot apply"]
 
 
 @settings(deadline=None, max_examples=30)
-@given(blocks=st.lists(st.binary(max_size=100), max_size=12), from_index=st.integers(1, 14))
+@given(
+    blocks=st.lists(st.binary(min_size=1, max_size=100), max_size=12), from_index=st.integers(1, 14)
+)
 def test_both_forms_give_the_same_order(
     tmp_path_factory: pytest.TempPathFactory, blocks: list[bytes], from_index: int
 ) -> None:

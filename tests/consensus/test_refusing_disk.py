@@ -124,11 +124,11 @@ def test_a_full_disk_fails_the_proposals_it_met_and_the_order_goes_on(tmp_path: 
     delivered: list[Ordered] = []
     ordering.on_committed(delivered.append)
     with file_size_limit(1000):
-        refused = ordering.propose(bytes(2000), time_ms=1)
+        refused = ordering.propose(bytes(2000), time_ms=1, term=1)
         assert isinstance(refused.exception(WAIT_MAX_S), JournalFull)
         assert ordering.status().role is Role.LEADER
 
-    assert ordering.propose(bytes(2000), time_ms=2).result(WAIT_MAX_S).index == 1
+    assert ordering.propose(bytes(2000), time_ms=2, term=1).result(WAIT_MAX_S).index == 1
     ordering.stop()
     assert [(record.index, record.time_ms) for record in delivered] == [(1, 2)]
 
@@ -148,10 +148,10 @@ def test_a_failing_disk_stops_the_order_and_leaves_no_proposal_waiting(tmp_path:
 
     ordering.on_committed(hold_up)
     ordering.on_failure(note)
-    ordering.propose(b"durable", time_ms=1)
+    ordering.propose(b"durable", time_ms=1, term=1)
     assert entered.wait(WAIT_MAX_S)
     put_in_place_of_segment(tmp_path, "/dev/null")
-    futures = [ordering.propose(b"lost", time_ms=2) for _ in range(3)]
+    futures = [ordering.propose(b"lost", time_ms=2, term=1) for _ in range(3)]
     leave.set()
 
     for future in futures:
@@ -164,5 +164,5 @@ def test_a_failing_disk_stops_the_order_and_leaves_no_proposal_waiting(tmp_path:
     assert ordering.status().role is Role.FAILED
 
     restarted = SingleNodeOrdering(tmp_path, CHAIN_ID)
-    assert restarted.propose(b"again", time_ms=3).result(WAIT_MAX_S).index == 2
+    assert restarted.propose(b"again", time_ms=3, term=1).result(WAIT_MAX_S).index == 2
     restarted.stop()

@@ -27,7 +27,7 @@ def held_up(ordering: SingleNodeOrdering) -> Iterator[None]:
             assert leave.wait(WAIT_MAX_S)
 
     ordering.on_committed(hold_up)
-    ordering.propose(b"hold up", time_ms=0)
+    ordering.propose(b"hold up", time_ms=0, term=1)
     assert entered.wait(WAIT_MAX_S)
     try:
         yield
@@ -44,7 +44,7 @@ def ordering(tmp_path: Path) -> Iterator[SingleNodeOrdering]:
 
 def test_all_that_waits_becomes_durable_by_one_fsync(ordering: SingleNodeOrdering) -> None:
     with held_up(ordering):
-        futures = [ordering.propose(bytes([n]), time_ms=n) for n in range(PROPOSALS_MAX)]
+        futures = [ordering.propose(bytes([n]), time_ms=n, term=1) for n in range(PROPOSALS_MAX)]
         assert ordering.fsyncs == 1
         assert not any(future.done() for future in futures)
 
@@ -58,18 +58,18 @@ def test_a_proposal_beyond_the_bound_is_refused_and_room_comes_back(
     ordering: SingleNodeOrdering,
 ) -> None:
     with held_up(ordering):
-        futures = [ordering.propose(b"waits", time_ms=0) for _ in range(PROPOSALS_MAX)]
+        futures = [ordering.propose(b"waits", time_ms=0, term=1) for _ in range(PROPOSALS_MAX)]
         with pytest.raises(QueueFull, match="8 proposals wait and 8 may"):
-            ordering.propose(b"too many", time_ms=0)
+            ordering.propose(b"too many", time_ms=0, term=1)
 
     assert futures[-1].result(WAIT_MAX_S).index == 9
-    assert ordering.propose(b"fits again", time_ms=0).result(WAIT_MAX_S).index == 10
+    assert ordering.propose(b"fits again", time_ms=0, term=1).result(WAIT_MAX_S).index == 10
 
 
 def test_a_proposal_withdrawn_while_it_waits_takes_no_place(ordering: SingleNodeOrdering) -> None:
     with held_up(ordering):
-        withdrawn = ordering.propose(b"withdrawn", time_ms=0)
-        kept = ordering.propose(b"kept", time_ms=0)
+        withdrawn = ordering.propose(b"withdrawn", time_ms=0, term=1)
+        kept = ordering.propose(b"kept", time_ms=0, term=1)
         assert withdrawn.cancel()
 
     assert kept.result(WAIT_MAX_S).index == 2
@@ -78,16 +78,16 @@ def test_a_proposal_withdrawn_while_it_waits_takes_no_place(ordering: SingleNode
 
 def test_a_queue_of_which_all_is_withdrawn_costs_no_fsync(ordering: SingleNodeOrdering) -> None:
     with held_up(ordering):
-        assert ordering.propose(b"withdrawn", time_ms=0).cancel()
+        assert ordering.propose(b"withdrawn", time_ms=0, term=1).cancel()
 
-    assert ordering.propose(b"next", time_ms=0).result(WAIT_MAX_S).index == 2
+    assert ordering.propose(b"next", time_ms=0, term=1).result(WAIT_MAX_S).index == 2
     assert ordering.fsyncs == 2
 
 
 def test_stopping_commits_what_waits(tmp_path: Path) -> None:
     ordering = SingleNodeOrdering(tmp_path, CHAIN_ID)
     with held_up(ordering):
-        futures = [ordering.propose(bytes([n]), time_ms=n) for n in range(3)]
+        futures = [ordering.propose(bytes([n]), time_ms=n, term=1) for n in range(3)]
 
     ordering.stop()
 
@@ -96,14 +96,14 @@ def test_stopping_commits_what_waits(tmp_path: Path) -> None:
 
 def test_a_restart_goes_on_where_it_ended_and_delivers_nothing_twice(tmp_path: Path) -> None:
     ordering = SingleNodeOrdering(tmp_path, CHAIN_ID)
-    before = [ordering.propose(bytes([n]), time_ms=n).result(WAIT_MAX_S) for n in range(5)]
+    before = [ordering.propose(bytes([n]), time_ms=n, term=1).result(WAIT_MAX_S) for n in range(5)]
     ordering.stop()
     delivered: list[Ordered] = []
 
     ordering = SingleNodeOrdering(tmp_path, CHAIN_ID, term=2)
     ordering.on_committed(delivered.append)
     recovered = list(ordering.committed(1))
-    added = ordering.propose(b"new", time_ms=9).result(WAIT_MAX_S)
+    added = ordering.propose(b"new", time_ms=9, term=2).result(WAIT_MAX_S)
     ordering.stop()
 
     assert recovered == before

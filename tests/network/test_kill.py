@@ -215,10 +215,10 @@ def check_against_memory(node: NodeProcess, outbox: Outbox) -> None:
     journal = Journal(node.data / "journal", node.chain_id)
     loaded = store.load_position()
     assert loaded is not None
-    position, ordered_index = loaded
+    position, place = loaded
     blocks = [store.block(height) for height in range(1, position.height + 1)]
     assert [ordered.block for ordered in journal.read(1)] == blocks
-    assert ordered_index == position.height
+    assert place.index == position.height
 
     first = make_genesis_block(node.genesis, node.chain_id)
     rows = StateInMemory()

@@ -38,11 +38,12 @@ class NodeProcess:
         *,
         parties: Sequence[str] = (),
         clients: Sequence[str] = (),
+        witnesses: Sequence[str] = (),
         node: str = "OEM-A/n1",
     ) -> None:
         """Found the consortium: the four of a stator line, unless parties are named."""
         self.folder = folder
-        plan = make_plan("stator-line", parties, [f"{node}@127.0.0.1:0"], clients)
+        plan = make_plan("stator-line", parties, [f"{node}@127.0.0.1:0"], clients, witnesses)
         founded = found_consortium(folder, plan, now_ms=time.time_ns() // 1_000_000)
         self.chain_id, self.genesis = founded.chain_id, founded.genesis
         party, name = node.split("/")

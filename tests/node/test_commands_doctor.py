@@ -1,6 +1,7 @@
 """`lotmark doctor`: a node's folder is sound, or the first thing that is not is named."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,10 +61,12 @@ def test_a_sound_folder_is_sound_to_the_last_bit(settings_file: Path) -> None:
     assert done.exit_code == 0, done.output
     assert {line[0] for line in lines} == {"✓"}
     assert [line.split()[1] for line in lines] == [
-        "folder", "genesis", "keys", "certificate", "CA", "space", "ledger", "scrub",
+        "folder", "genesis", "voters", "clock", "keys", "certificate", "CA", "space", "ledger",
+        "scrub",
     ]  # fmt: skip
-    assert lines[6].endswith("height 2, 11 entries")
-    assert "as written: 2 blocks, 11 entries, " in lines[7]
+    assert lines[2].endswith("OEM-A/n1 is the only voter")
+    assert lines[8].endswith("height 2, 11 entries")
+    assert "as written: 2 blocks, 11 entries, " in lines[9]
 
 
 def test_a_program_gets_every_check(settings_file: Path) -> None:
@@ -207,6 +210,28 @@ def test_an_ended_certificate_is_bad(settings_file: Path) -> None:
 
     assert finding.health is Health.BAD
     assert finding.text.endswith("; renew it")
+
+
+def test_a_clock_from_before_the_founding_is_bad(settings_file: Path) -> None:
+    first, *_ = found(settings_file, "clock", days_on=-1)
+
+    assert first.health is Health.BAD
+    assert re.fullmatch(
+        r"\S+ \S+ UTC here, but the chain was founded at \S+ \S+ UTC: set this machine's clock",
+        first.text,
+    )
+
+
+def test_a_clock_behind_the_newest_block_is_a_warning(settings_file: Path) -> None:
+    *_, behind = found(settings_file, "clock", days_on=-1)
+    (level,) = found(settings_file, "clock", days_on=1)
+
+    assert behind.health is Health.WARNING
+    assert "here, but the newest block is of " in behind.text
+    assert behind.text.endswith(
+        "and a voter takes no block over 5 s ahead: set this machine's clock"
+    )
+    assert level.health is Health.GOOD
 
 
 @pytest.mark.parametrize(

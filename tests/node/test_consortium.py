@@ -1,11 +1,13 @@
 """Founding: the plan, every file, and that what was written works together."""
 
 import os
+import re
 import resource
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -13,33 +15,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lotmark.certificates import PeerIdentity, peer_identity
+from lotmark.checkpoint import Checkpoint
 from lotmark.client.settings import read_client_settings
-from lotmark.errors import MalformedError, ProtocolError
+from lotmark.cosignature import cosign
+from lotmark.ed25519 import PrivateKey
+from lotmark.errors import MalformedError, ProofError, ProtocolError
 from lotmark.genesis import (
     PartyRole,
     chain_id,
     check_acceptances,
+    cosigner_name,
+    origin,
     parse_acceptances,
     parse_genesis,
     policy_text,
 )
 from lotmark.key_file import KeyFileError, read_key_file
 from lotmark.key_grant import KeyPurpose
+from lotmark.signed_note import COSIGNATURE_ED25519, Note, sign_note, verifier_key
 from lotmark.tlog_policy import parse_policy
 from lotmark_node.consortium.found import Founded, found_consortium
 from lotmark_node.consortium.plan import (
+    NETWORK_NODES,
+    NETWORK_WITNESSES,
     ConsortiumPlan,
     PlanError,
     PlannedClient,
     PlannedNode,
     PlannedParty,
+    PlannedWitness,
     check_plan,
     make_plan,
     parse_client,
     parse_node,
     parse_party,
+    parse_witness,
 )
-from lotmark_node.node_settings import read_node_settings
+from lotmark_node.node_settings import check_peers, read_node_settings
+from lotmark_node.witness.memory import WitnessMemory
+from lotmark_node.witness.settings import read_witness_settings
 
 NOW_MS = 1_766_448_000_000  # 2025-12-23
 PLAN = make_plan(
@@ -47,7 +61,9 @@ PLAN = make_plan(
     ["OEM-A:oem:2/3", "T1-STATOR:supplier", "LAB-17025:laboratory"],
     ["OEM-A/n1@127.0.0.1:7401", "T1-STATOR/n1@n1.t1.example.com:7402"],
     ["OEM-A/erp", "T1-STATOR/aoi-cam07:measurement,gap", "LAB-17025/lims"],
+    ["LAB-17025/w1@127.0.0.1:7404"],
 )
+NETWORK = make_plan("stator-line", (), NETWORK_NODES, (), NETWORK_WITNESSES)
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +98,18 @@ def test_own_parties_get_a_node_and_an_erp_each() -> None:
     ]
 
 
-def test_a_client_calls_a_node_of_its_own_party_where_there_is_one() -> None:
-    calls = {client.party: PLAN.node_for(client).party for client in PLAN.clients}
+def test_a_client_calls_the_nodes_of_its_own_party_first() -> None:
+    second = PlannedNode(party="T1-STATOR", name="n2", address="127.0.0.1:7409")
+    plan = replace(PLAN, nodes=(*PLAN.nodes, second))
+    calls = {
+        client.party: [node.full_name for node in plan.nodes_for(client)] for client in plan.clients
+    }
 
-    assert calls == {"OEM-A": "OEM-A", "T1-STATOR": "T1-STATOR", "LAB-17025": "OEM-A"}
+    assert calls == {
+        "OEM-A": ["OEM-A/n1", "T1-STATOR/n1", "T1-STATOR/n2"],
+        "T1-STATOR": ["T1-STATOR/n1", "T1-STATOR/n2", "OEM-A/n1"],
+        "LAB-17025": ["OEM-A/n1", "T1-STATOR/n1", "T1-STATOR/n2"],
+    }
 
 
 # --- what is written ---
@@ -153,6 +177,9 @@ def test_exactly_the_documented_files_are_written(founded: Founded) -> None:
         "T1-STATOR/roots/root-1.key",
         "LAB-17025/roots/root-1.key",
         *(f"{party}/nodes/n1/{name}" for party in ("OEM-A", "T1-STATOR") for name in node),
+        *(f"LAB-17025/witnesses/w1/{name}"
+          for name in ("witness.toml", "data/cosigned.json", "tls/cert.pem", "tls/key.pem",
+                       "keys/cosign.key")),
         *(f"{holder}/{name}" for name in client
           for holder in ("OEM-A/clients/erp", "T1-STATOR/clients/aoi-cam07",
                          "LAB-17025/clients/lims")),
@@ -226,11 +253,149 @@ def test_a_clients_settings_lead_to_its_key_its_certificate_and_its_node(founded
     ) == PeerIdentity(party="LAB-17025", node="lims")
 
 
-@pytest.mark.parametrize("name", ["T1-STATOR/nodes/n1/node.toml", "OEM-A/clients/erp/client.toml"])
-def test_every_line_of_a_settings_file_has_a_comment(founded: Founded, name: str) -> None:
-    lines = (founded.folder / name).read_text().splitlines()
+def test_a_nodes_settings_tell_where_the_others_take_calls(founded: Founded) -> None:
+    oem = read_node_settings(founded.folder / "OEM-A/nodes/n1/node.toml")
+    supplier = read_node_settings(founded.folder / "T1-STATOR/nodes/n1/node.toml")
 
-    assert all(line.startswith("# ") or "  # " in line for line in lines)
+    assert oem.peers == {"T1-STATOR/n1": "n1.t1.example.com:7402"}
+    assert supplier.peers == {"OEM-A/n1": "127.0.0.1:7401"}
+    assert oem.witnesses == supplier.witnesses == {"LAB-17025/w1": "https://127.0.0.1:7404"}
+    check_peers(oem, founded.genesis)
+    check_peers(supplier, founded.genesis)
+
+
+def test_a_clients_settings_name_the_nodes_to_call_instead(founded: Founded) -> None:
+    settings = read_client_settings(founded.folder / "T1-STATOR/clients/aoi-cam07/client.toml")
+
+    assert [
+        (each.node_party, each.node_name, each.node_address) for each in settings.each_node()
+    ] == [("T1-STATOR", "n1", "n1.t1.example.com:7402"), ("OEM-A", "n1", "127.0.0.1:7401")]
+
+
+def test_a_witnesss_settings_lead_to_its_key_and_certificate(founded: Founded) -> None:
+    settings = read_witness_settings(founded.folder / "LAB-17025/witnesses/w1/witness.toml")
+    granted = {
+        first.grant.purpose: first.grant.key
+        for first in founded.genesis.keys
+        if (first.grant.party, first.grant.holder) == ("LAB-17025", "w1")
+    }
+
+    assert granted == {KeyPurpose.COSIGN: read_key_file(settings.cosign_key).public}
+    vkey = verifier_key(
+        cosigner_name(founded.genesis, "LAB-17025", "w1"),
+        COSIGNATURE_ED25519,
+        granted[KeyPurpose.COSIGN],
+    )
+    memory = WitnessMemory(settings.data, vkey)
+    assert memory.last(origin(founded.genesis, founded.chain_id)) is None
+    memory.close()
+    assert settings.listen == "127.0.0.1:7404"
+    assert settings.member is not None
+    assert (settings.member.party, settings.member.node) == ("LAB-17025", "w1")
+    assert parse_genesis(settings.member.genesis.read_bytes()) == founded.genesis
+    assert parse_acceptances(settings.member.acceptances.read_bytes())
+    assert settings.tls is not None
+    assert b"PRIVATE KEY" in settings.tls.key.read_bytes()
+    assert peer_identity(
+        settings.tls.certificate.read_bytes(), founded.genesis, founded.chain_id, now_ms=NOW_MS
+    ) == PeerIdentity(party="LAB-17025", node="w1")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "T1-STATOR/nodes/n1/node.toml",
+        "LAB-17025/witnesses/w1/witness.toml",
+        "OEM-A/clients/erp/client.toml",
+    ],
+)
+def test_every_setting_and_table_of_a_settings_file_has_a_comment(
+    founded: Founded, name: str
+) -> None:
+    text = (founded.folder / name).read_text()
+    addresses = re.compile(r'"[A-Z0-9-]+/n1" = "\S+"|"LAB-17025/w1" = "https://\S+"')  # of a table
+
+    for line in filter(None, text.splitlines()):
+        assert line.startswith("# ") or "  # " in line or addresses.fullmatch(line), line
+
+
+# --- a network of three voters and a witness ---
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Founded:
+    return found_consortium(tmp_path_factory.mktemp("work") / "network", NETWORK, now_ms=NOW_MS)
+
+
+def test_in_a_network_every_node_finds_every_other(network: Founded) -> None:
+    addresses = {node.full_name: node.address for node in NETWORK.nodes}
+
+    assert len(network.genesis.voters) == 3
+    for name, address in addresses.items():
+        settings = read_node_settings(network.folder / name.replace("/", "/nodes/") / "node.toml")
+        assert settings.listen == address
+        assert {name: address, **settings.peers} == addresses
+        assert settings.witnesses == {"LAB-17025/w1": "https://127.0.0.1:7404"}
+        check_peers(settings, network.genesis)
+
+
+def cosigner_key(network: Founded, party: str) -> PrivateKey:
+    (path,) = network.folder.glob(f"{party}/*/*/keys/cosign.key")
+    return read_key_file(path)
+
+
+def network_note(network: Founded, parties: tuple[str, ...], *, log: str) -> Note:
+    """Return a checkpoint as the log's voter signed it and the parties cosigned it."""
+    name = origin(network.genesis, network.chain_id)
+    text = Checkpoint(name, 2, bytes(32)).text()
+    log_key = read_key_file(network.folder / log.replace("/", "/nodes/") / "keys" / "log.key")
+    holders = {party.id: "w1" if party.id == "LAB-17025" else "n1" for party in NETWORK.parties}
+    cosignatures = [
+        cosign(
+            text,
+            name=cosigner_name(network.genesis, party, holders[party]),
+            private_key=cosigner_key(network, party),
+            time_s=NOW_MS // 1_000,
+        )
+        for party in parties
+    ]
+    return Note(text, (sign_note(text, name, log_key), *cosignatures))
+
+
+@pytest.mark.parametrize("log", ["OEM-A/n1", "T1-STATOR/n1", "T2-CU-JX/n1"])
+def test_a_networks_checkpoint_is_final_with_any_three_of_its_four_parties(
+    network: Founded, log: str
+) -> None:
+    policy = parse_policy((network.folder / "policy.txt").read_bytes())
+    parties = sorted(party.id for party in NETWORK.parties)
+
+    for enough in combinations(parties, 3):
+        policy.check(network_note(network, enough, log=log))
+    for too_few in combinations(parties, 2):
+        with pytest.raises(ProofError):
+            policy.check(network_note(network, too_few, log=log))
+
+
+def test_two_voters_of_one_party_count_once_for_a_final_checkpoint(tmp_path: Path) -> None:
+    plan = make_plan(
+        "x", ["A:oem", "B:supplier"],
+        ["A/n1@127.0.0.1:7401", "A/n2@127.0.0.1:7402", "B/n1@127.0.0.1:7403"], (),
+    )  # fmt: skip
+    founded = found_consortium(tmp_path / "demo", plan, now_ms=NOW_MS)
+    second = read_node_settings(tmp_path / "demo/A/nodes/n2/node.toml")
+    groups = [
+        line.split(" ")[1:]
+        for line in policy_text(founded.genesis, founded.chain_id).decode().splitlines()
+        if line.startswith("group ")
+    ]
+
+    assert second.peers == {"A/n1": "127.0.0.1:7401", "B/n1": "127.0.0.1:7403"}
+    check_peers(second, founded.genesis)
+    assert groups == [
+        ["A", "any", "A/n1", "A/n2"],
+        ["B", "any", "B/n1"],
+        ["final", "2", "A", "B"],
+    ]
 
 
 def test_a_founded_consortium_can_be_moved(founded: Founded, tmp_path: Path) -> None:
@@ -312,6 +477,7 @@ def test_a_founding_that_fails_half_way_leaves_nothing_behind(
 
 OEM = PlannedParty(id="OEM-A", role=PartyRole.OEM)
 N1 = PlannedNode(party="OEM-A", name="n1", address="127.0.0.1:7401")
+W1 = PlannedWitness(party="OEM-A", name="w1", address="127.0.0.1:7404")
 ERP = PlannedClient(party="OEM-A", holder="erp")
 SMALL = ConsortiumPlan(name="x", parties=(OEM,), nodes=(N1,), clients=(ERP,))
 
@@ -331,6 +497,21 @@ SMALL = ConsortiumPlan(name="x", parties=(OEM,), nodes=(N1,), clients=(ERP,))
         (replace(SMALL, nodes=(replace(N1, name="../n1"),)), "node's name"),
         (replace(SMALL, nodes=(replace(N1, address="7401"),)), "host:port"),
         (replace(SMALL, nodes=(replace(N1, party="OEM-B"),)), "OEM-B/n1 belongs to no party"),
+        (
+            replace(SMALL, nodes=(N1, replace(N1, name="n2", address="127.0.0.1:0"))),
+            "OEM-A/n2 is to listen at 127.0.0.1:0, but others must know its port beforehand; give",
+        ),
+        (
+            replace(SMALL, witnesses=(replace(W1, address="127.0.0.1:0"),)),
+            "OEM-A/w1 is to listen at 127.0.0.1:0, but others must know its port beforehand; give",
+        ),
+        (replace(SMALL, witnesses=(W1, W1)), "witness 'OEM-A/w1' is planned twice"),
+        (replace(SMALL, witnesses=(replace(W1, name="../w1"),)), "node's name"),
+        (replace(SMALL, witnesses=(replace(W1, address="w1"),)), "host:port"),
+        (replace(SMALL, witnesses=(replace(W1, address=N1.address),)), "'127.0.0.1:7401' is plan"),
+        (replace(SMALL, witnesses=(replace(W1, party="B"),)), "B/w1 belongs to no party"),
+        (replace(SMALL, witnesses=(replace(W1, name="n1"),)), "a node and a witness; give the wi"),
+        (replace(SMALL, witnesses=(replace(W1, name="erp"),)), "a witness and a client; give the"),
         (replace(SMALL, clients=(ERP, ERP)), "client 'OEM-A/erp' is planned twice"),
         (replace(SMALL, clients=(replace(ERP, holder="../erp"),)), "not a client's name"),
         (replace(SMALL, clients=(replace(ERP, party="X"),)), "X/erp belongs to no party"),
@@ -352,10 +533,11 @@ def test_a_clock_that_is_far_off_founds_nothing(tmp_path: Path) -> None:
         found_consortium(tmp_path / "demo", SMALL, now_ms=86_400_000)
 
 
-def test_nodes_that_let_the_system_choose_their_port_do_not_clash() -> None:
+def test_a_node_that_nobody_must_find_may_let_the_system_choose_its_port() -> None:
     any_port = replace(N1, address="127.0.0.1:0")
 
-    check_plan(replace(SMALL, nodes=(any_port, replace(any_port, name="n2"))))
+    check_plan(replace(SMALL, nodes=(any_port,)))
+    check_plan(replace(SMALL, nodes=(any_port,), witnesses=(W1,)))  # it is the node that calls
 
 
 # --- what people write ---
@@ -366,6 +548,7 @@ def test_people_write_parties_nodes_and_clients_in_short() -> None:
     assert parse_party("OEM-A:oem:2/3") == replace(OEM, root_threshold=2, root_count=3)
     assert parse_node("OEM-A/n1@127.0.0.1:7401") == N1
     assert parse_node("OEM-A/n1@[::1]:7401").address == "[::1]:7401"
+    assert parse_witness("OEM-A/w1@127.0.0.1:7404") == W1
     assert parse_client("OEM-A/erp") == ERP
     assert parse_client("OEM-A/erp:gap,measurement,gap") == replace(ERP, event_types=(19, 29))
 
@@ -387,9 +570,11 @@ def test_a_party_that_is_written_otherwise_is_refused(text: str, reason: str) ->
 
 
 @pytest.mark.parametrize("text", ["", "n1", "OEM-A/n1", "n1@127.0.0.1:1", "@/"])
-def test_a_node_that_is_written_otherwise_is_refused(text: str) -> None:
-    with pytest.raises(PlanError, match="PARTY/NAME@HOST:PORT"):
+def test_a_node_or_witness_that_is_written_otherwise_is_refused(text: str) -> None:
+    with pytest.raises(PlanError, match=r"^node .* is not PARTY/NAME@HOST:PORT, such as OEM-A/n1@"):
         parse_node(text)
+    with pytest.raises(PlanError, match=r"^witness .* PARTY/NAME@HOST:PORT, such as LAB-17025/w1@"):
+        parse_witness(text)
 
 
 @pytest.mark.parametrize(
@@ -414,15 +599,16 @@ WRITTEN = st.text(alphabet="AB-ab1/:@.,[]gap ", max_size=12)
     parties=st.lists(WRITTEN.map(lambda text: text + ":oem"), max_size=2),
     nodes=st.lists(WRITTEN.map(lambda text: text + "@127.0.0.1:1"), max_size=2),
     clients=st.lists(WRITTEN, max_size=2),
+    witnesses=st.lists(WRITTEN.map(lambda text: text + "@127.0.0.1:2"), max_size=2),
 )
 def test_whatever_people_write_is_a_plan_or_a_protocol_error(
-    name: str, parties: list[str], nodes: list[str], clients: list[str]
+    name: str, parties: list[str], nodes: list[str], clients: list[str], witnesses: list[str]
 ) -> None:
     try:
-        plan = make_plan(name, parties, nodes, clients)
+        plan = make_plan(name, parties, nodes, clients, witnesses)
         check_plan(plan)
     except ProtocolError:
         return
     folders = [party.id for party in plan.parties]
-    folders += [node.name for node in plan.nodes] + [client.holder for client in plan.clients]
+    folders += [server.name for server in plan.servers] + [each.holder for each in plan.clients]
     assert all(folder.replace("-", "").isalnum() for folder in folders)

@@ -11,6 +11,7 @@ from lotmark.client.settings import read_client_settings
 from lotmark.genesis import chain_id, parse_genesis
 from lotmark_node.main import app
 from lotmark_node.node_settings import read_node_settings
+from lotmark_node.witness.settings import read_witness_settings
 
 
 def init(*arguments: str) -> Result:
@@ -83,6 +84,55 @@ def test_a_consortium_is_founded_as_the_options_say(tmp_path: Path) -> None:
     ]
 
 
+def test_a_network_of_three_voters_and_a_witness_takes_one_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = init("demo", "--network")
+    genesis = parse_genesis(Path("demo/genesis.json").read_bytes())
+
+    assert done.exit_code == 0, done.output
+    assert all(len(line) <= 100 for line in done.stdout.splitlines())
+    assert "  LAB-17025  laboratory  witness w1@127.0.0.1:7404, lims" in done.stdout.splitlines()
+    assert done.stdout.splitlines()[-5:] == [
+        "Next:",
+        "  lotmark node run demo/OEM-A/nodes/n1/node.toml",
+        "  lotmark node run demo/T1-STATOR/nodes/n1/node.toml",
+        "  lotmark node run demo/T2-CU-JX/nodes/n1/node.toml",
+        "  lotmark witness run demo/LAB-17025/witnesses/w1/witness.toml",
+    ]
+    assert [f"{voter.party}/{voter.node}" for voter in genesis.voters] == [
+        "OEM-A/n1",
+        "T1-STATOR/n1",
+        "T2-CU-JX/n1",
+    ]
+
+
+def test_nodes_and_witnesses_are_those_of_the_options(tmp_path: Path) -> None:
+    done = init(
+        str(tmp_path / "demo"),
+        "--node=OEM-A/n1@127.0.0.1:7501",
+        "--node=OEM-A/n2@127.0.0.1:7502",
+        "--witness=LAB-17025/w1@127.0.0.1:7503",
+        "--witness=T2-CU-JX/w1@127.0.0.1:7504",
+        "--json",
+    )
+    document = json.loads(done.stdout)
+    witnesses = [witness for party in document["parties"] for witness in party["witnesses"]]
+
+    assert done.exit_code == 0, done.output
+    assert [node["address"] for party in document["parties"] for node in party["nodes"]] == [
+        "127.0.0.1:7501",
+        "127.0.0.1:7502",
+    ]
+    assert [(each["name"], each["address"]) for each in witnesses] == [
+        ("w1", "127.0.0.1:7504"),
+        ("w1", "127.0.0.1:7503"),
+    ]
+    for each in witnesses:
+        assert read_witness_settings(Path(each["settings"])).listen == each["address"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -93,9 +143,14 @@ def test_a_consortium_is_founded_as_the_options_say(tmp_path: Path) -> None:
         (["--node=X/n1@127.0.0.1:1"], "X/n1 belongs to no party; add the party 'X'"),
         (["--node=OEM-A/n1@here"], "address 'here' is not host:port"),
         (
-            ["--node=OEM-A/n1@127.0.0.1:1", "--node=OEM-A/n2@127.0.0.1:2"],
-            "2 nodes are planned, but in this version one node orders",
+            ["--node=OEM-A/n1@127.0.0.1:0", "--node=OEM-A/n2@127.0.0.1:2"],
+            "OEM-A/n1 is to listen at 127.0.0.1:0, but others must know its port beforehand",
         ),
+        (["--witness=w1"], "witness 'w1' is not PARTY/NAME@HOST:PORT"),
+        (["--witness=OEM-A/n1@127.0.0.1:1"], "OEM-A/n1 is a node and a witness"),
+        (["--network", "--node=OEM-A/n1@127.0.0.1:1"], "--network names all parties, nodes and"),
+        (["--network", "--party=A:oem"], "Leave it out, or leave out --party, --node and"),
+        (["--network", "--witness=OEM-A/w1@127.0.0.1:1"], "--network names all parties, nodes"),
         (["--client=erp"], "client 'erp' is not PARTY/NAME"),
         (["--client=OEM-A/erp:all"], "'all', which is no event type"),
         (["--client=OEM-A/n1"], "OEM-A/n1 is a node and a client"),

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lotmark.client.settings import SettingsError
-from lotmark_node.node_settings import NodeSettings, read_node_settings
+from lotmark_node.node_settings import NodeSettings, check_peers, read_node_settings
+from tests.node.ledger_in_memory import consortium
 
 SAMPLE = {
     "party": "OEM-A",
@@ -124,6 +125,137 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
+# --- whom the node calls ---
+
+PEERS = '[peers]\n"T1-STATOR/n1" = "n1.t1.example.com:7401"\n"OEM-A/n2" = "[::1]:7402"'
+WITNESSES = '[witnesses]\n"LAB-17025/w1" = "https://w1.lab.example.com:7404"'
+
+
+def test_peers_and_witnesses_are_tables_of_addresses(tmp_path: Path) -> None:
+    found = read_node_settings(write(tmp_path / "node.toml", SAMPLE, PEERS, WITNESSES))
+
+    assert found.peers == {"T1-STATOR/n1": "n1.t1.example.com:7401", "OEM-A/n2": "[::1]:7402"}
+    assert found.witnesses == {"LAB-17025/w1": "https://w1.lab.example.com:7404"}
+    assert found.name == "OEM-A/n1"
+
+
+def test_a_node_may_have_neither_peers_nor_witnesses(tmp_path: Path) -> None:
+    found = read_node_settings(write(tmp_path / "node.toml", SAMPLE))
+
+    assert (found.peers, found.witnesses) == ({}, {})
+
+
+def test_the_environment_overrides_plain_keys_beside_the_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOTMARK_LISTEN", "0.0.0.0:9000")
+    found = read_node_settings(write(tmp_path / "node.toml", SAMPLE, PEERS))
+
+    assert (found.listen, len(found.peers)) == ("0.0.0.0:9000", 2)
+
+
+@pytest.mark.parametrize("value", ["OEM-A/n2", '{"OEM-A/n2": "127.0.0.1:1"}', "{"])
+def test_a_table_in_the_environment_is_refused_and_not_half_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("LOTMARK_PEERS", value)
+
+    with pytest.raises(SettingsError, match=r"^LOTMARK_PEERS: peers is no table .* in the file$"):
+        read_node_settings(write(tmp_path / "node.toml", SAMPLE, PEERS))
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ('peers = "OEM-A/n2"', r'peers is no table of strings; write \[peers\] and lines "PARTY/N'),
+        ('[peers]\n"OEM-A/n2" = 7402', "peers is no table of strings"),
+        ('[peers]\nn2 = "127.0.0.1:1"', "peers: 'n2' is not PARTY/NAME, such as OEM-A/n1"),
+        ('[peers]\n"oem/n2" = "127.0.0.1:1"', "peers: party 'oem' is not a party's id"),
+        ('[peers]\n"OEM-A/N2" = "127.0.0.1:1"', "peers: node 'N2' is not a node's name"),
+        ('[peers]\n"OEM-A/n2" = "here"', "peers: address 'here' is not host:port"),
+        ('[peers]\n"OEM-A/n2" = "127.0.0.1:0"', "peers: OEM-A/n2 has port 0; give the port it"),
+        (
+            '[peers]\n"OEM-A/n2" = "127.0.0.1:1"\n"OEM-A/n3" = "127.0.0.1:1"',
+            "peers: OEM-A/n2 and OEM-A/n3 are both at 127.0.0.1:1",
+        ),
+        (
+            '[peers]\n"OEM-A/n1" = "127.0.0.1:1"',
+            "peers names OEM-A/n1, which is this node itself; remove that line",
+        ),
+        (
+            '[witnesses]\n"OEM-A/w1" = "127.0.0.1:1"',
+            "witnesses: '127.0.0.1:1' is not https://HOST:PORT, such as https://127.0.0.1:7404",
+        ),
+        ('[witnesses]\n"OEM-A/w1" = "http://127.0.0.1:1"', "witnesses: .* is not https://HOST"),
+        ('[witnesses]\n"OEM-A/w1" = "https://127.0.0.1"', "witnesses: .* is not host:port"),
+        ('[witnesses]\n"OEM-A/w1" = "https://127.0.0.1:0"', "witnesses: OEM-A/w1 has port 0"),
+        ('[witnesses]\n"OEM-A/n1" = "https://127.0.0.1:1"', "witnesses names OEM-A/n1, which is t"),
+    ],
+)
+def test_a_table_that_is_not_possible_is_refused_with_the_file(
+    tmp_path: Path, table: str, reason: str
+) -> None:
+    with pytest.raises(SettingsError, match=rf"^{tmp_path}/node\.toml: {reason}"):
+        read_node_settings(write(tmp_path / "node.toml", SAMPLE, table))
+
+
+GENESIS = consortium(
+    voters=("OEM-A/n1", "T1-STATOR/n1", "T1-STATOR/n2"), witnesses=("LAB-17025/w1",)
+)
+OTHERS = {"T1-STATOR/n1": "127.0.0.1:7402", "T1-STATOR/n2": "127.0.0.1:7403"}
+
+
+def settings_with(tmp_path: Path, **changed: object) -> NodeSettings:
+    found = read_node_settings(write(tmp_path / "node.toml", SAMPLE))
+    return found.model_copy(update={"peers": OTHERS, **changed})
+
+
+def test_a_node_that_can_find_every_other_voter_may_start(tmp_path: Path) -> None:
+    check_peers(settings_with(tmp_path), GENESIS)
+    check_peers(
+        settings_with(tmp_path, witnesses={"LAB-17025/w1": "https://127.0.0.1:7404"}), GENESIS
+    )
+    check_peers(settings_with(tmp_path, peers={}), consortium(voters=("OEM-A/n1",)))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        (
+            {"peers": {"T1-STATOR/n2": "127.0.0.1:7403"}},
+            "voter T1-STATOR/n1 has no address in the settings of OEM-A/n1; add a line"
+            ' "T1-STATOR/n1" = "HOST:PORT" under [peers]',
+        ),
+        (
+            {"peers": {**OTHERS, "LAB-17025/w1": "127.0.0.1:7404"}},
+            "LAB-17025/w1 has an address under [peers] but is no voter of the genesis; remove that"
+            " line",
+        ),
+        (
+            {"witnesses": {"LAB-17025/w2": "https://127.0.0.1:7405"}},
+            "LAB-17025/w2 has an address under [witnesses] but by the genesis it has no cosign key;"
+            " remove that line",
+        ),
+        (
+            {"witnesses": {"T1-STATOR/n1": "https://127.0.0.1:7402"}},
+            "T1-STATOR/n1 has an address under [witnesses] but by the genesis it votes, and"
+            " cosigns as a voter; remove that line",
+        ),
+        (
+            {"node": "n9"},
+            "OEM-A/n9 is no voter of the genesis, which has OEM-A/n1, T1-STATOR/n1, T1-STATOR/n2;"
+            " name the right genesis, party and node in the node's settings",
+        ),
+    ],
+)
+def test_who_cannot_be_found_or_does_not_belong_is_named(
+    tmp_path: Path, changed: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        check_peers(settings_with(tmp_path, **changed), GENESIS)
+    assert str(caught.value) == reason
+
+
 # The later ones are words of the settings library, which must not reach it.
 @pytest.mark.parametrize("key", ["tls_cert", "Party", "_env_file", "_env_prefix", "self"])
 def test_an_unknown_key_is_refused(tmp_path: Path, key: str) -> None:
@@ -144,11 +276,11 @@ def test_a_file_that_is_no_settings_file_is_named(tmp_path: Path) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(at=st.integers(0, 450), put=st.binary(max_size=4), cut=st.integers(0, 4))
+@given(at=st.integers(0, 600), put=st.binary(max_size=4), cut=st.integers(0, 4))
 def test_any_file_gives_settings_or_a_settings_error(
     tmp_path: Path, at: int, put: bytes, cut: int
 ) -> None:
-    path = write(tmp_path / "node.toml", SAMPLE)
+    path = write(tmp_path / "node.toml", SAMPLE, PEERS, WITNESSES)
     raw = path.read_bytes()
     path.write_bytes(raw[:at] + put + raw[at + cut :])
     with suppress(SettingsError):

@@ -82,6 +82,7 @@ def test_only_what_passes_by_itself_has_a_status_that_clients_try_again(outcome:
         Outcome.WAITING_FOR_PREDECESSOR,
         Outcome.STORAGE_FULL,
         Outcome.STOPPING,
+        Outcome.NO_LEADER,
     }
 
     assert (status_of_outcome(outcome) in RETRIED) == (outcome in passing)

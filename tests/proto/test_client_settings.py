@@ -90,6 +90,58 @@ def test_a_value_that_is_not_possible_is_refused_with_the_file_and_a_remedy(
         read_client_settings(path)
 
 
+OTHERS = '[other_nodes]\n"T2-CU-JX/n1" = "127.0.0.1:7403"\n"OEM-A/n2" = "n2.example.com:7401"'
+
+
+def test_nodes_to_call_instead_come_in_the_files_order_after_the_first(tmp_path: Path) -> None:
+    found = read_client_settings(write(tmp_path / "client.toml", SAMPLE, OTHERS))
+    each = list(found.each_node())
+
+    assert [(one.node_party, one.node_name, one.node_address) for one in each] == [
+        ("OEM-A", "n1", "127.0.0.1:7401"),
+        ("T2-CU-JX", "n1", "127.0.0.1:7403"),
+        ("OEM-A", "n2", "n2.example.com:7401"),
+    ]
+    assert {(one.party, one.batch_key, one.other_nodes) for one in each} == {
+        ("T2-CU-JX", found.batch_key, ())
+    }
+
+
+def test_a_client_of_one_node_calls_that_one_alone(tmp_path: Path) -> None:
+    found = read_client_settings(write(tmp_path / "client.toml", SAMPLE))
+
+    assert found.other_nodes == ()
+    assert list(found.each_node()) == [found]
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (
+            'other_nodes = ["OEM-A/n2"]',
+            'other_nodes is no table; write "PARTY/NAME" lines under it',
+        ),
+        ('[other_nodes]\nn2 = "127.0.0.1:1"', "other_nodes: 'n2' is not PARTY/NAME, such as"),
+        ('[other_nodes]\n"oem/n2" = "127.0.0.1:1"', "other_nodes: party 'oem' is not a party's id"),
+        ('[other_nodes]\n"OEM-A/N2" = "127.0.0.1:1"', "other_nodes: node 'N2' is not a node's"),
+        ('[other_nodes]\n"OEM-A/n2" = 7402', "other_nodes: OEM-A/n2 has no string as its address"),
+        ('[other_nodes]\n"OEM-A/n2" = "n2"', "other_nodes: address 'n2' is not host:port"),
+        ('[other_nodes]\n"OEM-A/n2" = "127.0.0.1:0"', "other_nodes: OEM-A/n2 has port 0; give the"),
+        (
+            '[other_nodes]\n"OEM-A/n1" = "127.0.0.1:1"',
+            "other_nodes names OEM-A/n1, which is called",
+        ),
+    ],
+)
+def test_nodes_to_call_instead_that_are_not_possible_are_refused(
+    tmp_path: Path, table: str, reason: str
+) -> None:
+    path = tmp_path / "client.toml"
+
+    with pytest.raises(SettingsError, match=f"^{path}: {reason}"):
+        read_client_settings(write(path, SAMPLE, table))
+
+
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
@@ -122,11 +174,11 @@ def test_a_file_that_cannot_be_read_is_named_with_a_remedy(tmp_path: Path, name:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(at=st.integers(0, 400), put=st.binary(max_size=4), cut=st.integers(0, 4))
+@given(at=st.integers(0, 500), put=st.binary(max_size=4), cut=st.integers(0, 4))
 def test_any_file_gives_settings_or_a_protocol_error(
     tmp_path: Path, at: int, put: bytes, cut: int
 ) -> None:
-    path = write(tmp_path / "client.toml", SAMPLE)
+    path = write(tmp_path / "client.toml", SAMPLE, OTHERS)
     raw = path.read_bytes()
     path.write_bytes(raw[:at] + put + raw[at + cut :])
     try:

@@ -22,6 +22,7 @@ from lotmark.genesis import (
     Acceptance,
     Genesis,
     PartyRole,
+    Voter,
     acceptance_statement,
     chain_id,
     check_acceptances,
@@ -357,6 +358,63 @@ def test_the_policy_lists_parties_and_witnesses_by_name() -> None:
         ["final", "3", "A", "A-B", "B"],
     ]
     assert lines[-1] == ["quorum", "final"]
+
+
+def test_the_policy_of_three_voters_and_a_witness_needs_three_of_four_parties() -> None:
+    voters = ("OEM-A", "T1-STATOR", "T2-CU-JX")
+    keys = [first_key(party, purpose, "n1") for party in voters for purpose in NODE_PURPOSES]
+    keys.append(first_key("LAB-17025", KeyPurpose.COSIGN, "w1"))
+    four = replace(
+        SAMPLE,
+        keys=tuple(keys),
+        voters=tuple(Voter(party=party, node="n1") for party in voters),
+    )
+    lines = [line.split(" ") for line in policy_text(four, CHAIN).decode().splitlines()]
+
+    assert [line[:-1] for line in lines[:3]] == [["log"]] * 3, "the witness keeps no log"
+    assert [line[:2] for line in lines[3:7]] == [
+        ["witness", "LAB-17025/w1"],
+        ["witness", "OEM-A/n1"],
+        ["witness", "T1-STATOR/n1"],
+        ["witness", "T2-CU-JX/n1"],
+    ]
+    assert lines[7:] == [
+        ["group", "LAB-17025", "any", "LAB-17025/w1"],
+        ["group", "OEM-A", "any", "OEM-A/n1"],
+        ["group", "T1-STATOR", "any", "T1-STATOR/n1"],
+        ["group", "T2-CU-JX", "any", "T2-CU-JX/n1"],
+        ["group", "final", "3", "LAB-17025", "OEM-A", "T1-STATOR", "T2-CU-JX"],
+        ["quorum", "final"],
+    ]
+
+
+def test_a_party_with_two_voters_is_one_party_to_the_policy() -> None:
+    more = [first_key("OEM-A", purpose, "n2") for purpose in NODE_PURPOSES]
+    pair = replace(
+        with_keys(SAMPLE, *more),
+        voters=(SAMPLE.voters[0], Voter(party="OEM-A", node="n2"), SAMPLE.voters[1]),
+    )
+    policy = parse_policy(policy_text(pair, CHAIN))
+    name = origin(SAMPLE, CHAIN)
+    text = Checkpoint(name, 2, bytes(32)).text()
+    signed = sign_note(text, name, private_key("OEM-A/n2 LOG"))
+
+    def cosigned(*holders: str) -> Note:
+        cosignatures = [
+            cosign(
+                text,
+                name=cosigner_name(SAMPLE, *holder.split("/")),
+                private_key=private_key(f"{holder} COSIGN"),
+                time_s=CREATED_MS // 1000,
+            )
+            for holder in holders
+        ]
+        return Note(text, (signed, *cosignatures))
+
+    assert parse_genesis(pair.to_json()) == pair
+    policy.check(cosigned("OEM-A/n2", "T1-STATOR/n1", "LAB-17025/n1"))
+    with pytest.raises(ProofError):
+        policy.check(cosigned("OEM-A/n1", "OEM-A/n2", "T1-STATOR/n1"))
 
 
 def checkpoint_note(signers: tuple[str, ...], *, log: str = "OEM-A") -> Note:

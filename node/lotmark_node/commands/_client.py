@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,17 +57,32 @@ def read_settings(client: Path | None) -> "ClientSettings":
 
 
 @contextmanager
-def reading(client: Path | None) -> "Iterator[LedgerSession]":
-    """Give a session that only reads; that something is not on the ledger is an answer: no."""
+def reading(client: Path | None, *, first_node_only: bool = False) -> "Iterator[LedgerSession]":
+    """Give a session that only reads; that something is not on the ledger is an answer: no.
+
+    Args:
+        client: The settings file that the command line names.
+        first_node_only: Call no other node where the first one does not answer.
+    """
     settings = read_settings(client)
     from lotmark.client.calls import NotOnLedgerError
     from lotmark.client.session import LedgerSession
 
+    if first_node_only:
+        settings = replace(settings, other_nodes=())
     with LedgerSession(settings) as session:
+        tell_passed_over(session)
         try:
             yield session
         except NotOnLedgerError as error:
             terminal.fail(f"{error}.", exit_code=terminal.ExitCode.NO)
+
+
+def tell_passed_over(session: "LedgerSession") -> None:
+    """Tell a person that another node than the client's first one is called, and why."""
+    if session.passed_over:
+        called = f"{session.settings.node_party}/{session.settings.node_name}"
+        terminal.note(f"{called} is called instead: {'; '.join(session.passed_over)}")
 
 
 def parse_entry_name(text: str) -> int | bytes:

@@ -33,15 +33,17 @@ def doctor(
     ] = False,
     as_json: terminal.JsonFlag = False,
 ) -> None:
-    """Check a node's keys, certificates, disk and ledger. Exit status 1: something is bad.
+    """Check a node's keys, certificates, disk, ledger and peers. Exit status 1: something is bad.
 
     ✓ good  · worth knowing  ! to do soon  ✗ bad  ? not checked
     """
     from lotmark_node.node_checks import Finding, Health, check_node
     from lotmark_node.node_settings import read_node_settings
+    from lotmark_node.peer_checks import check_addresses
 
     settings = read_node_settings(node)
     findings = list(check_node(settings, now_ms=time.time_ns() // 1_000_000))
+    findings += check_addresses(settings)
     bad = {finding.check for finding in findings if finding.health is Health.BAD}
     if scrub and bad & {"genesis", "ledger"}:
         findings.append(Finding("scrub", Health.UNCHECKED, "first mend what is bad above"))
@@ -83,6 +85,12 @@ def _scrub(settings: "NodeSettings") -> "Finding":
     if not (settings.data / "journal").exists():
         return Finding("scrub", Health.GOOD, "nothing is stored yet")
     genesis, _ = read_consortium(settings)
+    if len(genesis.voters) > 1:  # its journal is another kind of file
+        return Finding(
+            "scrub",
+            Health.UNCHECKED,
+            "reads the ledger of a single voter only; export a snapshot and verify it instead",
+        )
     try:
         report = scrub(settings.data, genesis, terminal.progress)
     except JournalLocked:

@@ -10,12 +10,12 @@ import typer
 from lotmark_node import terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lotmark_node.consortium.found import Founded
-    from lotmark_node.consortium.plan import ConsortiumPlan
+    from lotmark_node.consortium.plan import ConsortiumPlan, PlannedNode, PlannedWitness
 
 app = typer.Typer()
-
-NODES_MAX = 1  # nodes do not yet agree on an order among themselves
 
 
 @app.command()
@@ -37,9 +37,25 @@ def init(
         list[str] | None,
         typer.Option(
             metavar="PARTY/NAME@HOST:PORT",
-            help="The node that orders. Without it, n1 of the first party at 127.0.0.1:7401.",
+            help="A node that votes on the order; again for each. Without any, n1 of the first"
+            " party at 127.0.0.1:7401.",
         ),
     ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PARTY/NAME@HOST:PORT",
+            help="A witness, which orders nothing and cosigns; again for each.",
+        ),
+    ] = None,
+    network: Annotated[
+        bool,
+        typer.Option(
+            "--network",
+            help="The stator line with three voters and the laboratory's witness, at ports 7401 to"
+            " 7404 of this machine.",
+        ),
+    ] = False,
     client: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,33 +70,44 @@ def init(
     Every private key is made here, so use it for a trial, or hand out the folders and delete them.
     """
     from lotmark_node.consortium.found import found_consortium
-    from lotmark_node.consortium.plan import make_plan
+    from lotmark_node.consortium.plan import NETWORK_NODES, NETWORK_WITNESSES, make_plan
 
-    plan = make_plan(consortium, party or (), node or (), client or ())
-    if len(plan.nodes) > NODES_MAX:
-        terminal.fail(
-            f"{len(plan.nodes)} nodes are planned, but in this version one node orders, and a"
-            " consortium of more could not start.",
-            "Give --node once.",
-        )
+    if network:
+        if party or node or witness:
+            terminal.fail(
+                "--network names all parties, nodes and witnesses.",
+                "Leave it out, or leave out --party, --node and --witness.",
+            )
+        node, witness = list(NETWORK_NODES), list(NETWORK_WITNESSES)
+    plan = make_plan(consortium, party or (), node or (), client or (), witness or ())
     founded = found_consortium(folder, plan, now_ms=time.time_ns() // 1_000_000)
-    next_command = f"lotmark node run {quote(str(_node_settings(folder, plan)))}"
+    next_commands = _next_commands(folder, plan)
     terminal.answer(
         {
             "consortium": plan.name,
             "chain_id": founded.chain_id.hex(),
             "folder": str(folder),
             "parties": _parties(folder, plan),
-            "next": next_command,
+            "next": next_commands[0],
         },
-        lambda: _text(founded, plan, next_command),
+        lambda: _text(founded, plan, next_commands),
         as_json=as_json,
     )
 
 
-def _node_settings(folder: Path, plan: "ConsortiumPlan") -> Path:
-    first = plan.nodes[0]
-    return folder / first.party / "nodes" / first.name / "node.toml"
+def _node_settings(folder: Path, node: "PlannedNode") -> Path:
+    return folder / node.party / "nodes" / node.name / "node.toml"
+
+
+def _witness_settings(folder: Path, witness: "PlannedWitness") -> Path:
+    return folder / witness.party / "witnesses" / witness.name / "witness.toml"
+
+
+def _next_commands(folder: Path, plan: "ConsortiumPlan") -> list[str]:
+    """Return what starts every node and witness, the first node first."""
+    settings = [("node", _node_settings(folder, node)) for node in plan.nodes]
+    settings += [("witness", _witness_settings(folder, witness)) for witness in plan.witnesses]
+    return [f"lotmark {kind} run {quote(str(path))}" for kind, path in settings]
 
 
 def _parties(folder: Path, plan: "ConsortiumPlan") -> list[dict[str, object]]:
@@ -93,10 +120,19 @@ def _parties(folder: Path, plan: "ConsortiumPlan") -> list[dict[str, object]]:
                 {
                     "name": node.name,
                     "address": node.address,
-                    "settings": str(folder / party.id / "nodes" / node.name / "node.toml"),
+                    "settings": str(_node_settings(folder, node)),
                 }
                 for node in plan.nodes
                 if node.party == party.id
+            ],
+            "witnesses": [
+                {
+                    "name": witness.name,
+                    "address": witness.address,
+                    "settings": str(_witness_settings(folder, witness)),
+                }
+                for witness in plan.witnesses
+                if witness.party == party.id
             ],
             "clients": [
                 {
@@ -111,7 +147,7 @@ def _parties(folder: Path, plan: "ConsortiumPlan") -> list[dict[str, object]]:
     ]
 
 
-def _text(founded: "Founded", plan: "ConsortiumPlan", next_command: str) -> str:
+def _text(founded: "Founded", plan: "ConsortiumPlan", next_commands: "Sequence[str]") -> str:
     width = max(len(party.id) for party in plan.parties)
     lines = [
         f'Consortium "{plan.name}" in {founded.folder}',
@@ -120,6 +156,11 @@ def _text(founded: "Founded", plan: "ConsortiumPlan", next_command: str) -> str:
     ]
     for party in plan.parties:
         names = [f"{node.name}@{node.address}" for node in plan.nodes if node.party == party.id]
+        names += [
+            f"witness {witness.name}@{witness.address}"
+            for witness in plan.witnesses
+            if witness.party == party.id
+        ]
         names += [client.holder for client in plan.clients if client.party == party.id]
         lines.append(f"  {party.id:<{width}}  {party.role.name.lower():<10}  {', '.join(names)}")
     lines += [
@@ -127,6 +168,7 @@ def _text(founded: "Founded", plan: "ConsortiumPlan", next_command: str) -> str:
         "Each party needs its folder, with genesis.json and acceptances.json beside it, and the",
         "chain id by a way it trusts.",
         "All private keys were made here: hand the folders out, then delete them.",
-        f"Next: {next_command}",
     ]
-    return "\n".join(lines)
+    if len(next_commands) == 1:
+        return "\n".join([*lines, f"Next: {next_commands[0]}"])
+    return "\n".join([*lines, "Next:", *(f"  {command}" for command in next_commands)])

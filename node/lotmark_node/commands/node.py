@@ -64,7 +64,7 @@ def run(settings_file: SettingsFile, *, as_json: terminal.JsonFlag = False) -> N
 @app.command()
 def status(*, client: ClientFile = None, as_json: terminal.JsonFlag = False) -> None:
     """Ask the client's node how it is. Exit status 1: it answers, but takes no events."""
-    with reading(client) as session:
+    with reading(client, first_node_only=True) as session:
         began_s = time.monotonic()
         position = session.ledger()
         answer_ms = (time.monotonic() - began_s) * 1_000

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lotmark_node import terminal
-from lotmark_node.commands._client import ClientFile, read_settings
+from lotmark_node.commands._client import ClientFile, read_settings, tell_passed_over
 
 if TYPE_CHECKING:
     from lotmark.client.session import LedgerSession
@@ -150,6 +150,7 @@ def submit(
     if receipt_dir is not None:
         receipt_dir.mkdir(parents=True, exist_ok=True)
     with LedgerSession(settings, batch_key) as session:
+        tell_passed_over(session)
         _submit(session, _events_of(made), lane=lane, receipt_dir=receipt_dir, as_json=as_json)
 
 

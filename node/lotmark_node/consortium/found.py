@@ -7,13 +7,14 @@ to hand the folders out and delete them. In the folder:
     PARTY/roots/root-1.key ...          speak for the party; to be kept offline
     PARTY/ca/{ca.pem,ca.key}            issue its TLS certificates
     PARTY/nodes/NODE/{node.toml,data/,tls/{cert,key}.pem,keys/{proposal,log,cosign,admit}.key}
+    PARTY/witnesses/NAME/{witness.toml,data/cosigned.json,tls/{cert,key}.pem,keys/cosign.key}
     PARTY/clients/HOLDER/{client.toml,batch.key,cert.pem,key.pem}
 """
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from lotmark.genesis import (
     acceptance_statement,
     chain_id,
     check_acceptances,
+    cosigner_name,
     format_acceptances,
     parse_genesis,
     policy_text,
@@ -37,14 +39,17 @@ from lotmark.genesis import (
 from lotmark.key_file import write_key_file, write_new_file
 from lotmark.key_grant import BINDING_SIZE, NODE_PURPOSES, KeyGrant, KeyPurpose, statement
 from lotmark.network_address import split_address
+from lotmark.signed_note import COSIGNATURE_ED25519, verifier_key
 from lotmark_node.consortium.plan import (
     ConsortiumPlan,
     PlanError,
     PlannedClient,
     PlannedNode,
+    PlannedWitness,
     check_plan,
 )
-from lotmark_node.consortium.settings_texts import client_toml, node_toml
+from lotmark_node.consortium.settings_texts import client_toml, node_toml, witness_toml
+from lotmark_node.witness.memory import create_memory
 
 KEY_DAYS = 5 * 365
 CERTIFICATE_DAYS = 2 * 365
@@ -60,7 +65,7 @@ PARAMETERS = Parameters(
 _DAY_MS = 86_400_000
 _WORK_PREFIX = ".lotmark-init-"
 
-Holder = tuple[str, str]  # party, and name of its node or client
+Holder = tuple[str, str]  # party, and name of its node, witness or client
 TlsPair = tuple[bytes, bytes]  # certificate and private key, PEM
 
 
@@ -80,6 +85,7 @@ class _Secrets:
     roots: dict[str, list[PrivateKey]]  # by party
     cas: dict[str, TlsPair]
     nodes: dict[Holder, dict[KeyPurpose, PrivateKey]]
+    witnesses: dict[Holder, PrivateKey]
     clients: dict[Holder, PrivateKey]
 
 
@@ -111,9 +117,11 @@ def found_consortium(
         for party in genesis.parties:
             _write_party(work, party, secrets)
         for node in plan.nodes:
-            _write_node(work, node, secrets, chain, now_ms=now_ms)
+            _write_node(work, node, plan, secrets, chain, now_ms=now_ms)
+        for witness in plan.witnesses:
+            _write_witness(work, witness, genesis, secrets, chain, now_ms=now_ms)
         for client in plan.clients:
-            _write_client(work, client, plan.node_for(client), secrets, chain, now_ms=now_ms)
+            _write_client(work, client, plan, secrets, chain, now_ms=now_ms)
         _write_public(work / "policy.txt", policy_text(genesis, chain))
         _write_public(work / "acceptances.json", format_acceptances(acceptances))
         _write_public(work / "genesis.json", raw)
@@ -131,6 +139,9 @@ def _make_secrets(plan: ConsortiumPlan, *, now_ms: int) -> _Secrets:
             (node.party, node.name): {purpose: PrivateKey.generate() for purpose in NODE_PURPOSES}
             for node in plan.nodes
         },
+        witnesses={
+            (witness.party, witness.name): PrivateKey.generate() for witness in plan.witnesses
+        },
         clients={(client.party, client.holder): PrivateKey.generate() for client in plan.clients},
     )
 
@@ -143,6 +154,10 @@ def _make_genesis(
         _first_key(key, holder, purpose, nonce, now_ms=now_ms)
         for holder, keys_of_node in secrets.nodes.items()
         for purpose, key in keys_of_node.items()
+    ]
+    keys += [
+        _first_key(key, holder, KeyPurpose.COSIGN, nonce, now_ms=now_ms)
+        for holder, key in secrets.witnesses.items()
     ]
     for client in plan.clients:
         holder = (client.party, client.holder)
@@ -238,28 +253,67 @@ def _write_party(work: Path, party: Party, secrets: _Secrets) -> None:
         write_key_file(roots / f"root-{number}.key", root)
     certificate, key = secrets.cas[party.id]
     _write_tls(_folder(work / party.id / "ca"), "ca.pem", "ca.key", (certificate, key))
-    _folder(work / party.id / "nodes")
-    _folder(work / party.id / "clients")
+    for kind in ("nodes", "witnesses", "clients"):
+        _folder(work / party.id / kind)
 
 
 def _write_node(
-    work: Path, node: PlannedNode, secrets: _Secrets, chain: bytes, *, now_ms: int
+    work: Path,
+    node: PlannedNode,
+    plan: ConsortiumPlan,
+    secrets: _Secrets,
+    chain: bytes,
+    *,
+    now_ms: int,
 ) -> None:
     folder = _folder(work / node.party / "nodes" / node.name)
     _folder(folder / "data")
-    host, _ = split_address(node.address)
-    pair = _issue(secrets, chain, (node.party, node.name), [host], now_ms=now_ms)
+    keys = secrets.nodes[node.party, node.name]
+    _write_server(folder, node, keys, secrets, chain, now_ms=now_ms)
+    peers = [peer for peer in plan.nodes if peer != node]
+    _write_public(folder / "node.toml", node_toml(node, peers, plan.witnesses).encode("ascii"))
+
+
+def _write_witness(
+    work: Path,
+    witness: PlannedWitness,
+    genesis: Genesis,
+    secrets: _Secrets,
+    chain: bytes,
+    *,
+    now_ms: int,
+) -> None:
+    folder = _folder(work / witness.party / "witnesses" / witness.name)
+    key = secrets.witnesses[witness.party, witness.name]
+    # A witness never makes its memory itself: without one it cannot know what it has cosigned.
+    name = cosigner_name(genesis, witness.party, witness.name)
+    create_memory(_folder(folder / "data"), verifier_key(name, COSIGNATURE_ED25519, key.public))
+    _write_server(folder, witness, {KeyPurpose.COSIGN: key}, secrets, chain, now_ms=now_ms)
+    _write_public(folder / "witness.toml", witness_toml(witness).encode("ascii"))
+
+
+def _write_server(
+    folder: Path,
+    server: PlannedNode | PlannedWitness,
+    keys: Mapping[KeyPurpose, PrivateKey],
+    secrets: _Secrets,
+    chain: bytes,
+    *,
+    now_ms: int,
+) -> None:
+    """Write keys and certificate of one that takes calls."""
+    host, _ = split_address(server.address)
+    pair = _issue(secrets, chain, (server.party, server.name), [host], now_ms=now_ms)
     _write_tls(_folder(folder / "tls"), "cert.pem", "key.pem", pair)
-    keys = _folder(folder / "keys")
-    for purpose, key in secrets.nodes[node.party, node.name].items():
-        write_key_file(keys / f"{purpose.name.lower()}.key", key)
-    _write_public(folder / "node.toml", node_toml(node).encode("ascii"))
+    key_folder = _folder(folder / "keys")
+    for purpose, key in keys.items():
+        write_key_file(key_folder / f"{purpose.name.lower()}.key", key)
 
 
 def _write_client(
     work: Path,
     client: PlannedClient,
-    node: PlannedNode,
+    plan: ConsortiumPlan,
     secrets: _Secrets,
     chain: bytes,
     *,
@@ -270,7 +324,8 @@ def _write_client(
     pair = _issue(secrets, chain, holder, [], now_ms=now_ms)
     _write_tls(folder, "cert.pem", "key.pem", pair)
     write_key_file(folder / "batch.key", secrets.clients[holder])
-    _write_public(folder / "client.toml", client_toml(client, node, chain).encode("ascii"))
+    text = client_toml(client, plan.nodes_for(client), chain)
+    _write_public(folder / "client.toml", text.encode("ascii"))
 
 
 def _issue(

@@ -1,4 +1,4 @@
-"""What a consortium shall be when it is founded: its parties, their nodes and their clients."""
+"""What a consortium shall be when it is founded: its parties, and who works for each of them."""
 
 import re
 from collections.abc import Iterable
@@ -39,7 +39,26 @@ class PlannedNode:
 
     party: str
     name: str
-    address: str  # host:port: it listens there, and clients call it there
+    address: str  # host:port: it listens there, and clients and other nodes call it there
+
+    @property
+    def full_name(self) -> str:
+        """Its name in the consortium, "<party>/<node>"."""
+        return f"{self.party}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedWitness:
+    """A cosigner that orders and keeps nothing: it checks that the log only grows."""
+
+    party: str
+    name: str
+    address: str  # host:port: it listens there, and nodes call it there
+
+    @property
+    def full_name(self) -> str:
+        """Its name in the consortium, "<party>/<witness>"."""
+        return f"{self.party}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +69,11 @@ class PlannedClient:
     holder: str
     event_types: tuple[int, ...] = ()  # ascending; empty: every type
 
+    @property
+    def full_name(self) -> str:
+        """Its name in the consortium, "<party>/<holder>"."""
+        return f"{self.party}/{self.holder}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsortiumPlan:
@@ -59,11 +83,16 @@ class ConsortiumPlan:
     parties: tuple[PlannedParty, ...]
     nodes: tuple[PlannedNode, ...]
     clients: tuple[PlannedClient, ...]
+    witnesses: tuple[PlannedWitness, ...] = ()
 
-    def node_for(self, client: PlannedClient) -> PlannedNode:
-        """Return the node that a client calls: one of its own party, else the first."""
-        own = (node for node in self.nodes if node.party == client.party)
-        return next(own, self.nodes[0])
+    @property
+    def servers(self) -> tuple[PlannedNode | PlannedWitness, ...]:
+        """All that take calls."""
+        return self.nodes + self.witnesses
+
+    def nodes_for(self, client: PlannedClient) -> list[PlannedNode]:
+        """Return the nodes in the order in which a client calls them: its own party's first."""
+        return sorted(self.nodes, key=lambda node: node.party != client.party)
 
 
 def check_plan(plan: ConsortiumPlan) -> None:
@@ -82,9 +111,14 @@ def check_plan(plan: ConsortiumPlan) -> None:
             )
     if not plan.nodes:
         raise PlanError("no node is planned; a ledger needs one at least, such as OEM-A/n1")
-    for node in plan.nodes:
-        check_node(node.name)
-        split_address(node.address)
+    for server in plan.servers:
+        check_node(server.name)
+        _, port = split_address(server.address)
+        if port == 0 and plan.nodes != (server,):
+            raise PlanError(
+                f"{server.full_name} is to listen at {server.address}, but others must know its"
+                " port beforehand; give every witness, and each of several nodes, a port of its own"
+            )
     for client in plan.clients:
         # Narrower than a holder may be: the name stands in a certificate and names a folder.
         try:
@@ -94,24 +128,31 @@ def check_plan(plan: ConsortiumPlan) -> None:
                 f"client {client.holder[:40]!a} of {client.party[:40]!a} is not a client's name;"
                 " use 1 to 31 of a-z, 0-9 and, not first, a hyphen"
             ) from error
+    _check_names(plan)
+    _refuse_repeated([server.address for server in plan.servers], "address")
+
+
+def _check_names(plan: ConsortiumPlan) -> None:
+    """Check that every name stands once and is of a party."""
     ids = [party.id for party in plan.parties]
-    nodes = [f"{node.party}/{node.name}" for node in plan.nodes]
-    clients = [f"{client.party}/{client.holder}" for client in plan.clients]
     _refuse_repeated(ids, "party")
-    _refuse_repeated(nodes, "node")
-    _refuse_repeated(clients, "client")
-    _refuse_repeated([node.address for node in plan.nodes if _is_fixed(node.address)], "address")
-    for name in (*nodes, *clients):
-        if (owner := name.partition("/")[0]) not in ids:
-            raise PlanError(f"{name} belongs to no party; add the party {owner[:40]!a}")
-    # Both have a certificate under their name, so one could pass for the other.
-    if both := sorted(set(nodes) & set(clients)):
-        raise PlanError(f"{both[0]} is a node and a client; give the client another name")
-
-
-def _is_fixed(address: str) -> bool:
-    """Return whether the address has a port that only one node can listen on."""
-    return split_address(address)[1] != 0
+    # All have a certificate under their name, so that one could pass for another.
+    kinds: dict[str, str] = {}
+    for kind, members in (
+        ("node", plan.nodes),
+        ("witness", plan.witnesses),
+        ("client", plan.clients),
+    ):
+        names = [member.full_name for member in members]
+        _refuse_repeated(names, kind)
+        for name in names:
+            if (owner := name.partition("/")[0]) not in ids:
+                raise PlanError(f"{name} belongs to no party; add the party {owner[:40]!a}")
+            if name in kinds:
+                raise PlanError(
+                    f"{name} is a {kinds[name]} and a {kind}; give the {kind} another name"
+                )
+            kinds[name] = kind
 
 
 def _refuse_repeated(names: Iterable[str], what: str) -> None:
@@ -154,13 +195,26 @@ def parse_node(text: str) -> PlannedNode:
     Raises:
         PlanError: It is written otherwise.
     """
-    name, at, address = text.partition("@")
-    party, slash, node = name.partition("/")
+    party, name, address = _split_member(text, "node", "OEM-A/n1@127.0.0.1:7401")
+    return PlannedNode(party=party, name=name, address=address)
+
+
+def parse_witness(text: str) -> PlannedWitness:
+    """Return the witness that a person writes as ``LAB-17025/w1@127.0.0.1:7404``.
+
+    Raises:
+        PlanError: It is written otherwise.
+    """
+    party, name, address = _split_member(text, "witness", "LAB-17025/w1@127.0.0.1:7404")
+    return PlannedWitness(party=party, name=name, address=address)
+
+
+def _split_member(text: str, kind: str, example: str) -> tuple[str, str, str]:
+    full_name, at, address = text.partition("@")
+    party, slash, name = full_name.partition("/")
     if not (at and slash):
-        raise PlanError(
-            f"node {text[:80]!a} is not PARTY/NAME@HOST:PORT, such as OEM-A/n1@127.0.0.1:7401"
-        )
-    return PlannedNode(party=party, name=node, address=address)
+        raise PlanError(f"{kind} {text[:80]!a} is not PARTY/NAME@HOST:PORT, such as {example}")
+    return party, name, address
 
 
 def parse_client(text: str) -> PlannedClient:
@@ -189,6 +243,12 @@ def parse_client(text: str) -> PlannedClient:
 DEFAULT_NAME = "stator-line"
 DEFAULT_PARTIES = ("OEM-A:oem", "T1-STATOR:supplier", "T2-CU-JX:supplier", "LAB-17025:laboratory")
 DEFAULT_NODE = "n1@127.0.0.1:7401"
+NETWORK_NODES = (
+    "OEM-A/n1@127.0.0.1:7401",
+    "T1-STATOR/n1@127.0.0.1:7402",
+    "T2-CU-JX/n1@127.0.0.1:7403",
+)
+NETWORK_WITNESSES = ("LAB-17025/w1@127.0.0.1:7404",)
 DEFAULT_CLIENT = "erp"
 DEFAULT_CLIENTS = (
     "OEM-A/erp",
@@ -201,12 +261,16 @@ DEFAULT_CLIENTS = (
 
 
 def make_plan(
-    name: str, parties: Iterable[str], nodes: Iterable[str], clients: Iterable[str]
+    name: str,
+    parties: Iterable[str],
+    nodes: Iterable[str],
+    clients: Iterable[str],
+    witnesses: Iterable[str] = (),
 ) -> ConsortiumPlan:
     """Return a plan from what a person wrote; what is empty gets a default.
 
     Without parties it is the four of a stator line. Without nodes the first party runs one.
-    Without clients each party of an own list has an ERP.
+    Without clients each party of an own list has an ERP. Without witnesses there is none.
 
     Raises:
         PlanError: Something is written otherwise than it must be.
@@ -225,4 +289,5 @@ def make_plan(
             parse_node(text) for text in tuple(nodes) or (f"{planned[0].id}/{DEFAULT_NODE}",)
         ),
         clients=tuple(parse_client(text) for text in tuple(clients) or some_clients),
+        witnesses=tuple(parse_witness(text) for text in witnesses),
     )

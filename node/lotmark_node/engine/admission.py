@@ -91,7 +91,7 @@ class Admission:
 
     @property
     def closed(self) -> Outcome | None:
-        """STORAGE_FULL or STOPPING while nothing is taken."""
+        """STORAGE_FULL, NO_LEADER or STOPPING while nothing is taken."""
         return self._closed
 
     @closed.setter
@@ -282,7 +282,8 @@ class Admission:
             header = batch.header
             callbacks = self._acknowledge.pop(batch.batch_id, None)
             if callbacks is None:
-                continue  # admitted by another node
+                self._catch_up_lane(placed, header.signer, header.lane)
+                continue
             self._waiting_events -= len(batch.events)
             self._waiting_size -= len(batch.raw)
             for acknowledge in callbacks:
@@ -290,6 +291,29 @@ class Admission:
             self._settle_lane(placed, header.signer, header.lane)
         if self._waiting_events < WAITING_EVENTS_MAX and self._waiting_size < WAITING_SIZE_MAX:
             self._room.set()
+
+    def dropped(self, batch: Batch) -> None:
+        """Forget a batch that the leader does not take; its sender asks again, or is refused."""
+        if self._acknowledge.pop(batch.batch_id, None) is None:
+            return
+        self._waiting_events -= len(batch.events)
+        self._waiting_size -= len(batch.raw)
+        header = batch.header
+        lane = self._lanes[header.signer, header.lane]
+        lane.waiting.pop(batch.batch_id, None)
+        lane.row = lane_row(self._state.reader, header.signer, header.lane)
+        self._forget_idle(lane, header.signer, header.lane)
+
+    def _catch_up_lane(self, placed: PlacedBatch, signer: bytes, number: int) -> None:
+        """Take note of a batch that another node has admitted."""
+        lane = self._lanes.get((signer, number))
+        sequence, outcome = placed.batch.header.sequence, placed.result.outcome
+        moved = not outcome or outcome >= CONSUMES_NUMBER_FROM
+        if lane is None or not moved or sequence <= lane.row.sequence:
+            return
+        lane.row = LaneRow(sequence=sequence, batch_id=placed.batch.batch_id)
+        self._release(lane)
+        self._forget_idle(lane, signer, number)
 
     def _settle_lane(self, placed: PlacedBatch, signer: bytes, number: int) -> None:
         lane = self._lanes.get((signer, number))

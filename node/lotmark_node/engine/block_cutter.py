@@ -5,6 +5,10 @@ costs apart from its events is then shared by many. A node that has just cut mor
 lets batches gather for `BUSY_INTERVAL_S`. The next block goes to the disk while the newest is still
 being applied only if half a full one waits. `BLOCKS_UNAPPLIED_MAX` also keeps a proposal's base
 among the newest heads.
+
+Only the leader of a term cuts, and only once its ledger holds all that earlier leaders have had
+ordered. A block is proposed in its term or never: what waits when leadership ends is forgotten
+here, and whoever admitted it hands it to the next leader.
 """
 
 import logging
@@ -12,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from lotmark.block import (
     BLOCK_EVENTS_MAX,
@@ -23,7 +28,7 @@ from lotmark.block import (
 )
 from lotmark.ed25519 import PrivateKey
 from lotmark.outcome import MEANINGS, Outcome
-from lotmark_consensus.errors import JournalFull
+from lotmark_consensus.errors import JournalFull, NotLeader, OutcomeUnknown
 from lotmark_consensus.ordering import Ordering
 from lotmark_node.engine.applying import MadeBlock
 from lotmark_node.engine.errors import EngineError
@@ -43,6 +48,17 @@ BATCHES_SIZE_MAX = BLOCK_SIZE_MAX - 1_024  # what a block's own head leaves
 FULL_DISK_RETRY_S = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What the next block is made of."""
+
+    term: int
+    counter: int
+    time_ms: int
+    height: int
+    prepared: list[PreparedBatch]
+
+
 class BlockCutter:
     """A thread between admission and the order."""
 
@@ -52,7 +68,6 @@ class BlockCutter:
         ordering: Ordering,
         key: PrivateKey,
         *,
-        term: int,
         now_ms: Callable[[], int],
         on_failure: Callable[[BaseException], None],
         on_storage_full: Callable[[bool], None],
@@ -61,8 +76,8 @@ class BlockCutter:
         self._state = state
         self._ordering = ordering
         self._key = key
-        self._term = term
-        self._counter = self._time_ms = 0  # of the newest block: known once it starts
+        self._term: int | None = None  # that this node leads in
+        self._counter = self._time_ms = 0  # of the newest block
         self._now_ms = now_ms
         self._on_failure = on_failure
         self._on_storage_full = on_storage_full
@@ -78,29 +93,53 @@ class BlockCutter:
         self._thread = threading.Thread(target=self._run, name="cut", daemon=True)
 
     def start(self) -> None:
-        """Begin to cut, after the newest block there is by now."""
-        self._counter = self._state.counter if self._state.term == self._term else 0
-        self._time_ms = self._state.time_ms
+        """Begin to cut once this node leads."""
         self._thread.start()
 
-    def push(self, prepared: PreparedBatch) -> None:
-        """Let a batch wait for its block."""
+    def lead(self, term: int) -> None:
+        """Cut in a term from now on, after the newest block there is by now."""
         with self._changed:
+            self._forget()
+            self._term = term
+            self._counter = self._state.counter if self._state.term == term else 0
+            self._time_ms = self._state.time_ms
+            self._changed.notify()
+
+    def follow(self) -> None:
+        """Cut nothing more, and forget what waits."""
+        with self._changed:
+            self._forget()
+            self._changed.notify()
+
+    def _forget(self) -> None:
+        self._term = None
+        self._waiting.clear()
+        self._waiting_events = self._unapplied = 0
+        self._gather_until_s = 0.0
+        self._made.clear()
+
+    def push(self, prepared: PreparedBatch) -> None:
+        """Let a batch wait for its block; without leadership it is not kept."""
+        with self._changed:
+            if self._term is None:
+                return
             self._waiting.append(prepared)
             self._waiting_events += len(prepared.batch.events)
             if len(self._waiting) == 1 or self._may_cut():  # the first may have to be waited for
                 self._changed.notify()
 
-    def applied(self) -> None:
+    def applied(self, proposal: Proposal) -> None:
         """Take note that a block was applied."""
         with self._changed:
-            self._unapplied -= 1
-            self._changed.notify()
+            if proposal.term == self._term:
+                self._unapplied -= 1
+                self._changed.notify()
 
     def find_made(self, raw: bytes) -> MadeBlock | None:
         """Return the parsed form of a block that was cut here; asked in the order's order."""
-        if self._made and self._made[0].raw == raw:
-            return self._made.popleft()
+        with self._changed:
+            if self._made and self._made[0].raw == raw:
+                return self._made.popleft()
         return None
 
     def stop(self) -> None:
@@ -139,14 +178,26 @@ class BlockCutter:
                     self._wait()
                     if self._given_up or not self._waiting:
                         return
-                    taken = self._take()
-                    self._unapplied += 1
+                    turn = self._turn()
                 with self._clock.stage("cut"):
-                    made = self._make(taken)
-                self._made.append(made)
+                    made = self._make(turn)
+                with self._changed:
+                    if self._term != turn.term:
+                        continue  # leadership ended meanwhile: nobody has seen this block
+                    self._made.append(made)
                 self._propose(made)
         except BaseException as error:
             self._on_failure(error)
+
+    def _turn(self) -> _Turn:
+        """Take what goes into the next block; called with the lock held."""
+        assert self._term is not None, "only a leader has batches waiting"
+        taken = self._take()
+        self._unapplied += 1
+        self._counter += 1
+        self._time_ms = max(self._now_ms(), self._time_ms)
+        height = self._state.height + self._unapplied
+        return _Turn(self._term, self._counter, self._time_ms, height, taken)
 
     def _may_end(self) -> bool:
         return self._given_up or (self._stop.is_set() and not self._waiting)
@@ -166,31 +217,28 @@ class BlockCutter:
             self._gather_until_s = time.monotonic() + BUSY_INTERVAL_S
         return taken
 
-    def _make(self, prepared: list[PreparedBatch]) -> MadeBlock:
-        batches = [each.batch for each in prepared]
+    def _make(self, turn: _Turn) -> MadeBlock:
+        batches = [each.batch for each in turn.prepared]
         base = self._state.bases[-1]
-        self._counter += 1
-        self._time_ms = max(self._now_ms(), self._time_ms)
-        self._check_key()
+        self._check_key(turn)
         proposal = Proposal(
             chain_id=self._state.chain_id,
             key=self._key.public,
-            term=self._term,
-            counter=self._counter,
-            time_ms=self._time_ms,
+            term=turn.term,
+            counter=turn.counter,
+            time_ms=turn.time_ms,
             base_size=base.size,
             base_root=base.root,
             batches_root=batches_root(batches),
         )
         block = sign_block(self._key, proposal, batches)
-        return MadeBlock(encode_block(block), block, prepared)
+        return MadeBlock(encode_block(block), block, turn.prepared)
 
-    def _check_key(self) -> None:
+    def _check_key(self, turn: _Turn) -> None:
         """Refuse to propose under a key that is not in force: the journal would keep the block."""
         row = key_row(self._state.reader, self._key.public)
-        height = self._state.height + self._unapplied
         outcome = (
-            judge_validity(row, height=height, time_ms=self._time_ms)
+            judge_validity(row, height=turn.height, time_ms=turn.time_ms)
             if row
             else Outcome.KEY_UNKNOWN
         )
@@ -206,10 +254,18 @@ class BlockCutter:
         Another block under this counter would be a second proposal, which convicts its signer.
         """
         full = False
+        proposal = made.block.proposal
         while True:
-            time_ms = made.block.proposal.time_ms
             try:
-                self._ordering.propose(made.raw, time_ms=time_ms).result()
+                self._ordering.propose(
+                    made.raw, time_ms=proposal.time_ms, term=proposal.term
+                ).result()
+            except (NotLeader, OutcomeUnknown) as error:
+                logger.warning("leadership ended under a proposal", extra={"reason": str(error)})
+                with self._changed:
+                    if self._term == proposal.term:
+                        self._forget()
+                return
             except JournalFull as error:
                 if not full:
                     logger.error("the disk is full", extra={"reason": str(error)})

@@ -27,3 +27,15 @@ class ExportRefused(EngineError):
 
 class Regression(EngineError):
     """The ledger is behind what this node has signed before."""
+
+
+class PeerUnreachable(EngineError):
+    """Another voter does not answer, or not as it must."""
+
+
+class StaleRead(EngineError):
+    """What was asked for could not be reached in time; a weaker consistency would be answered."""
+
+
+class HistoryConflict(EngineError):
+    """Other parties have cosigned another history than this node's; it stops."""

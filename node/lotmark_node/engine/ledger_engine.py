@@ -1,10 +1,10 @@
-"""The engine put together: recovery, then admission, cutter, order, apply loop and checkpoints."""
+"""The engine put together: recovery, then admission, order, apply loop and checkpoints."""
 
 import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,28 +14,41 @@ from lotmark.ed25519 import PrivateKey
 from lotmark.genesis import Genesis
 from lotmark.outcome import Outcome
 from lotmark.tlog_policy import parse_policy
-from lotmark_consensus.ordering import Ordered
+from lotmark_consensus.ordering import Leadership, Ordering
+from lotmark_consensus.raft.ordering import RaftOrdering
+from lotmark_consensus.raft.rocks_log import RocksLogStore
 from lotmark_consensus.single import SingleNodeOrdering
 from lotmark_node.engine.admission import Admission
 from lotmark_node.engine.applying import ApplyLoop
 from lotmark_node.engine.block_cutter import BlockCutter
-from lotmark_node.engine.checkpoints import CheckpointSigner, SignedCheckpoint
-from lotmark_node.engine.errors import EngineError, Regression
+from lotmark_node.engine.catch_up import CatchUp
+from lotmark_node.engine.checkpoints import (
+    CheckpointNetwork,
+    CheckpointSigner,
+    SignedCheckpoint,
+)
+from lotmark_node.engine.errors import EngineError, PeerUnreachable, Regression
+from lotmark_node.engine.forwarding import Forwarding
+from lotmark_node.engine.gathering import CheckpointPeer
+from lotmark_node.engine.leadership import LeadershipDuties
 from lotmark_node.engine.log_reader import LogReader, PlacedBatch
+from lotmark_node.engine.log_tree import LogTree, StoredLogTree
+from lotmark_node.engine.peers import Peers
+from lotmark_node.engine.reads import Reads
 from lotmark_node.engine.receipts import ReceiptMaker
 from lotmark_node.engine.signature_worker import SignatureWorker
 from lotmark_node.engine.signed_maximum import SignedMaximum
 from lotmark_node.engine.stage_clock import StageClock
-from lotmark_node.engine.store import LedgerStore
+from lotmark_node.engine.store import LedgerStore, OrderPlace
 from lotmark_node.state_machine.genesis_block import make_genesis_block, policy_digest
 from lotmark_node.state_machine.ledger_state import LedgerState, load_state
 from lotmark_node.state_machine.transition import BlockEffects
 
 logger = logging.getLogger(__name__)
 
-TERM = 1  # a single node has one term
 FREE_SIZE_MIN = 256 << 20  # below this the disk counts as full, so that the store can still write
 STORAGE_CHECK_S = 1.0
+PENDING_WAIT_MAX_S = 5.0  # that a stop gives admitted batches to be applied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +73,36 @@ class LedgerEngine:
         node: str,
         keys: NodeKeys,
         now_ms: Callable[[], int],
+        peers: Peers | None = None,
+        cosigners: Callable[[LogTree], Sequence[CheckpointPeer]] | None = None,
         free_size_min: int = FREE_SIZE_MIN,
     ) -> None:
         """Open the folder and bring the ledger to where the order stands.
+
+        Args:
+            folder: Of this node's data.
+            genesis: The founding document.
+            party: Whose node it is.
+            node: Its name.
+            keys: Its keys.
+            now_ms: The clock, Unix time in ms.
+            peers: The other voters; None where the genesis names one voter.
+            cosigners: Returns whom to ask for cosignatures of this node's log; None: nobody.
+            free_size_min: With less room on the disk, nothing is taken.
 
         Raises:
             EngineError, ConsensusError: The folder is in use, foreign, damaged, or behind what
                 this node has signed.
         """
+        assert (len(genesis.voters) > 1) == (peers is not None), "peers are for several voters"
         chain_id = protocol_genesis.chain_id(genesis.to_json())
         self.genesis, self.chain_id = genesis, chain_id
         self.name = f"{party}/{node}"
         self.folder, self._free_size_min = folder, free_size_min
-        self._journal_full = self._space_short = False
+        self._peers = peers
+        self._cosigners = cosigners
+        self.now_ms = now_ms
+        self._journal_full = self._space_short = self._orphaned = False
         self.clock = StageClock()
         self.failure: BaseException | None = None
         self.on_closed: Callable[[Outcome | None], None] = _ignore
@@ -80,26 +110,75 @@ class LedgerEngine:
         self.failed = asyncio.Event()  # set once nothing more is taken until a restart
         self._loop = asyncio.get_running_loop()
         self._advanced = asyncio.Event()
+        self.ordering: Ordering
         folder.mkdir(parents=True, exist_ok=True)
         self.genesis_block = make_genesis_block(genesis, chain_id)
         with ExitStack() as undo:
-            self.ordering = SingleNodeOrdering(folder / "journal", chain_id, term=TERM)
-            undo.callback(self.ordering.stop)
+            # The order's folder first: its error names the process that holds it.
+            order = self._open_order()
+            undo.callback(order.close if isinstance(order, RocksLogStore) else order.stop)
             self.store = LedgerStore(folder / "ledger", chain_id)
             undo.callback(self.store.close)
-            self._build(party, node, keys, now_ms)
+            self.state, place = self._load()
+            if isinstance(order, RocksLogStore):
+                self.ordering = self._join_voters(order, place, now_ms)
+                undo.callback(self.ordering.stop)
+            else:
+                self.ordering = order
+            self._build(party, node, keys, now_ms, place)
             undo.pop_all()
 
-    def _build(self, party: str, node: str, keys: NodeKeys, now_ms: Callable[[], int]) -> None:
+    def _open_order(self) -> SingleNodeOrdering | RocksLogStore:
+        """Open the order of a network of one, or this voter's log of an order of several."""
+        folder = self.folder / "journal"
+        if self._peers is None:
+            return SingleNodeOrdering(folder, self.chain_id)
+        return RocksLogStore(folder, self.chain_id)
+
+    def _load(self) -> tuple[LedgerState, OrderPlace]:
+        loaded = self.store.load_position()
+        if loaded is None:
+            self.store.found(self.genesis_block)
+            loaded = self.store.load_position()
+            assert loaded is not None, "height 0 was just written"
+        position, place = loaded
+        digest = policy_digest(self.genesis, self.chain_id)
+        state = load_state(self.store, position, chain_id=self.chain_id, policy_digest=digest)
+        return state, place
+
+    def _join_voters(
+        self, log: RocksLogStore, place: OrderPlace, now_ms: Callable[[], int]
+    ) -> Ordering:
+        assert self._peers is not None, "a log of an order of several voters"
+        return RaftOrdering(
+            log,
+            self.chain_id,
+            name=self.name,
+            voters=frozenset(f"{voter.party}/{voter.node}" for voter in self.genesis.voters),
+            wire=self._peers.wire,
+            applied_index=place.index,
+            applied_term=place.term,
+            leapt=place.leapt,
+            now_ms=now_ms,
+        )
+
+    def _build(
+        self,
+        party: str,
+        node: str,
+        keys: NodeKeys,
+        now_ms: Callable[[], int],
+        place: OrderPlace,
+    ) -> None:
         genesis, chain_id, folder = self.genesis, self.chain_id, self.folder
-        self.state, ordered_index = self._load()
         self._applying = ApplyLoop(
             self.state,
             self.store,
-            ordered_index=ordered_index,
+            place=place,
             find_made=lambda raw: self._cutter.find_made(raw),
             on_applied=self._applied,
-            on_synced=self._synced,
+            on_passed=self._passed,
+            on_synced=self.ordering.prune,
             on_failure=self._fail,
             clock=self.clock,
         )
@@ -107,13 +186,12 @@ class LedgerEngine:
             self.state,
             self.ordering,
             keys.proposal,
-            term=TERM,
             now_ms=now_ms,
             on_failure=self._fail,
             on_storage_full=self._storage_full,
             clock=self.clock,
         )
-        self._recover(ordered_index)
+        self._recover(place)
         self.reader = LogReader(self.store, self.genesis_block)
         self.receipts = ReceiptMaker(self.store, self.reader)
         self.checkpoints = CheckpointSigner(
@@ -125,49 +203,84 @@ class LedgerEngine:
             maximum=SignedMaximum(folder / "signed-maximum"),
             now_ms=now_ms,
             on_failure=self._fail,
+            network=self._checkpoint_network(),
         )
         self.signatures = SignatureWorker(keys.admit)
+        self._build_network(now_ms)
+
+    def _checkpoint_network(self) -> CheckpointNetwork | None:
+        if self._cosigners is None:
+            return None
+        tree = StoredLogTree(self.store)
+        return CheckpointNetwork(
+            chain_id=self.chain_id, folder=self.folder, tree=tree, peers=self._cosigners(tree)
+        )
+
+    def _build_network(self, now_ms: Callable[[], int]) -> None:
+        """Put together what talks to clients and to the other voters."""
+        self._forwarding = Forwarding(
+            cut=self._cutter.push,
+            peers=self._peers,
+            dropped=lambda batch: self.admission.dropped(batch),
+        )
         self.admission = Admission(
             self.state,
             self.reader,
             node=self.name,
-            push=self._cutter.push,
+            push=self._forwarding.push,
             now_ms=now_ms,
             checkpoint=lambda: self.checkpoints.newest,
             on_closed=lambda outcome: self.on_closed(outcome),
         )
-
-    def _load(self) -> tuple[LedgerState, int]:
-        loaded = self.store.load_position()
-        if loaded is None:
-            self.store.found(self.genesis_block)
-            loaded = self.store.load_position()
-            assert loaded is not None, "height 0 was just written"
-        position, ordered_index = loaded
-        digest = policy_digest(self.genesis, self.chain_id)
-        state = load_state(self.store, position, chain_id=self.chain_id, policy_digest=digest)
-        return state, ordered_index
-
-    def _recover(self, ordered_index: int) -> None:
-        """Apply what the order has committed beyond what the store holds."""
-        last_index = self.ordering.status().committed_index
-        if last_index < ordered_index:
-            raise Regression(
-                f"{self.folder}: the ledger has applied block {ordered_index} of the order, but"
-                f" the journal ends at {last_index}; restore the newest journal folder"
+        self.leadership = LeadershipDuties(
+            self._applying,
+            self._cutter,
+            self._forwarding,
+            self.checkpoints,
+            on_orphaned=self._set_orphaned,
+        )
+        self.reads = Reads(
+            size=lambda: self.state.size,
+            ordered_index=lambda: self.applied_index,
+            next_advance=lambda: self._advanced,
+            read_index=self.read_index,
+        )
+        self._catch_up: CatchUp | None = None
+        if self._peers is not None:
+            self._catch_up = CatchUp(
+                self._peers,
+                self._applying,
+                height=lambda: self.state.height,
+                installed=lambda place: self.ordering.installed(place.index, place.term),
             )
-        for ordered in self.ordering.committed(ordered_index + 1):
+
+    def _recover(self, place: OrderPlace) -> None:
+        """Apply what the order has committed beyond what the store holds.
+
+        An order of several voters finds out itself what is committed, and hands it out later.
+        """
+        status = self.ordering.status()
+        if status.last_index < place.index:
+            raise Regression(
+                f"{self.folder}: the ledger has applied block {place.index} of the order, but"
+                f" the journal ends at {status.last_index}; restore the newest journal folder"
+            )
+        if self._peers is not None:
+            return
+        for ordered in self.ordering.committed(place.index + 1):
             self._applying.recover(ordered)
-        if last_index > ordered_index:
-            logger.info("recovered", extra={"blocks": last_index - ordered_index})
+        if (recovered := self._applying.place.index - place.index) > 0:
+            logger.info("recovered", extra={"blocks": recovered})
 
     def start(self) -> None:
         """Take batches from now on."""
         self.checkpoints.start(self.state.bases[-1])
-        self.ordering.on_committed(self._committed)
         self.ordering.on_failure(self._fail)
         self._applying.start()
         self._cutter.start()
+        self.ordering.on_committed(self._applying.push)
+        self.ordering.on_pointer(self._pointed)
+        self.ordering.on_role(self._role_changed)
         self._check_storage()
 
     async def stop(self) -> None:
@@ -175,7 +288,21 @@ class LedgerEngine:
         self.admission.closed = Outcome.STOPPING
         if self._storage_timer is not None:
             self._storage_timer.cancel()
+        if self._catch_up is not None:
+            await self._catch_up.stop()
+        await self._settle()
+        self.leadership.stop()
         await self._loop.run_in_executor(None, self._stop_threads)
+
+    async def _settle(self) -> None:
+        """Wait a bounded time until what was admitted here is applied here."""
+        try:
+            async with asyncio.timeout(PENDING_WAIT_MAX_S):
+                while self._forwarding.pending_count and not self.failed.is_set():
+                    await self._advanced.wait()
+        except TimeoutError:
+            waiting = self._forwarding.pending_count
+            logger.warning("stopped with batches that no leader took", extra={"batches": waiting})
 
     def _stop_threads(self) -> None:
         self._cutter.stop()
@@ -189,40 +316,33 @@ class LedgerEngine:
             extra={
                 "height": self.state.height,
                 "size": self.state.size,
-                "fsyncs": self.ordering.fsyncs,
                 "stage_ns": self.clock.used_ns,
                 "processor_ns": time.process_time_ns(),
             },
         )
 
-    def _committed(self, ordered: Ordered) -> None:
-        self._applying.push(ordered)
+    # Called on the order's and the apply loop's threads
+
+    def _role_changed(self, leadership: Leadership) -> None:
+        self._loop.call_soon_threadsafe(self.leadership.changed, leadership)
+
+    def _pointed(self, peer: str, index: int, term: int) -> None:
+        assert self._catch_up is not None, "only peers point"
+        self._loop.call_soon_threadsafe(self._catch_up.begin, peer, OrderPlace(index, term))
 
     def _applied(self, effects: BlockEffects) -> None:
-        """On the apply loop's thread, after each block."""
-        self._cutter.applied()
+        """After each block."""
+        self._cutter.applied(effects.block.proposal)
         self.checkpoints.advance(self.state.bases[-1])
         self._loop.call_soon_threadsafe(self._tell, effects)
 
-    def _tell(self, effects: BlockEffects) -> None:
-        results = effects.results
-        height, time_ms, index = results.close.height, results.close.time_ms, results.first_index
-        placed = []
-        for batch, result in zip(effects.block.batches, results.batches, strict=True):
-            placed.append(PlacedBatch(batch, index, height, time_ms, result))
-            index += result.entry_count
-        with self.clock.stage("acknowledge"):
-            self.admission.applied(placed)
-        self._advanced.set()
-        self._advanced = asyncio.Event()
+    def _passed(self) -> None:
+        """After each entry of the order, with a block or without."""
+        self._loop.call_soon_threadsafe(self._tell_passed)
 
-    @property
-    def next_advance(self) -> asyncio.Event:
-        """The event that is set once the next block is applied."""
-        return self._advanced
-
-    def _synced(self, ordered_index: int) -> None:
-        self.ordering.prune(ordered_index)
+    def _storage_full(self, full: bool) -> None:
+        """On the cutter's thread: the order has no room for a block, or has it again."""
+        self._loop.call_soon_threadsafe(self._set_journal_full, full)
 
     def _fail(self, error: BaseException) -> None:
         """Nothing more is taken; what is there can still be read. A restart recovers."""
@@ -232,39 +352,97 @@ class LedgerEngine:
         self._cutter.give_up()
         self._loop.call_soon_threadsafe(self._close_admission)
 
+    # On the event loop
+
+    def _tell(self, effects: BlockEffects) -> None:
+        results = effects.results
+        height, time_ms, index = results.close.height, results.close.time_ms, results.first_index
+        placed = []
+        for batch, result in zip(effects.block.batches, results.batches, strict=True):
+            placed.append(PlacedBatch(batch, index, height, time_ms, result))
+            self._forwarding.applied(batch.batch_id)
+            index += result.entry_count
+        with self.clock.stage("acknowledge"):
+            self.admission.applied(placed)
+
+    def _tell_passed(self) -> None:
+        self.leadership.passed()
+        self._advanced.set()
+        self._advanced = asyncio.Event()
+
+    @property
+    def next_advance(self) -> asyncio.Event:
+        """The event that is set once the ledger has moved on."""
+        return self._advanced
+
+    async def read_index(self) -> int:
+        """Return an index of the order that covers all that was acknowledged before this call.
+
+        Raises:
+            PeerUnreachable: There is no leader, or it does not answer.
+            ConsensusError: Leadership was lost meanwhile.
+        """
+        now = self.leadership.now
+        if self.leadership.leads:
+            return await asyncio.wrap_future(self.ordering.read_index())
+        if now is None or now.leader is None or self._peers is None:
+            raise PeerUnreachable("no leader is known; ask again, or ask for a local answer")
+        return await self._peers.read_index(now.leader)
+
     def _close_admission(self) -> None:
         self.admission.closed = Outcome.STOPPING
         self.failed.set()
-
-    def _storage_full(self, full: bool) -> None:
-        """On the cutter's thread: the order has no room for a block, or has it again."""
-        self._loop.call_soon_threadsafe(self._set_journal_full, full)
+        self._advanced.set()
+        if self._peers is not None:
+            # A voter that applies nothing must not lead; the others go on without it.
+            self._loop.run_in_executor(None, self.ordering.stop)
 
     def _set_journal_full(self, full: bool) -> None:
         self._journal_full = full
-        self._judge_storage()
+        self._judge_closed()
 
-    def _judge_storage(self) -> None:
-        """Close admission while either says that there is no room, and open it again."""
-        if self.admission.closed != Outcome.STOPPING:
-            full = self._journal_full or self._space_short
-            self.admission.closed = Outcome.STORAGE_FULL if full else None
+    def _set_orphaned(self, orphaned: bool) -> None:
+        self._orphaned = orphaned
+        self._judge_closed()
+
+    def _judge_closed(self) -> None:
+        """Close admission while anything stands against it, and open it again."""
+        if self.admission.closed == Outcome.STOPPING:
+            return
+        if self._journal_full or self._space_short:
+            self.admission.closed = Outcome.STORAGE_FULL
+        else:
+            self.admission.closed = Outcome.NO_LEADER if self._orphaned else None
 
     def _check_storage(self) -> None:
         free = shutil.disk_usage(self.folder).free
         self._space_short = free < self._free_size_min
-        self._judge_storage()
+        self._judge_closed()
+        if self._space_short and self.leadership.leads:
+            self.ordering.transfer_leadership()
         self._storage_timer = self._loop.call_later(STORAGE_CHECK_S, self._check_storage)
 
-    def checkpoint(self) -> SignedCheckpoint:
-        """Return the newest checkpoint.
+    @property
+    def waiting_count(self) -> int:
+        """How many batches were admitted here and are not applied yet."""
+        return self._forwarding.pending_count
+
+    @property
+    def applied_index(self) -> int:
+        """How far of the order the ledger is."""
+        return self._applying.place.index
+
+    def checkpoint(self, *, final: bool = False) -> SignedCheckpoint:
+        """Return the newest checkpoint, or the newest final one where there is any.
 
         Raises:
-            EngineError: Checkpoints have stopped.
+            EngineError: There is none, or checkpoints have stopped.
         """
-        if self.checkpoints.newest is None or self.checkpoints.failure:
-            raise EngineError(f"no checkpoint is signed: {self.checkpoints.failure}")
-        return self.checkpoints.newest
+        checkpoints = self.checkpoints
+        found = checkpoints.newest
+        if found is None or checkpoints.failure:
+            raise EngineError(f"no checkpoint is signed: {checkpoints.failure or 'ask again'}")
+        return (checkpoints.newest_final or found) if final else found
 
 
 def _ignore(_outcome: Outcome | None) -> None:

@@ -120,7 +120,7 @@ class _Scrubbing:
         loaded = self._store.load_position()
         if loaded is None:
             raise self._damage("the store is empty")
-        position, ordered_index = loaded
+        position, ordered_index = loaded[0], loaded[1].index
         if journal.last_index < ordered_index:
             raise Regression(
                 f"{self._folder}: the ledger has applied block {ordered_index} of the order, but"

@@ -6,6 +6,7 @@ engine applies the blocks after that again from the order's journal.
 
 import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rocksdict import (
@@ -18,9 +19,11 @@ from rocksdict import (
     WriteOptions,
 )
 
+from lotmark.block import parse_block_head
 from lotmark.block_results import BlockResults, parse_results
 from lotmark.merkle import Frontier, leaf_hash
 from lotmark.outcome import CONSUMES_NUMBER_FROM
+from lotmark_consensus.ordering import Ordered
 from lotmark_node.engine.errors import (
     EngineError,
     ForeignStore,
@@ -39,12 +42,24 @@ BLOCK_CACHE_SIZE = 32 << 20
 CACHED_ROWS_MAX = 65_536
 
 _FAMILIES = ("state", "blocks", "results", "tiles", "index")
-_EVENT_ID, _BATCH_ID, _FIRST_INDEX = b"e", b"b", b"i"  # kinds of rows in family "index"
+# Kinds of rows in family "index".
+_EVENT_ID, _BATCH_ID, _FIRST_INDEX, _PLACE = b"e", b"b", b"i", b"o"
 _ID_PREFIX = 16  # bytes of an id that an index row keeps: enough to find, the log decides
 _U64 = struct.Struct(">Q")
 _TILE = struct.Struct(">BQ")
 _POSITION_KEY, _CHAIN_KEY = b"position", b"chain"
-_POSITION = struct.Struct(">QQQQQ2048s")
+_POSITION = struct.Struct(">QQQQ2048s")
+_ORDER = struct.Struct(">QQ?")
+_ORDER_KEY = b"order"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPlace:
+    """How far of the order the ledger is: everything up to this index is in it."""
+
+    index: int
+    term: int  # of the order's entry at `index`
+    leapt: bool = False  # by fetched blocks: the journal may not have been told yet
 
 
 class LedgerStore:
@@ -150,10 +165,11 @@ class LedgerStore:
         self._put_leaves(batch, [leaf_hash(leaf) for leaf in block.leaves])
         batch.put(_CHAIN_KEY, self._chain_id)
         batch.put(_FIRST_INDEX + _U64.pack(0), _U64.pack(0), self._handles["index"])
-        self._put_position(batch, block.position, ordered_index=0)
+        self._put_position(batch, block.position)
+        batch.put(_ORDER_KEY, _ORDER.pack(0, 0, False))
         self._write(batch)
 
-    def write(self, effects: BlockEffects, raw_block: bytes, ordered_index: int) -> None:
+    def write(self, effects: BlockEffects, ordered: Ordered) -> None:
         """Write all that a block does, at once or not at all."""
         handles, results = self._handles, effects.results
         batch = WriteBatch(raw_mode=True)
@@ -164,7 +180,7 @@ class LedgerStore:
             else:
                 put(key, new, state)
         height = _U64.pack(results.close.height)
-        put(height, raw_block, handles["blocks"])
+        put(height, ordered.block, handles["blocks"])
         put(height, results.encode(), handles["results"])
         self._put_leaves(batch, effects.leaf_hashes)
         for key, value in self._index_rows(effects):
@@ -176,9 +192,19 @@ class LedgerStore:
             lanes=effects.lanes.tobytes(),
             frontier=effects.frontier,
         )
-        self._put_position(batch, position, ordered_index)
+        self._put_position(batch, position)
+        place = _ORDER.pack(ordered.index, ordered.term, False)
+        put(_PLACE + height, place, handles["index"])
+        batch.put(_ORDER_KEY, place)
         self._write(batch)
         self._rows.written(effects.changes)
+
+    def advance_order(self, place: OrderPlace) -> None:
+        """Write that the ledger has leapt to a place by fetched blocks, and sync."""
+        batch = WriteBatch(raw_mode=True)
+        batch.put(_ORDER_KEY, _ORDER.pack(place.index, place.term, True))
+        self._write(batch)
+        self.sync()
 
     def _write(self, batch: WriteBatch) -> None:
         try:
@@ -190,12 +216,11 @@ class LedgerStore:
         for level, number, hashes in self._tile_writer.append(leaf_hashes):
             batch.put(_TILE.pack(level, number), hashes, self._handles["tiles"])
 
-    def _put_position(self, batch: WriteBatch, position: LogPosition, ordered_index: int) -> None:
+    def _put_position(self, batch: WriteBatch, position: LogPosition) -> None:
         raw = _POSITION.pack(
             position.height,
             position.time_ms,
             position.close_index,
-            ordered_index,
             position.frontier.size,
             position.lanes,
         )
@@ -207,25 +232,35 @@ class LedgerStore:
 
     # Where the log stands
 
-    def load_position(self) -> tuple[LogPosition, int] | None:
-        """Return where the log stands and the order's index of its newest block; None: empty."""
+    def load_position(self) -> tuple[LogPosition, OrderPlace] | None:
+        """Return where the log stands, and how far of the order that is; None: empty."""
         raw = self._read_own(_POSITION_KEY)
         if raw is None:
             return None
-        height, time_ms, close_index, ordered_index, size, lanes = _POSITION.unpack_from(raw)
+        order = self._read_own(_ORDER_KEY)
+        assert order is not None, "both are written together"
+        height, time_ms, close_index, size, lanes = _POSITION.unpack_from(raw)
         nodes = [raw[at : at + 32] for at in range(_POSITION.size, len(raw), 32)]
         frontier = Frontier(size, nodes)
         self._tile_writer = TileWriter(size, self._read_tile)
         position = LogPosition(
             height=height, time_ms=time_ms, close_index=close_index, lanes=lanes, frontier=frontier
         )
-        return position, ordered_index
+        return position, OrderPlace(*_ORDER.unpack(order))
 
     # Reading the log
 
     def block(self, height: int) -> bytes:
         """Return a block's bytes, height 1 or more."""
         return self._need("blocks", _U64.pack(height), f"block {height}")
+
+    def ordered(self, height: int) -> Ordered:
+        """Return a block with its place in the order, height 1 or more."""
+        key = _U64.pack(height)
+        place = OrderPlace(*_ORDER.unpack(self._need("index", _PLACE + key, f"block {height}")))
+        block = self.block(height)
+        time_ms = parse_block_head(block)[0].time_ms
+        return Ordered(index=place.index, term=place.term, time_ms=time_ms, block=block)
 
     def results(self, height: int) -> BlockResults:
         """Return what became of a block, height 1 or more."""

@@ -23,6 +23,7 @@ ACCESS: dict[str, frozenset[PartyRole]] = {
     "Subscribe": _ALL,
     "ExportSnapshot": _INSPECTORS,
     "GetLedger": _ALL,
+    "GetNodeStatus": _ALL,
 }
 
 

@@ -14,14 +14,17 @@ from lotmark.errors import MalformedError, ProtocolError
 from lotmark.merkle import HASH_SIZE
 from lotmark.outcome import Outcome
 from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
+from lotmark_consensus.errors import ConsensusError
 from lotmark_node.engine.admission import Submission
 from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.ledger_engine import LedgerEngine
 from lotmark_node.engine.log_reader import kind_of
+from lotmark_node.engine.reads import Consistency, parse_read_wish
 from lotmark_node.rpc.access import Caller, refusal
 from lotmark_node.rpc.answers import AnswerQueue, OwedAdmission, OwedAnswer, oversize
 from lotmark_node.rpc.entry_filter import EntryFilter, entry_message
 from lotmark_node.rpc.identity import Identities
+from lotmark_node.rpc.node_status import node_status
 from lotmark_node.rpc.snapshot_exports import SnapshotExports
 from lotmark_node.rpc.status import status_of_error, status_of_outcome
 from lotmark_node.state_machine.batch_rules import lane_row
@@ -30,6 +33,7 @@ BATCHES_PER_MESSAGE_MAX = 256
 MESSAGE_SIZE_MAX = 4 << 20
 RECEIPTS_MAX = 1_000
 ENTRIES_PER_MESSAGE = 256
+READ_KEY = "lotmark-read"  # in a call's metadata: how fresh its answer must be
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -37,8 +41,16 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     """Serves one ledger."""
 
-    def __init__(self, engine: LedgerEngine, identities: Identities, acceptances: bytes) -> None:
+    def __init__(
+        self,
+        engine: LedgerEngine,
+        identities: Identities,
+        acceptances: bytes,
+        *,
+        certificate_not_after_ms: int,
+    ) -> None:
         self._engine = engine
+        self._certificate_not_after_ms = certificate_not_after_ms
         self._identities = identities
         self._acceptances = acceptances
         self._exports = SnapshotExports(engine, acceptances)
@@ -237,11 +249,12 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
                 f"entry_count {request.entry_count} is not 1 to {RECEIPTS_MAX}",
             )
         try:
-            checkpoint = self._engine.checkpoint()
-            end = min(request.first_index + request.entry_count, checkpoint.head.size)
+            newest = self._engine.checkpoint()
+            end = min(request.first_index + request.entry_count, newest.head.size)
             for entry in self._engine.reader.entries(request.first_index, end):
                 shown = not entry_message(entry, caller).withheld
                 if kind_of(entry) == EntryKind.EVENT and shown:
+                    checkpoint = self._engine.checkpoints.covering(entry.index)
                     proof = self._engine.receipts.make(entry, checkpoint)
                     yield ledger_pb2.Receipt(index=entry.index, proof=proof)
         except (EngineError, ProtocolError) as error:
@@ -253,7 +266,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         """Return the newest checkpoint."""
         await self._admit_caller(context, "GetCheckpoint")
         try:
-            checkpoint = self._engine.checkpoint()
+            checkpoint = self._engine.checkpoint(final=request.final)
         except EngineError as error:
             await _fail(context, error)
         return ledger_pb2.GetCheckpointResponse(note=checkpoint.note, final=checkpoint.final)
@@ -313,6 +326,13 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
             acceptances=self._acceptances,
         )
 
+    async def GetNodeStatus(  # noqa: N802 - the name is fixed by the proto
+        self, request: ledger_pb2.GetNodeStatusRequest, context: Context
+    ) -> ledger_pb2.GetNodeStatusResponse:
+        """Tell how this node fares."""
+        await self._admit_caller(context, "GetNodeStatus")
+        return node_status(self._engine, certificate_not_after_ms=self._certificate_not_after_ms)
+
     async def _admit_caller(self, context: Context, rpc: str) -> Caller:
         """Return who calls, or end the call where the caller may not make it."""
         try:
@@ -321,7 +341,19 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
         if refused := refusal(caller, rpc):
             await context.abort(*refused)
+        await self._reach(context)
         return caller
+
+    async def _reach(self, context: Context) -> None:
+        """Wait until an answer is as fresh as the call wishes, and tell how fresh that is."""
+        metadata = dict(context.invocation_metadata() or ())
+        wished = str(metadata.get(READ_KEY, Consistency.LOCAL.value))
+        try:
+            await self._engine.reads.reach(parse_read_wish(wished))
+        except (EngineError, ProtocolError, ConsensusError) as error:
+            await _fail(context, error)
+        size = str(self._engine.state.size)
+        context.set_trailing_metadata(((READ_KEY, wished), ("lotmark-size", size)))
 
 
 async def _fail(context: Context, error: Exception) -> NoReturn:

@@ -8,8 +8,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from lotmark.genesis import Genesis
-from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
-from lotmark_node.rpc.ledger_service import MESSAGE_SIZE_MAX, LedgerService
+from lotmark.v1 import ledger_pb2, ledger_pb2_grpc, peer_pb2_grpc
+from lotmark_consensus.raft.grpc_wire import SERVER_OPTIONS
+from lotmark_node.rpc.ledger_service import LedgerService
+from lotmark_node.rpc.peer_service import PeerService
 
 SERVICE = ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
 STOP_GRACE_S = 5.0
@@ -31,12 +33,19 @@ class Serving:
 
 
 async def start_server(
-    service: LedgerService, genesis: Genesis, *, address: str, certificate: bytes, key: bytes
+    service: LedgerService,
+    peers: PeerService | None,
+    genesis: Genesis,
+    *,
+    address: str,
+    certificate: bytes,
+    key: bytes,
 ) -> Serving:
     """Serve at an address; port 0 takes a free one.
 
     Args:
         service: The ledger's service.
+        peers: What other voters may ask; None where there are none.
         genesis: Names the CAs whose clients may connect.
         address: host:port to listen at.
         certificate: The node's TLS certificate, PEM.
@@ -47,12 +56,11 @@ async def start_server(
     """
     server = grpc.aio.server(
         maximum_concurrent_rpcs=CALLS_MAX,
-        options=[
-            ("grpc.max_receive_message_length", MESSAGE_SIZE_MAX + (1 << 20)),
-            ("grpc.so_reuseport", 0),
-        ],
+        options=[*SERVER_OPTIONS, ("grpc.so_reuseport", 0)],
     )
     ledger_pb2_grpc.add_LedgerServiceServicer_to_server(service, server)
+    if peers is not None:
+        peer_pb2_grpc.add_PeerServiceServicer_to_server(peers, server)
     healths = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
     for name in (SERVICE, ""):

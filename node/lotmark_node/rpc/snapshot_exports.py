@@ -44,7 +44,7 @@ class SnapshotExports:
                     size = 0  # said once
 
     def _write(self, file: BinaryIO, request: ledger_pb2.ExportSnapshotRequest) -> int:
-        checkpoint = self._engine.checkpoint()
+        checkpoint = self._engine.checkpoint(final=True)
         try:
             write_snapshot(
                 file,

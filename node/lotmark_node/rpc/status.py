@@ -4,12 +4,16 @@ import grpc
 
 from lotmark.errors import MalformedError, ProofError, ProtocolError, SignatureError
 from lotmark.outcome import MEANINGS, Outcome
+from lotmark_consensus.errors import ConsensusError
 from lotmark_node.engine.errors import (
     EngineError,
     ExportRefused,
     ForeignStore,
+    HistoryConflict,
     NotOnLedger,
+    PeerUnreachable,
     Regression,
+    StaleRead,
     StoreCorrupt,
     StoreLocked,
 )
@@ -22,7 +26,11 @@ ERROR_STATUS: dict[type[Exception], grpc.StatusCode] = {
     StoreLocked: grpc.StatusCode.UNAVAILABLE,
     Regression: grpc.StatusCode.FAILED_PRECONDITION,
     ExportRefused: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    HistoryConflict: grpc.StatusCode.DATA_LOSS,
+    PeerUnreachable: grpc.StatusCode.UNAVAILABLE,
+    StaleRead: grpc.StatusCode.UNAVAILABLE,
     EngineError: grpc.StatusCode.UNAVAILABLE,
+    ConsensusError: grpc.StatusCode.UNAVAILABLE,
     ProofError: grpc.StatusCode.INVALID_ARGUMENT,
     MalformedError: grpc.StatusCode.INVALID_ARGUMENT,
     SignatureError: grpc.StatusCode.UNAUTHENTICATED,

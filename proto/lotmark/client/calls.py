@@ -62,9 +62,9 @@ def _not_connected(node: str, reason: str) -> ConnectionError:
     if _IDENTITY.search(reason):
         return ConnectionError(
             f"{node}: whoever answers there is not that node of this chain, or refuses the client's"
-            f" certificate; check node_address and the certificates ({reason})"
+            f" certificate; check its address and the certificates ({reason})"
         )
     return ConnectionError(
-        f"{node} cannot be reached: {reason}; is it running, and is node_address in the client's"
+        f"{node} cannot be reached: {reason}; is it running, and is its address in the client's"
         " settings right?"
     )

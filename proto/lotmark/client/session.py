@@ -17,7 +17,7 @@ from lotmark import merkle
 from lotmark.batch import ZERO_HASH, Batch, sign_batch
 from lotmark.client.answers import AnsweringNode, not_sent, signed_refusal
 from lotmark.client.calls import NotOnLedgerError, node_errors
-from lotmark.client.connection import open_channel, read_pinned_genesis
+from lotmark.client.connection import connect, place, read_pinned_genesis
 from lotmark.client.lane_memory import LaneMemory
 from lotmark.client.ledger_records import (
     LedgerCheckpoint,
@@ -40,14 +40,25 @@ SUBMIT_S = 30.0  # for a batch, which may wait for its block
 STREAM_S = 60.0  # for one stretch of a stream of entries; it goes on where it ended
 SNAPSHOT_S = 3_600.0  # the node writes the whole file before it sends the first byte
 COVERED_S = 10.0  # until a checkpoint covers an entry; nodes sign ten a second
+FINAL_S = 3.0  # until its quorum has cosigned one; without it the newest is taken
 COVERED_POLL_S = 0.05
+READ_KEY = "lotmark-read"  # in a call's metadata: how fresh its answer must be
 
 
 class LedgerSession:
-    """A connection to the node that the settings name; for one thread."""
+    """A connection to a node that the settings name; for one thread.
+
+    Attributes:
+        settings: Those it was opened with, but with the node that it calls as the only one.
+        genesis: Of the pinned chain.
+        passed_over: Why each node that the settings name before that one was not taken.
+    """
 
     def __init__(self, settings: ClientSettings, batch_key: PrivateKey | None = None) -> None:
         """Prepare the connection; the first call makes it.
+
+        Where the settings name several nodes, one call is made here: to each in turn, until one
+        answers. That node alone is called from then on.
 
         Args:
             settings: Who calls whom about which chain.
@@ -55,16 +66,19 @@ class LedgerSession:
 
         Raises:
             ProtocolError: The genesis is not that of the pinned chain.
+            ConnectionError: Of several nodes none answers.
             OSError: A file cannot be read.
         """
-        self.settings = settings
         self.genesis = read_pinned_genesis(settings)
         self._chain_id = settings.chain_id
         self._batch_key = batch_key
-        node = f"{settings.node_party}/{settings.node_name}"
-        self._place = f"{node} at {settings.node_address}"
+        connection = connect(settings)
+        self.settings = connection.settings
+        self.passed_over = connection.passed_over
+        self._place = place(self.settings)
+        node = f"{self.settings.node_party}/{self.settings.node_name}"
         self._node = AnsweringNode(node, settings.chain_id, self.genesis)
-        self._channel = open_channel(settings)
+        self._channel = connection.channel
         self._stub = ledger_pb2_grpc.LedgerServiceStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -169,7 +183,10 @@ class LedgerSession:
     def _lane_state(self, key: PrivateKey, lane: int) -> ledger_pb2.GetLaneStateResponse:
         request = ledger_pb2.GetLaneStateRequest(key=key.public, lane=lane)
         with node_errors(self._place, ANSWER_S):
-            state = self._stub.GetLaneState(request, timeout=ANSWER_S)
+            # A node that lags would show the lane as it was, and a number be used again.
+            state = self._stub.GetLaneState(
+                request, timeout=ANSWER_S, metadata=((READ_KEY, "linearizable"),)
+            )
         if len(state.batch_id) not in (0, len(ZERO_HASH)):
             raise MalformedError(f"{self._place} names a batch id of {len(state.batch_id)} bytes")
         return state
@@ -225,31 +242,40 @@ class LedgerSession:
             node=told.node, height=told.height, size=told.size, time_ms=told.time_ms
         )
 
-    def checkpoint(self) -> LedgerCheckpoint:
+    def checkpoint(self, *, final: bool = False) -> LedgerCheckpoint:
         """Return the newest checkpoint, its signatures checked.
+
+        Args:
+            final: Return the newest that a quorum has cosigned, if the node knows one.
 
         Raises:
             SignatureError: One does not hold, or it is another log's.
             ProtocolError, ConnectionError, TimeoutError: As for every call.
         """
+        request = ledger_pb2.GetCheckpointRequest(final=final)
         with node_errors(self._place, ANSWER_S):
-            told = self._stub.GetCheckpoint(ledger_pb2.GetCheckpointRequest(), timeout=ANSWER_S)
+            told = self._stub.GetCheckpoint(request, timeout=ANSWER_S)
         findings = check_checkpoint(self.genesis, self._chain_id, told.note)
         return LedgerCheckpoint(note=told.note, findings=findings)
 
     def checkpoint_over(self, index: int) -> LedgerCheckpoint:
         """Return a checkpoint that covers an entry, waiting for it where the entry is new.
 
+        It is a final one, unless the quorum does not cosign within `FINAL_S`.
+
         Raises:
             NotOnLedgerError: There is no such entry.
             TimeoutError: No checkpoint covers it within `COVERED_S`.
         """
-        until_s = time.monotonic() + COVERED_S
-        while (checkpoint := self.checkpoint()).size <= index:
+        start_s = time.monotonic()
+        while (checkpoint := self.checkpoint(final=True)).size <= index:
             size = self.ledger().size
             if index >= size:
                 raise NotOnLedgerError(f"entry {index} is not on the ledger; it has {size}")
-            if time.monotonic() > until_s:
+            waited_s = time.monotonic() - start_s
+            if waited_s > FINAL_S and (newest := self.checkpoint()).size > index:
+                return newest
+            if waited_s > COVERED_S:
                 raise TimeoutError(
                     f"{self._place} signed no checkpoint over entry {index} within {COVERED_S:g} s;"
                     " see its log for why it signs none"

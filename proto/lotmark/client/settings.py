@@ -1,11 +1,12 @@
-"""What a submitting system must know: who it is, which chain it means, and which node it calls.
+"""What a submitting system must know: who it is, which chain it means, and which nodes it calls.
 
 A TOML file, written by `lotmark init` and changed by people. Paths in it are relative to the file.
 """
 
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ class SettingsError(ProtocolError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeAddress:
+    """A node, and where it takes calls."""
+
+    party: str
+    node: str
+    address: str  # host:port
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
     """The settings of one client; paths are complete."""
 
@@ -37,9 +47,23 @@ class ClientSettings:
     certificate: Path
     certificate_key: Path
     genesis: Path
+    other_nodes: tuple[NodeAddress, ...] = ()  # called in this order where the node cannot be
+
+    def each_node(self) -> Iterator["ClientSettings"]:
+        """Return the settings for each node alone, in the order in which they are called."""
+        yield replace(self, other_nodes=())
+        for other in self.other_nodes:
+            yield replace(
+                self,
+                node_party=other.party,
+                node_name=other.node,
+                node_address=other.address,
+                other_nodes=(),
+            )
 
 
 _KEYS = tuple(ClientSettings.__dataclass_fields__)
+_OTHER_NODES = "other_nodes"
 
 
 def read_client_settings(path: Path) -> ClientSettings:
@@ -55,7 +79,7 @@ def read_client_settings(path: Path) -> ClientSettings:
             f"{path}: key {unknown[0][:40]!a} is unknown; remove it, or use one of"
             f" {', '.join(_KEYS)}"
         )
-    texts = {key: _text(path, table, key) for key in _KEYS}
+    texts = {key: _text(path, table, key) for key in _KEYS if key != _OTHER_NODES}
     if not _CHAIN_ID.fullmatch(texts["chain_id"]):
         raise SettingsError(
             f"{path}: chain_id {texts['chain_id'][:80]!a} is not 64 lower-case hex digits; copy"
@@ -82,7 +106,44 @@ def read_client_settings(path: Path) -> ClientSettings:
         certificate=complete_path(path, "certificate", texts["certificate"]),
         certificate_key=complete_path(path, "certificate_key", texts["certificate_key"]),
         genesis=complete_path(path, "genesis", texts["genesis"]),
+        other_nodes=_other_nodes(path, table, f"{texts['node_party']}/{texts['node_name']}"),
     )
+
+
+def _other_nodes(path: Path, table: dict[str, Any], first: str) -> tuple[NodeAddress, ...]:
+    """Return the nodes to call where `first` cannot be reached, in the file's order."""
+    addresses = table.get(_OTHER_NODES, {})
+    if not isinstance(addresses, dict):
+        raise SettingsError(
+            f'{path}: {_OTHER_NODES} is no table; write "PARTY/NAME" lines under it'
+        )
+    if first in addresses:
+        raise SettingsError(
+            f"{path}: {_OTHER_NODES} names {first}, which is called first; remove that line"
+        )
+    try:
+        return tuple(parse_node_address(name, address) for name, address in addresses.items())
+    except MalformedError as error:
+        raise SettingsError(f"{path}: {_OTHER_NODES}: {error}") from error
+
+
+def parse_node_address(name: str, address: object) -> NodeAddress:
+    """Return the node that a line such as ``"OEM-A/n1" = "127.0.0.1:7401"`` names.
+
+    Raises:
+        MalformedError: The name is no PARTY/NAME, or nobody can call that address.
+    """
+    party, slash, node = name.partition("/")
+    if not slash:
+        raise MalformedError(f"{name[:80]!a} is not PARTY/NAME, such as OEM-A/n1")
+    check_party(party)
+    check_node(node)
+    if not isinstance(address, str):
+        raise MalformedError(f"{name} has no string as its address; write it in quotes")
+    _, port = split_address(address)
+    if port == 0:
+        raise MalformedError(f"{name} has port 0; give the port it listens on")
+    return NodeAddress(party=party, node=node, address=address)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

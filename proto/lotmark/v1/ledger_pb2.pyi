@@ -440,12 +440,17 @@ class GetCheckpointRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    FINAL_FIELD_NUMBER: _builtins.int
+    final: _builtins.bool
+    """Whether to return the newest final checkpoint, if there is one, though newer ones are signed."""
     def __init__(
         self,
+        *,
+        final: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["final", b"final"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -723,3 +728,176 @@ class GetLedgerResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetLedgerResponse: _TypeAlias = GetLedgerResponse  # noqa: Y015
+
+@_typing.final
+class GetNodeStatusRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNodeStatusRequest: _TypeAlias = GetNodeStatusRequest  # noqa: Y015
+
+@_typing.final
+class GetNodeStatusResponse(_message.Message):
+    """How a node fares."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    TERM_FIELD_NUMBER: _builtins.int
+    LEADER_FIELD_NUMBER: _builtins.int
+    LAST_INDEX_FIELD_NUMBER: _builtins.int
+    COMMITTED_INDEX_FIELD_NUMBER: _builtins.int
+    APPLIED_INDEX_FIELD_NUMBER: _builtins.int
+    FIRST_INDEX_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    SIGNED_SIZE_FIELD_NUMBER: _builtins.int
+    FINAL_SIZE_FIELD_NUMBER: _builtins.int
+    ELECTIONS_FIELD_NUMBER: _builtins.int
+    WAITING_BATCHES_FIELD_NUMBER: _builtins.int
+    TAKES_EVENTS_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    NOW_MS_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_NOT_AFTER_MS_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """Node, "<party>/<node>"."""
+    role: _builtins.str
+    """Part in the order: leader, follower, candidate, stopped or failed."""
+    term: _builtins.int
+    """Current term."""
+    leader: _builtins.str
+    """Who leads, "<party>/<node>"; empty: not known."""
+    last_index: _builtins.int
+    """Last index of its order, committed or not."""
+    committed_index: _builtins.int
+    """Highest index it knows to be committed."""
+    applied_index: _builtins.int
+    """Highest index that is in its ledger."""
+    first_index: _builtins.int
+    """Lowest index its journal still holds."""
+    height: _builtins.int
+    """Height of the newest applied block."""
+    size: _builtins.int
+    """Tree size after it."""
+    signed_size: _builtins.int
+    """Size of the newest tree it has signed."""
+    final_size: _builtins.int
+    """Size of the newest final checkpoint it knows."""
+    elections: _builtins.int
+    """Elections it began since its start."""
+    waiting_batches: _builtins.int
+    """Batches it admitted that are not applied yet."""
+    takes_events: _builtins.bool
+    """Whether it takes events."""
+    closed: _builtins.str
+    """Why not; empty where it does."""
+    now_ms: _builtins.int
+    """Its clock, Unix time in ms."""
+    certificate_not_after_ms: _builtins.int
+    """When its TLS certificate ends, Unix time in ms."""
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerStatus]:
+        """The other voters, as this node sees them."""
+
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusalCount]:
+        """Frames and peers it refused since its start, by reason."""
+
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        role: _builtins.str = ...,
+        term: _builtins.int = ...,
+        leader: _builtins.str = ...,
+        last_index: _builtins.int = ...,
+        committed_index: _builtins.int = ...,
+        applied_index: _builtins.int = ...,
+        first_index: _builtins.int = ...,
+        height: _builtins.int = ...,
+        size: _builtins.int = ...,
+        signed_size: _builtins.int = ...,
+        final_size: _builtins.int = ...,
+        elections: _builtins.int = ...,
+        waiting_batches: _builtins.int = ...,
+        takes_events: _builtins.bool = ...,
+        closed: _builtins.str = ...,
+        now_ms: _builtins.int = ...,
+        certificate_not_after_ms: _builtins.int = ...,
+        peers: _abc.Iterable[Global___PeerStatus] | None = ...,
+        refusals: _abc.Iterable[Global___RefusalCount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "certificate_not_after_ms", b"certificate_not_after_ms", "closed", b"closed", "committed_index", b"committed_index", "elections", b"elections", "final_size", b"final_size", "first_index", b"first_index", "height", b"height", "last_index", b"last_index", "leader", b"leader", "node", b"node", "now_ms", b"now_ms", "peers", b"peers", "refusals", b"refusals", "role", b"role", "signed_size", b"signed_size", "size", b"size", "takes_events", b"takes_events", "term", b"term", "waiting_batches", b"waiting_batches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNodeStatusResponse: _TypeAlias = GetNodeStatusResponse  # noqa: Y015
+
+@_typing.final
+class PeerStatus(_message.Message):
+    """Another voter, as a node sees it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MATCH_INDEX_FIELD_NUMBER: _builtins.int
+    QUEUED_SIZE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Voter, "<party>/<node>"."""
+    match_index: _builtins.int
+    """How far it acknowledged the order; 0 unless the node leads."""
+    queued_size: _builtins.int
+    """Bytes that wait to be sent to it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        match_index: _builtins.int = ...,
+        queued_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["match_index", b"match_index", "name", b"name", "queued_size", b"queued_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeerStatus: _TypeAlias = PeerStatus  # noqa: Y015
+
+@_typing.final
+class RefusalCount(_message.Message):
+    """How often something was refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why."""
+    count: _builtins.int
+    """How often."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusalCount: _TypeAlias = RefusalCount  # noqa: Y015

@@ -28,6 +28,11 @@ if _version_not_supported:
 class LedgerServiceStub:
     """LedgerService takes signed batches and gives back outcomes, entries and proofs.
     Callers authenticate by mTLS; who may call what stands in docs/access.md.
+
+    Every call may name in its metadata how fresh an answer must be, under "lotmark-read":
+    "local" (without it, too): what this node has applied; "at-least=<entry index>": not older than
+    that entry; "linearizable": not older than anything acknowledged before the call. The trailing
+    metadata repeat it, beside the tree size at that moment under "lotmark-size".
     """
 
     def __init__(self, channel):
@@ -91,11 +96,21 @@ class LedgerServiceStub:
                 request_serializer=lotmark_dot_v1_dot_ledger__pb2.GetLedgerRequest.SerializeToString,
                 response_deserializer=lotmark_dot_v1_dot_ledger__pb2.GetLedgerResponse.FromString,
                 _registered_method=True)
+        self.GetNodeStatus = channel.unary_unary(
+                '/lotmark.v1.LedgerService/GetNodeStatus',
+                request_serializer=lotmark_dot_v1_dot_ledger__pb2.GetNodeStatusRequest.SerializeToString,
+                response_deserializer=lotmark_dot_v1_dot_ledger__pb2.GetNodeStatusResponse.FromString,
+                _registered_method=True)
 
 
 class LedgerServiceServicer:
     """LedgerService takes signed batches and gives back outcomes, entries and proofs.
     Callers authenticate by mTLS; who may call what stands in docs/access.md.
+
+    Every call may name in its metadata how fresh an answer must be, under "lotmark-read":
+    "local" (without it, too): what this node has applied; "at-least=<entry index>": not older than
+    that entry; "linearizable": not older than anything acknowledged before the call. The trailing
+    metadata repeat it, beside the tree size at that moment under "lotmark-size".
     """
 
     def SubmitStream(self, request_iterator, context):
@@ -176,6 +191,13 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetNodeStatus(self, request, context):
+        """GetNodeStatus tells an operator how this node and its part of the order fare.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LedgerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -234,6 +256,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     request_deserializer=lotmark_dot_v1_dot_ledger__pb2.GetLedgerRequest.FromString,
                     response_serializer=lotmark_dot_v1_dot_ledger__pb2.GetLedgerResponse.SerializeToString,
             ),
+            'GetNodeStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNodeStatus,
+                    request_deserializer=lotmark_dot_v1_dot_ledger__pb2.GetNodeStatusRequest.FromString,
+                    response_serializer=lotmark_dot_v1_dot_ledger__pb2.GetNodeStatusResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'lotmark.v1.LedgerService', rpc_method_handlers)
@@ -245,6 +272,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
 class LedgerService:
     """LedgerService takes signed batches and gives back outcomes, entries and proofs.
     Callers authenticate by mTLS; who may call what stands in docs/access.md.
+
+    Every call may name in its metadata how fresh an answer must be, under "lotmark-read":
+    "local" (without it, too): what this node has applied; "at-least=<entry index>": not older than
+    that entry; "linearizable": not older than anything acknowledged before the call. The trailing
+    metadata repeat it, beside the tree size at that moment under "lotmark-size".
     """
 
     @staticmethod
@@ -534,6 +566,33 @@ class LedgerService:
             '/lotmark.v1.LedgerService/GetLedger',
             lotmark_dot_v1_dot_ledger__pb2.GetLedgerRequest.SerializeToString,
             lotmark_dot_v1_dot_ledger__pb2.GetLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNodeStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lotmark.v1.LedgerService/GetNodeStatus',
+            lotmark_dot_v1_dot_ledger__pb2.GetNodeStatusRequest.SerializeToString,
+            lotmark_dot_v1_dot_ledger__pb2.GetNodeStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

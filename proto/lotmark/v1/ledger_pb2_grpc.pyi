@@ -31,6 +31,11 @@ GRPC_VERSION: str
 class LedgerServiceStub:
     """LedgerService takes signed batches and gives back outcomes, entries and proofs.
     Callers authenticate by mTLS; who may call what stands in docs/access.md.
+
+    Every call may name in its metadata how fresh an answer must be, under "lotmark-read":
+    "local" (without it, too): what this node has applied; "at-least=<entry index>": not older than
+    that entry; "linearizable": not older than anything acknowledged before the call. The trailing
+    metadata repeat it, beside the tree size at that moment under "lotmark-size".
     """
 
     @_typing.overload
@@ -61,11 +66,18 @@ class LedgerServiceStub:
     """ExportSnapshot streams a snapshot file."""
     GetLedger: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetLedgerRequest, _ledger_pb2.GetLedgerResponse]
     """GetLedger tells what ledger this is and how far it is."""
+    GetNodeStatus: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetNodeStatusRequest, _ledger_pb2.GetNodeStatusResponse]
+    """GetNodeStatus tells an operator how this node and its part of the order fare."""
 
 @_typing.type_check_only
 class LedgerServiceAsyncStub(LedgerServiceStub):
     """LedgerService takes signed batches and gives back outcomes, entries and proofs.
     Callers authenticate by mTLS; who may call what stands in docs/access.md.
+
+    Every call may name in its metadata how fresh an answer must be, under "lotmark-read":
+    "local" (without it, too): what this node has applied; "at-least=<entry index>": not older than
+    that entry; "linearizable": not older than anything acknowledged before the call. The trailing
+    metadata repeat it, beside the tree size at that moment under "lotmark-size".
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -93,10 +105,17 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """ExportSnapshot streams a snapshot file."""
     GetLedger: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetLedgerRequest, _ledger_pb2.GetLedgerResponse]  # type: ignore[assignment]
     """GetLedger tells what ledger this is and how far it is."""
+    GetNodeStatus: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetNodeStatusRequest, _ledger_pb2.GetNodeStatusResponse]  # type: ignore[assignment]
+    """GetNodeStatus tells an operator how this node and its part of the order fare."""
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     """LedgerService takes signed batches and gives back outcomes, entries and proofs.
     Callers authenticate by mTLS; who may call what stands in docs/access.md.
+
+    Every call may name in its metadata how fresh an answer must be, under "lotmark-read":
+    "local" (without it, too): what this node has applied; "at-least=<entry index>": not older than
+    that entry; "linearizable": not older than anything acknowledged before the call. The trailing
+    metadata repeat it, beside the tree size at that moment under "lotmark-size".
     """
 
     @_abc_1.abstractmethod
@@ -188,5 +207,13 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.GetLedgerResponse, _abc.Awaitable[_ledger_pb2.GetLedgerResponse]]:
         """GetLedger tells what ledger this is and how far it is."""
+
+    @_abc_1.abstractmethod
+    def GetNodeStatus(
+        self,
+        request: _ledger_pb2.GetNodeStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.GetNodeStatusResponse, _abc.Awaitable[_ledger_pb2.GetNodeStatusResponse]]:
+        """GetNodeStatus tells an operator how this node and its part of the order fare."""
 
 def add_LedgerServiceServicer_to_server(servicer: LedgerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

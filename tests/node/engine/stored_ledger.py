@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from lotmark.block import parse_block
+from lotmark_consensus.ordering import Ordered
 from lotmark_node.engine.log_reader import LogReader
 from lotmark_node.engine.store import LedgerStore
 from lotmark_node.state_machine.genesis_block import make_genesis_block, policy_digest
@@ -41,7 +42,7 @@ class StoredLedger:
             chain_id=whole.chain_id,
             policy_digest=policy_digest(whole.genesis, whole.chain_id),
         )
-        self.ordered_index = loaded[1]
+        self.ordered_index = loaded[1].index
 
     def grow(self, height: int) -> None:
         """Apply the other ledger's blocks up to a height."""
@@ -50,7 +51,10 @@ class StoredLedger:
             prepared = [PreparedBatch(each) for each in block.batches]
             effects = apply_block(self.state, block, prepared)
             self.ordered_index += 1
-            self.store.write(effects, raw, self.ordered_index)
+            time_ms = block.proposal.time_ms
+            self.store.write(
+                effects, Ordered(index=self.ordered_index, term=1, time_ms=time_ms, block=raw)
+            )
             effects.commit()
 
     def close(self) -> None:

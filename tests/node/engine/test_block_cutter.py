@@ -1,7 +1,7 @@
 """The block cutter: every batch in one block, one block a counter, also while the disk is full."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
@@ -9,9 +9,9 @@ import pytest
 
 from lotmark.batch import Batch
 from lotmark.block import BASES_MAX, BLOCK_EVENTS_MAX, BLOCK_SIZE_MAX, parse_block
-from lotmark_consensus.errors import JournalFull, OrderingFailed
+from lotmark_consensus.errors import JournalFull, NotLeader, OrderingFailed, OutcomeUnknown
 from lotmark_consensus.in_memory import InMemoryOrdering
-from lotmark_consensus.ordering import Ordered, OrderingStatus, failed_by
+from lotmark_consensus.ordering import Ordered, failed_by
 from lotmark_node.engine import block_cutter as cutter_module
 from lotmark_node.engine.block_cutter import BlockCutter
 from lotmark_node.engine.stage_clock import StageClock
@@ -24,47 +24,32 @@ ERP = "OEM-A/erp"
 PROPOSAL_KEY = private_key("OEM-A/n1 PROPOSAL")
 
 
-class RefusingOrdering:
+class RefusingOrdering(InMemoryOrdering):
     """An order in memory that refuses some proposals, as a disk that is full or breaks does."""
 
-    def __init__(self) -> None:
-        self._order = InMemoryOrdering()
+    def __init__(self, term: int) -> None:
+        super().__init__(term=term)
+        self.was_refused = threading.Event()
         self.proposed: list[bytes] = []
         self.refusals: list[Exception] = []  # of the next proposals, in order
 
-    def propose(self, block: bytes, *, time_ms: int) -> Future[Ordered]:
+    def propose(self, block: bytes, *, time_ms: int, term: int) -> Future[Ordered]:
         self.proposed.append(block)
         if self.refusals:
             future: Future[Ordered] = Future()
             future.set_exception(self.refusals.pop(0))
+            self.was_refused.set()
             return future
-        return self._order.propose(block, time_ms=time_ms)
-
-    def committed(self, from_index: int) -> Iterator[Ordered]:
-        return self._order.committed(from_index)
-
-    def on_committed(self, callback: Callable[[Ordered], None]) -> None:
-        self._order.on_committed(callback)
-
-    def on_failure(self, callback: Callable[[BaseException], None]) -> None:
-        self._order.on_failure(callback)
-
-    def status(self) -> OrderingStatus:
-        return self._order.status()
-
-    def prune(self, below_index: int) -> None:
-        self._order.prune(below_index)
-
-    def stop(self) -> None:
-        self._order.stop()
+        return super().propose(block, time_ms=time_ms, term=term)
 
 
 class Cut:
     """A cutter whose blocks are applied to a ledger in memory when the test lets them."""
 
-    def __init__(self, ledger: LedgerInMemory) -> None:
+    def __init__(self, ledger: LedgerInMemory, term: int = 1) -> None:
         self.ledger = ledger
-        self.order = RefusingOrdering()
+        self.term = term  # of the order
+        self.order = RefusingOrdering(term)
         self.may_apply = threading.Event()
         self.may_apply.set()
         self.applied = threading.Condition()
@@ -76,7 +61,6 @@ class Cut:
             ledger.state,
             self.order,
             PROPOSAL_KEY,
-            term=1,
             now_ms=lambda: CREATED_MS + 5_000,
             on_failure=self._fail,
             on_storage_full=self.storage_full.append,
@@ -94,10 +78,14 @@ class Cut:
         assert made is not None
         assert made.raw == ordered.block
         self.ledger.apply(ordered.block)
-        self.cutter.applied()
+        self.cutter.applied(made.block.proposal)
         with self.applied:
             self.batch_count += len(made.block.batches)
             self.applied.notify()
+
+    def start(self) -> None:
+        self.cutter.lead(self.term)
+        self.cutter.start()
 
     def push(self, *batches: Batch) -> None:
         for batch in batches:
@@ -111,7 +99,7 @@ class Cut:
 @contextmanager
 def cutting(ledger: LedgerInMemory | None = None) -> Iterator[Cut]:
     cut = Cut(LedgerInMemory() if ledger is None else ledger)
-    cut.cutter.start()
+    cut.start()
     try:
         yield cut
     finally:
@@ -150,6 +138,7 @@ def test_batches_that_wait_are_cut_into_blocks_within_the_bounds() -> None:
     batches = [ledger.batch(ERP, measurements(number * 250, 250)) for number in range(20)]
     large = [ledger.batch(ERP, [bytes(16_384)] * 60) for _ in range(9)]
     cut = Cut(ledger)
+    cut.cutter.lead(1)
     cut.push(*batches, *large)
     cut.cutter.start()
     cut.wait_for(len(batches) + len(large))
@@ -225,7 +214,7 @@ def test_a_cutter_made_before_the_last_blocks_were_recovered_counts_them() -> No
     cut = Cut(ledger)
     for number in range(3):
         ledger.block([ledger.batch(ERP, [measurement(number)])])
-    cut.cutter.start()
+    cut.start()
     cut.push(ledger.batch(ERP, [measurement(9)]))
     cut.wait_for(1)
     cut.cutter.stop()
@@ -238,7 +227,7 @@ def test_a_cutter_made_before_the_last_blocks_were_recovered_counts_them() -> No
 def test_a_stop_while_the_disk_is_full_ends_the_cutter_and_tells() -> None:
     cut = Cut(LedgerInMemory())
     cut.order.refusals = [JournalFull("no room")] * 1_000
-    cut.cutter.start()
+    cut.start()
     cut.push(cut.ledger.batch(ERP, [measurement(1)]))
     cut.cutter.stop()
 
@@ -250,7 +239,7 @@ def test_a_stop_while_the_disk_is_full_ends_the_cutter_and_tells() -> None:
 def test_an_order_that_fails_ends_the_cutter_and_tells() -> None:
     cut = Cut(LedgerInMemory())
     cut.order.refusals = [failed_by(OSError("broken disk"))]
-    cut.cutter.start()
+    cut.start()
     cut.push(cut.ledger.batch(ERP, [measurement(1)]))
 
     assert cut.failed.wait(WAIT_MAX_S)
@@ -260,9 +249,44 @@ def test_an_order_that_fails_ends_the_cutter_and_tells() -> None:
 
 def test_a_cutter_that_gives_up_ends_though_batches_wait() -> None:
     cut = Cut(LedgerInMemory())
-    cut.cutter.start()
+    cut.start()
     cut.cutter.give_up()
     cut.push(cut.ledger.batch(ERP, [measurement(1)]))
     cut.cutter.stop()
 
     assert cut.order.proposed == []
+
+
+@pytest.mark.parametrize("refusal", [NotLeader("no"), OutcomeUnknown("who knows")])
+def test_a_block_whose_leadership_ended_is_never_proposed_again(refusal: Exception) -> None:
+    ledger = LedgerInMemory()
+    cut = Cut(ledger, term=2)
+    cut.cutter.start()
+    cut.cutter.lead(1)  # as if the order had moved on meanwhile
+    cut.order.refusals = [refusal]
+    batch = ledger.batch(ERP, [measurement(1)])
+    cut.push(batch)
+    assert cut.order.was_refused.wait(WAIT_MAX_S)
+    cut.cutter.lead(2)
+    cut.push(batch)
+    cut.wait_for(1)
+    cut.cutter.stop()
+
+    assert batches_of(cut) == [batch.batch_id]
+    assert [parse_block(raw).proposal.term for raw in cut.order.proposed] == [1, 2]
+    assert not cut.failures
+
+
+def test_what_waits_when_leadership_ends_is_not_cut_in_the_next_term() -> None:
+    ledger = LedgerInMemory()
+    cut = Cut(ledger)
+    cut.cutter.lead(1)
+    cut.push(ledger.batch(ERP, [measurement(1)]))
+    cut.cutter.lead(1)
+    other = ledger.batch("T1-STATOR/mes", [measurement(2)])
+    cut.push(other)
+    cut.cutter.start()
+    cut.wait_for(1)
+    cut.cutter.stop()
+
+    assert batches_of(cut) == [other.batch_id]

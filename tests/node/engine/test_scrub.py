@@ -27,7 +27,7 @@ WHOLE = history(SEED, BLOCKS)
 HASH = 32
 TILE = struct.Struct(">BQ")
 U64 = struct.Struct(">Q")
-LANES_AT = 5 * 8  # in the position row: five integers stand before the lanes
+LANES_AT = 4 * 8  # in the position row: four integers stand before the lanes
 
 
 class Vandal(LedgerStore):

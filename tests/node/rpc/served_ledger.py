@@ -185,7 +185,8 @@ async def served(
     identities = Identities(consortium.genesis, engine.chain_id, "OEM-A", now_ms)
     acceptances = settings.acceptances.read_bytes()
     serving = await start_server(
-        LedgerService(engine, identities, acceptances),
+        LedgerService(engine, identities, acceptances, certificate_not_after_ms=0),
+        None,
         consortium.genesis,
         address="127.0.0.1:0",
         certificate=settings.tls_certificate.read_bytes(),

@@ -183,6 +183,9 @@ CALLS: dict[str, Callable[[Any], Any]] = {
         stub.ExportSnapshot(ledger_pb2.ExportSnapshotRequest(), timeout=CALL_S)
     ),
     "GetLedger": lambda stub: stub.GetLedger(ledger_pb2.GetLedgerRequest(), timeout=CALL_S),
+    "GetNodeStatus": lambda stub: stub.GetNodeStatus(
+        ledger_pb2.GetNodeStatusRequest(), timeout=CALL_S
+    ),
 }
 
 

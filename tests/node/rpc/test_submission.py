@@ -214,7 +214,7 @@ def test_a_message_beyond_what_the_transport_takes_harms_only_its_call(
             stub = await ledger.stub("T1-STATOR")
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await stub.Submit(
-                    ledger_pb2.SubmitRequest(batches=[bytes(12 << 20)]), timeout=CALL_S
+                    ledger_pb2.SubmitRequest(batches=[bytes(14 << 20)]), timeout=CALL_S
                 )
             assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
             await ledger.put(ledger.author().batch([measurement(1)]))

@@ -1,0 +1,1 @@
+"""The order of a network: PySyncObj's Raft core, guarded, journalled and proved by simulation."""

@@ -1,0 +1,173 @@
+"""Notes that name another tree than this node's own: kept as evidence, and weighed.
+
+One party that shows another history may be broken or dishonest, and this node goes on. A quorum of
+others may not: then this node's own history is not the consortium's, and it stops.
+"""
+
+import hashlib
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+from lotmark.checkpoint import Checkpoint, parse_checkpoint
+from lotmark.evidence import checkpoints_evidence, histories_evidence
+from lotmark.genesis import quorum_count
+from lotmark.signed_note import Note, format_note
+from lotmark_consensus.disk import make_folder, sync_folder
+from lotmark_node.engine.errors import HistoryConflict
+from lotmark_node.engine.log_tree import LogTree
+from lotmark_node.engine.shared_notes import NoteReader
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "evidence"
+EVIDENCE_FILES_MAX = 64
+EVIDENCE_FOLDER_SIZE_MAX = 8 << 20
+_TREES_REMEMBERED_MAX = 64
+
+
+class Disputes:
+    """Judges what others say of this node's log; any thread may ask."""
+
+    def __init__(
+        self, folder: Path, *, chain_id: bytes, party: str, reader: NoteReader, tree: LogTree
+    ) -> None:
+        """Make it; the folder `evidence` in this node's data is made when there is some.
+
+        Args:
+            folder: Of this node's data.
+            chain_id: The ledger's.
+            party: This node's, whose own word does not count against it.
+            reader: Knows whose word counts.
+            tree: This node's log.
+        """
+        self._folder = folder / FOLDER
+        self._chain_id = chain_id
+        self._party = party
+        self._reader = reader
+        self._tree = tree
+        self._lock = threading.Lock()
+        # Tree size and root -> other parties that cosigned it, by all that was shown so far.
+        self._against: OrderedDict[tuple[int, bytes], set[str]] = OrderedDict()
+
+    def judge(
+        self, shown_by: str, note: Note, checkpoint: Checkpoint, own_notes: Iterable[Note]
+    ) -> None:
+        """Keep evidence of a tree that this node's log does not begin with.
+
+        Args:
+            shown_by: Which node showed it.
+            note: As `NoteReader` read it.
+            checkpoint: What it says; of a size that this node's log has.
+            own_notes: Notes of this node's own log.
+
+        Raises:
+            HistoryConflict: A quorum of other parties stands behind it.
+        """
+        with self._lock:
+            parties = self._parties_against(note, checkpoint)
+            beyond_doubt = self._reader.is_final(note) or len(parties) >= self._enough
+            path = self._keep(shown_by, note, checkpoint, own_notes, at_any_price=beyond_doubt)
+            if beyond_doubt:
+                raise HistoryConflict(
+                    f"{', '.join(sorted(parties))} cosigned root {checkpoint.root.hex()} at size"
+                    f" {checkpoint.size}, where this node's ledger has"
+                    f" {self._tree.root(checkpoint.size).hex()}; the evidence is"
+                    f" {path or 'lost, as the disk took nothing more'}. Leave this node stopped,"
+                    " keep its whole folder, compare it with the other parties' nodes, and replace"
+                    " it by a node with a new id and new keys"
+                )
+
+    def _parties_against(self, note: Note, checkpoint: Checkpoint) -> set[str]:
+        parties = self._against.setdefault((checkpoint.size, checkpoint.root), set())
+        parties |= self._reader.cosigned_by(note) - {self._party}
+        if len(self._against) > _TREES_REMEMBERED_MAX:
+            self._against.popitem(last=False)
+        return parties
+
+    @property
+    def _enough(self) -> int:
+        """How many other parties must agree: a quorum, or all others where those are fewer.
+
+        One is never enough: of two who contradict each other nobody knows which is wrong.
+        """
+        count = self._reader.party_count
+        return max(2, min(quorum_count(count), count - 1))
+
+    def _keep(
+        self,
+        shown_by: str,
+        note: Note,
+        checkpoint: Checkpoint,
+        own_notes: Iterable[Note],
+        *,
+        at_any_price: bool,
+    ) -> Path | None:
+        """Write the evidence once, while there is room, and return its path; None: it is not there.
+
+        It tells of whoever signed both this and a note of our log, or is the note alone.
+        """
+        evidence = self._conviction(note, checkpoint, own_notes)
+        signers = b"".join(sorted(signature.key_id for signature in note.signatures))
+        digest = hashlib.sha256(note.text.encode() + signers).hexdigest()
+        suffix = "note" if evidence is None else "json"
+        path = self._folder / f"{checkpoint.size}-{digest[:16]}.{suffix}"
+        said = {"shown_by": shown_by, "size": checkpoint.size, "evidence": str(path)}
+        try:
+            if path.exists():
+                return path
+            if self._is_full and not at_any_price:
+                return None
+            _write_durably(path, format_note(note) if evidence is None else evidence)
+        except OSError as error:
+            logger.error("evidence cannot be kept", extra={**said, "reason": str(error)})
+            return None
+        logger.error("another history of this ledger is signed", extra=said)
+        if self._is_full:
+            logger.error("the evidence folder is full; nothing more is kept", extra=said)
+        return path
+
+    @property
+    def _is_full(self) -> bool:
+        sizes = [file.stat().st_size for file in self._folder.glob("*")]
+        return len(sizes) >= EVIDENCE_FILES_MAX or sum(sizes) >= EVIDENCE_FOLDER_SIZE_MAX
+
+    def _conviction(
+        self, note: Note, checkpoint: Checkpoint, own_notes: Iterable[Note]
+    ) -> bytes | None:
+        """Return evidence that convicts whoever signed both this and a note of our log."""
+        ours = [(parse_checkpoint(own.text).size, own) for own in own_notes]
+        for size, own in sorted(ours, key=lambda item: item[0]):
+            if size < checkpoint.size or not _common_signers(note, own):
+                continue
+            if size == checkpoint.size:
+                return checkpoints_evidence(self._chain_id, own, note)
+            return histories_evidence(
+                self._chain_id,
+                note,
+                own,
+                prefix_root=self._tree.root(checkpoint.size),
+                path=self._tree.consistency_path(checkpoint.size, size),
+            )
+        return None
+
+
+def _write_durably(path: Path, raw: bytes) -> None:
+    """Write a file that is whole under its name, also after a loss of power."""
+    make_folder(path.parent)
+    unfinished = path.with_suffix(".new")
+    with unfinished.open("wb") as file:
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    sync_folder(path.parent)
+
+
+def _common_signers(note: Note, other: Note) -> set[tuple[str, bytes]]:
+    return {(each.name, each.key_id) for each in note.signatures} & {
+        (each.name, each.key_id) for each in other.signatures
+    }

@@ -1,0 +1,49 @@
+"""Each protection switched off must be noticed, or nobody knows whether the simulator can see."""
+
+from dataclasses import fields
+
+import pytest
+
+from lotmark_consensus.raft.protections import Protections
+from tests.simulation.run import Kind, run_seed
+from tests.simulation.scenarios import ScenarioFailed, play
+from tests.simulation.simulate import PROTECTION_NAMES, without
+
+# By protection: the story that cannot go as it is told without it, and the words it fails with.
+STORIES = {
+    "ack_term": ("stale_acknowledgements", "durable majority"),
+    "vote_set": ("duplicated_votes", "expect no leader"),
+    "member_check": ("answers_of_no_voters", "expect no leader"),
+    "normalise": ("late_append_requests", "committed entries stay"),
+    "pointer_clamp": ("divergent_tail_behind_a_pruned_log", "commit agreement"),
+    "wait_for_disk": ("slow_disks", "durable majority"),
+    "stickiness": ("stickiness", "expect no election"),
+    "prevote": ("prevote", "expect no election"),
+    "term_notice": ("the_longest_log_has_the_oldest_term", "expect leader a"),
+    "time_rule": ("fast_clock", "time rule"),
+    "regression": ("restored_from_an_old_copy", "expect refused b by a"),
+}
+# By protection: a kind of run and a seed that breaks an invariant without it.
+SEEDS: dict[str, tuple[Kind, int]] = {}
+
+
+def test_every_protection_has_a_story() -> None:
+    assert set(STORIES) == {field.name for field in fields(Protections)}
+
+
+@pytest.mark.parametrize("protection", PROTECTION_NAMES)
+def test_a_story_fails_without_its_protection(protection: str) -> None:
+    story, words = STORIES[protection]
+
+    with pytest.raises(ScenarioFailed) as failure:
+        play(story, seed=1, protections=without(protection))
+
+    assert words in str(failure.value).partition("STORY")[0]
+
+
+@pytest.mark.parametrize("protection", sorted(SEEDS))
+def test_random_faults_break_an_invariant_without_a_protection(protection: str) -> None:
+    kind, seed = SEEDS[protection]
+
+    assert run_seed(kind, seed).violation is None
+    assert run_seed(kind, seed, protections=without(protection)).violation is not None
