@@ -20,7 +20,8 @@ from collections.abc import Callable
 
 from lotmark_consensus.errors import ConsensusError
 from lotmark_consensus.ordering import Ordered
-from tests.simulation.stage import PARTY, Stage
+from tests.simulation.stage import Stage
+from tests.simulation.trace import PARTY
 from tests.simulation.voter import Voter
 
 

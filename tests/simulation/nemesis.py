@@ -6,6 +6,7 @@ from functools import partial
 from tests.simulation.links import FifoLinks, LossyLinks, Pair
 from tests.simulation.network import Network
 from tests.simulation.trace import Trace
+from tests.simulation.voter import Voter
 from tests.simulation.world import World
 
 BETWEEN_FAULTS_S = (0.1, 1.2)
@@ -187,6 +188,10 @@ class Nemesis:
                 self._say(f"asks {name} to hand over to {to or 'whom it likes'}")
                 voter.engine.transfer_leadership(to)
                 voter.wake()
+
+    @staticmethod
+    def _leads(voter: Voter) -> bool:
+        return voter.leads and not voter.paused
 
     def _back_pressure(self) -> None:
         """The wire calls a peer down while too much waits for it."""

@@ -50,7 +50,6 @@ class Network:
         links: To be set before anything starts.
         in_control: Whose code runs now.
         refused: (who, whom) of standings that were refused.
-        honest: A refused standing breaks an invariant.
     """
 
     def __init__(self, world: World, site: Site, trace: Trace) -> None:
@@ -63,7 +62,6 @@ class Network:
         self.links: Links
         self.in_control = ""
         self.refused: set[Pair] = set()
-        self.honest = True
         self._trace = trace
 
     def start(self, names: Iterable[str]) -> None:
@@ -132,8 +130,7 @@ class Network:
         except PeerRegressed as error:
             self._trace.say(name, f"REFUSES {peer}: {error}")
             self.refused.add((name, peer))
-            if self.honest:
-                self.watch.refused(name, peer, error)
+            self.watch.refused(name, peer, error)
             return False
         return True
 

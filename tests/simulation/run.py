@@ -12,7 +12,7 @@ from tests.simulation.invariants import Violation
 from tests.simulation.links import FifoLinks, LossyLinks, Weather
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.network import Network, Site
-from tests.simulation.trace import Trace
+from tests.simulation.trace import PARTY, Trace
 from tests.simulation.world import World, core_lives_in
 
 FAULTS_S = 12.0
@@ -21,7 +21,7 @@ CONVERGENCE_S_MAX = 10.0  # after the last proposal all ledgers are equal
 TIMING = RaftTiming(
     heartbeat_s=0.12, election_min_s=0.5, election_max_s=1.2, leader_fallback_s=1.2, abstain_s=3.0
 )
-NAMES = ("P/a", "P/b", "P/c", "P/d", "P/e")
+NAMES = tuple(PARTY + letter for letter in "abcde")
 
 
 class Kind(Enum):
@@ -82,6 +82,7 @@ class _Run:
             batch_count_max=chance.choice([1, 4, 64]),
             protections=protections,
         )
+        self.pass_entries_max = chance.choice([2, 5, 256])
         self.network = Network(self.world, site, self.trace)
         lossy = kind is Kind.LOSSY or (kind is Kind.MEMBERSHIP and chance.random() < 0.4)
         weather = Weather(
@@ -107,7 +108,7 @@ class _Run:
     def play(self) -> str | None:
         """Return what was violated, or None."""
         timeouts = self.world.chance("election timeouts")
-        with core_lives_in(self.world, timeouts.random):
+        with core_lives_in(self.world, timeouts.random, pass_entries_max=self.pass_entries_max):
             try:
                 self._faults()
                 self._healing()

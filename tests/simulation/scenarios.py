@@ -34,7 +34,8 @@ from lotmark_consensus.raft.protections import Protections
 from tests.simulation.expectations import ExpectationFailed, Expectations
 from tests.simulation.invariants import Violation
 from tests.simulation.links import Pair
-from tests.simulation.stage import FRAME_KINDS, PARTY, Stage, StageError
+from tests.simulation.stage import FRAME_KINDS, Stage, StageError
+from tests.simulation.trace import PARTY
 from tests.simulation.voter import CHAIN_ID
 from tests.simulation.world import core_lives_in
 

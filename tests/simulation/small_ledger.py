@@ -1,5 +1,7 @@
 """What a node makes of the order: a list of blocks, durable up to a point of its own."""
 
+from collections.abc import Sequence
+
 from lotmark_consensus.ordering import Ordered
 
 
@@ -9,11 +11,13 @@ class SmallLedger:
     Attributes:
         blocks: The order from index 1.
         durable_index: What a crash leaves.
+        leapt: It came to `durable_index` by fetched blocks, so that the log may not know of it.
     """
 
     def __init__(self) -> None:
         self.blocks: list[Ordered] = []
         self.durable_index = 0
+        self.leapt = False
 
     @property
     def index(self) -> int:
@@ -31,7 +35,15 @@ class SmallLedger:
 
     def flush(self) -> None:
         """Make everything applied durable."""
+        if self.durable_index < self.index:
+            self.durable_index = self.index
+            self.leapt = False
+
+    def leap(self, blocks: Sequence[Ordered]) -> None:
+        """Take, durably, blocks that were fetched from a peer's ledger."""
+        self.blocks.extend(blocks)
         self.durable_index = self.index
+        self.leapt = True
 
     def crash(self) -> None:
         """Fall back to what is durable."""

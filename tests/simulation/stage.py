@@ -11,14 +11,13 @@ from lotmark_consensus.raft.timing import RaftTiming
 from tests.simulation.disks import DiskCopy
 from tests.simulation.links import LinkEnds, Pair, Streams
 from tests.simulation.network import Network, Site
-from tests.simulation.trace import Trace
+from tests.simulation.trace import PARTY, Trace
 from tests.simulation.voter import Voter
 from tests.simulation.world import World
 
 LATENCY_S = 0.001
 TIMING = RaftTiming(abstain_s=6.0)
 ELECTION_S_MAX = 10.0
-PARTY = "P/"
 FRAME_KINDS = {
     "append_request": "appends",
     "append_response": "acks",
@@ -128,7 +127,7 @@ class Stage:
             protections=protections,
         )
         self.network = Network(self.world, site, self.trace)
-        self.network.honest = False  # a story may hand a voter an old disk
+        self.network.watch.honest = False  # a story may forge, and hand a voter an old disk
         self.links = HeldLinks(self.world, everyone, self.network)
         self.network.links = self.links
         self.outcomes: dict[str, Ordered | ConsensusError] = {}

@@ -14,7 +14,7 @@ STORIES = {
     "ack_term": ("stale_acknowledgements", "durable majority"),
     "vote_set": ("duplicated_votes", "expect no leader"),
     "member_check": ("answers_of_no_voters", "expect no leader"),
-    "normalise": ("late_append_requests", "committed entries stay"),
+    "normalise": ("late_append_requests", "own disk first"),
     "pointer_clamp": ("divergent_tail_behind_a_pruned_log", "commit agreement"),
     "wait_for_disk": ("slow_disks", "durable majority"),
     "stickiness": ("stickiness", "expect no election"),

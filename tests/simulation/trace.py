@@ -3,6 +3,7 @@
 from lotmark.v1 import raft_pb2
 from tests.simulation.world import World
 
+PARTY = "P/"  # of every voter in every simulation; a story does not name it
 _KIND_NAMES = {1: "block", 2: "no-op", 3: "membership"}
 
 
@@ -22,7 +23,8 @@ class Trace:
     def say(self, who: str, what: str) -> None:
         """Add a line."""
         if self.on:
-            self.lines.append(f"{self._world.elapsed_s:9.4f} s  {who:<9} {what}")
+            line = f"{self._world.elapsed_s:9.4f} s  {who.removeprefix(PARTY):<9} {what}"
+            self.lines.append(line.replace(PARTY, ""))
 
 
 def describe(frame: bytes) -> str:

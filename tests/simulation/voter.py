@@ -101,17 +101,11 @@ class Voter:
         self.paused = self._woken = self._fetching = False
         self._inbox, self._written, self._outcomes = [], [], []
         self._around.entered(self.name)
-        self.engine = RaftEngine(
-            self.name,
-            self._initial_voters,
-            self.disk.store,
-            chain_id=CHAIN_ID,
-            applied_index=self.ledger.durable_index,
-            applied_term=self.ledger.durable_term,
-            timing=self._timing,
-            now_ms=self.clock.now_ms,
-            protections=self._protections,
-        )
+        try:
+            self.engine = self._engine()
+        except ConsensusError as error:
+            self.watch.halted(self.name, error)
+            return
         self.engine.set_signed_size(self.ledger.durable_index)
         self.engine.journal.listener = self._log_changed
         self.watch.started(self.name)
@@ -119,6 +113,20 @@ class Voter:
         self._trace.say(self.name, f"starts with {self.ledger.durable_index} applied")
         self._world.after(
             self._chance.uniform(0.0, TICK_S[1]), partial(self._tick, self._incarnation)
+        )
+
+    def _engine(self) -> RaftEngine:
+        return RaftEngine(
+            self.name,
+            self._initial_voters,
+            self.disk.store,
+            chain_id=CHAIN_ID,
+            applied_index=self.ledger.durable_index,
+            applied_term=self.ledger.durable_term,
+            leapt=self.ledger.leapt,
+            timing=self._timing,
+            now_ms=self.clock.now_ms,
+            protections=self._protections,
         )
 
     def crash(self) -> None:
@@ -284,18 +292,26 @@ class Voter:
         def arrived() -> None:
             if incarnation != self._incarnation or self.engine is None:
                 return
-            self._fetching = False
             blocks = self._around.blocks_of(peer, self.name)
             if self.paused or blocks is None or len(blocks) < index:
+                self._fetching = False
                 return
             self._trace.say(self.name, f"has fetched the blocks up to {index} from {peer}")
-            for ordered in blocks[self.ledger.index : index]:
+            fetched = blocks[self.ledger.index : index]
+            for ordered in fetched:
                 self.watch.delivered(self.name, ordered)
-                self.ledger.apply(ordered)
-            self.flush_ledger()
-            self.watch.counts["state transfers"] += 1
-            self.engine.install(index, term)
-            self.wake()
+                self.ledger.leap([ordered])
+            self.engine.set_signed_size(self.ledger.durable_index)
+            self._world.after(self._chance.uniform(*REACTION_S), installed)
+
+        def installed() -> None:
+            if incarnation == self._incarnation and self.engine is not None:
+                self._fetching = False
+                self.watch.counts["state transfers"] += 1
+                self._around.entered(self.name)
+                self.engine.install(index, term)
+                self._observe(self.engine)
+                self.wake()
 
         self._world.after(self._chance.uniform(*FETCH_S), arrived)
 

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import pysyncobj.syncobj as core_module  # type: ignore[import-untyped]  # it has no stubs
 
+from lotmark_consensus.raft import log_view
+
 START_S = 1000.0  # PySyncObj writes 0 for "at once", so the clock must be past it
 
 
@@ -56,14 +58,19 @@ class _NoPoller:
 
 
 @contextmanager
-def core_lives_in(world: World, draw: Callable[[], float]) -> Iterator[None]:
+def core_lives_in(
+    world: World, draw: Callable[[], float], *, pass_entries_max: int = log_view.PASS_ENTRIES_MAX
+) -> Iterator[None]:
     """Give PySyncObj this world's clock and chance, and take them back at the end.
 
     Args:
         world: Whose clock it reads.
         draw: Returns a number from 0 to 1 whenever it draws an election timeout.
+        pass_entries_max: How many entries one append request carries at most.
     """
     stock = core_module.monotonicTime, core_module.random, core_module.createPoller
+    stock_pass_entries_max = log_view.PASS_ENTRIES_MAX
+    log_view.PASS_ENTRIES_MAX = pass_entries_max
     core_module.monotonicTime = lambda: world.now_s
     core_module.random = SimpleNamespace(random=draw)
     core_module.createPoller = lambda _kind: _NoPoller()
@@ -71,3 +78,4 @@ def core_lives_in(world: World, draw: Callable[[], float]) -> Iterator[None]:
         yield
     finally:
         core_module.monotonicTime, core_module.random, core_module.createPoller = stock
+        log_view.PASS_ENTRIES_MAX = stock_pass_entries_max

@@ -1,20 +1,15 @@
-"""A load of signed batches, made beforehand, and a client that sends them as fast as it may."""
+"""Signed batches of events such as a weld's, made before they are sent."""
 
-import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import grpc.aio
-
 from lotmark.batch import sign_batch
-from lotmark.client.connection import channel_arguments
 from lotmark.client.settings import ClientSettings
 from lotmark.key_file import read_key_file
-from lotmark.v1 import event_pb2, ledger_pb2, ledger_pb2_grpc, quality_pb2
+from lotmark.v1 import event_pb2, quality_pb2
 
-LANES = 4
+LANES = 4  # of each load
 EVENTS_PER_UNIT = 4  # a new unit every four events, so that the item table grows as it does in use
 
 
@@ -60,113 +55,46 @@ def measurement(number: int) -> bytes:
 
 @dataclass(slots=True)
 class Load:
-    """Signs batches of one client, lane by lane in turn."""
+    """Signs batches of one client and one size, lane by lane in turn.
+
+    What was signed has to be sent in this order and whole: every batch names the one before it.
+    Loads of one client need lanes of their own.
+    """
 
     settings: ClientSettings
+    batch_size: int
+    first_lane: int = 0
     sequences: list[int] = field(default_factory=lambda: [0] * LANES)
     previous: list[bytes] = field(default_factory=lambda: [bytes(32)] * LANES)
+    waiting: list[bytes] = field(default_factory=list)  # signed and not sent yet
     made_count: int = 0
     signing_ns: int = 0
 
-    def batches(self, event_count: int, *, batch_size: int) -> list[bytes]:
-        """Return signed batches with so many events in all."""
+    def ready(self, event_count: int) -> list[bytes]:
+        """Return the next batches with so many events in all; what lacks is signed first."""
+        batch_count = event_count // self.batch_size
         key = read_key_file(self.settings.batch_key)
-        made: list[bytes] = []
-        for _ in range(event_count // batch_size):
-            events = [measurement(self.made_count + at) for at in range(batch_size)]
-            self.made_count += batch_size
-            lane = len(made) % LANES
-            self.sequences[lane] += 1
+        while len(self.waiting) < batch_count:
+            events = [measurement(self.made_count + at) for at in range(self.batch_size)]
+            at = self.made_count // self.batch_size % LANES
+            self.made_count += self.batch_size
+            self.sequences[at] += 1
             start_ns = time.process_time_ns()
             batch = sign_batch(
                 key,
                 events,
                 chain_id=self.settings.chain_id,
                 party=self.settings.party,
-                lane=lane,
-                sequence=self.sequences[lane],
-                previous=self.previous[lane],
+                lane=self.first_lane + at,
+                sequence=self.sequences[at],
+                previous=self.previous[at],
                 created_at_ms=time.time_ns() // 1_000_000,
             )
             self.signing_ns += time.process_time_ns() - start_ns
-            self.previous[lane] = batch.batch_id
-            made.append(batch.raw)
-        return made
+            self.previous[at] = batch.batch_id
+            self.waiting.append(batch.raw)
+        return self.waiting[:batch_count]
 
-
-@dataclass(slots=True)
-class Sent:
-    """How a load went."""
-
-    events: int
-    seconds: float
-    latencies_ms: list[float]
-    client_processor_ns: int
-
-
-async def send(
-    settings: ClientSettings,
-    batches: list[bytes],
-    *,
-    batch_size: int,
-    batches_per_message: int,
-    messages_in_flight: int,
-    seconds: float,
-    progress: Callable[[int], None],
-) -> Sent:
-    """Send batches until the time is up or none is left, and wait for every acknowledgement.
-
-    Raises:
-        RuntimeError: A batch or an event was refused.
-    """
-    target, credentials, options = channel_arguments(settings)
-    window = asyncio.Semaphore(messages_in_flight)
-    sent_at: list[float] = []
-    latencies_ms: list[float] = []
-    acknowledged = 0
-
-    async def read(call: grpc.aio.StreamStreamCall) -> None:  # type: ignore[type-arg]  # generic in the stubs only
-        nonlocal acknowledged
-        async for response in call:
-            now = time.perf_counter()
-            for answer in response.answers:
-                _check(answer)
-                if answer.HasField("acknowledgement"):
-                    acknowledged += 1
-                    if acknowledged % batches_per_message == 0:
-                        at = acknowledged // batches_per_message - 1
-                        latencies_ms.append((now - sent_at[at]) * 1_000)
-                        window.release()
-            progress(acknowledged * batch_size)
-
-    async with grpc.aio.secure_channel(target, credentials, options=options) as channel:
-        call = ledger_pb2_grpc.LedgerServiceStub(channel).SubmitStream()
-        reading = asyncio.create_task(read(call))
-        start, start_ns = time.perf_counter(), time.process_time_ns()
-        for message in _messages(batches, batches_per_message):
-            if time.perf_counter() - start > seconds:
-                break
-            await window.acquire()
-            sent_at.append(time.perf_counter())
-            await call.write(message)
-        await call.done_writing()
-        await reading
-        return Sent(
-            events=acknowledged * batch_size,
-            seconds=time.perf_counter() - start,
-            latencies_ms=latencies_ms,
-            client_processor_ns=time.process_time_ns() - start_ns,
-        )
-
-
-def _messages(batches: list[bytes], count: int) -> Iterator[ledger_pb2.SubmitRequest]:
-    for at in range(0, len(batches) - count + 1, count):
-        yield ledger_pb2.SubmitRequest(batches=batches[at : at + count])
-
-
-def _check(answer: ledger_pb2.SubmitAnswer) -> None:
-    admission, acknowledgement = answer.admission, answer.acknowledgement
-    if admission.reason:
-        raise RuntimeError(f"the load was refused: {admission.detail}")
-    if acknowledgement.outcome or acknowledgement.event_outcomes:
-        raise RuntimeError(f"the load was refused at entry {acknowledgement.batch_index}")
+    def took(self, event_count: int) -> None:
+        """Forget the batches that were sent."""
+        del self.waiting[: event_count // self.batch_size]

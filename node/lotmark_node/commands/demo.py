@@ -1,4 +1,4 @@
-"""`lotmark demo`: tells a story to a real node, verifies it, and has three forgers caught."""
+"""`lotmark demo`: tells a story to a real network, verifies it, and has three forgers caught."""
 
 import json
 import shlex
@@ -16,8 +16,9 @@ from lotmark_node import terminal
 app = typer.Typer()
 
 _OPENING = """\
-A made-up story, told to a real node on this machine. Everything is left in {folder}.
-Events are "in" when fsynced and applied, "final" when a signed checkpoint covers them."""
+A made-up story, told to a real network on this machine. Everything is left in {folder}.
+Events are "in" when fsynced and applied, "final" when a checkpoint covers them that
+a quorum of parties has cosigned."""
 
 
 @app.command()
@@ -28,7 +29,7 @@ def demo(
     *,
     as_json: terminal.JsonFlag = False,
 ) -> None:
-    """Tell a story to a real node on this machine, verify it, forge it three times.
+    """Tell a story to three voters and a witness on this machine, kill the leader, verify, forge.
 
     The last line is one JSON object. Exit status 0 says that everything in it came true.
     """

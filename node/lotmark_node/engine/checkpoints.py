@@ -226,9 +226,9 @@ class CheckpointSigner:
             self._thread.join()
         if self._gathering is not None:
             self._gathering.stop()
+        self._cosigner.close()
         if self._answering is not None:
             self._answering.stop()
-        self._cosigner.close()
 
     def _run(self) -> None:
         while True:

@@ -1,5 +1,6 @@
 """What this node signs about its log: trees that only grow, each on disk before its signature."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -52,7 +53,7 @@ class Cosigner:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._continues = tree is None or not maximum.size
-        self._signed_at_s = -interval_s
+        self._signed_at_s = -math.inf  # monotonic
 
     @property
     def signed_size(self) -> int:

@@ -1,14 +1,19 @@
 """How fresh an answer is: linearizable, at least as new as an entry, or whatever this node has."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 
 from lotmark.errors import MalformedError
-from lotmark_node.engine.errors import StaleRead
+from lotmark_consensus.errors import ConsensusError
+from lotmark_node.engine.errors import PeerUnreachable, StaleRead
+
+logger = logging.getLogger(__name__)
 
 WAIT_MAX_S = 5.0
+ASK_AGAIN_S = 0.1
 
 
 class Consistency(Enum):
@@ -72,7 +77,6 @@ class Reads:
 
         Raises:
             StaleRead: Not within `WAIT_MAX_S`.
-            EngineError: The leader cannot be asked.
         """
         if wish.consistency is Consistency.LOCAL:
             return
@@ -81,7 +85,7 @@ class Reads:
                 if wish.consistency is Consistency.AT_LEAST:
                     await self._until(lambda: self._size() > wish.entry_index)
                 else:
-                    index = await self._read_index()
+                    index = await self._ask_index()
                     await self._until(lambda: self._ordered_index() >= index)
         except TimeoutError as error:
             wished = wish.consistency.value
@@ -89,6 +93,15 @@ class Reads:
                 f"no {wished} answer within {WAIT_MAX_S:g} s: this node has {self._size()} entries;"
                 " ask another node, or ask for a local answer and take it as possibly stale"
             ) from error
+
+    async def _ask_index(self) -> int:
+        """Ask until a leader answers: while one is elected, none does."""
+        while True:
+            try:
+                return await self._read_index()
+            except (PeerUnreachable, ConsensusError) as error:
+                logger.info("no index to read at", extra={"reason": str(error)})
+                await asyncio.sleep(ASK_AGAIN_S)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while True:

@@ -11,7 +11,8 @@ from lotmark_node.story.errors import StoryFailed
 from lotmark_node.story.stage import Stage
 
 WIDTH_MAX = 100
-FACTS = ("events", "tree_size", "verified", "tamper_detected")  # a story without them is not told
+# A story without them is not told.
+FACTS = ("nodes", "leader_killed", "events", "tree_size", "verified", "final", "tamper_detected")
 
 _TITLE_WIDTH = 10
 

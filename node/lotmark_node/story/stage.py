@@ -15,7 +15,7 @@ SHARED_VARIABLE = "LOTMARK_SHARED"
 _MARK_TEXT = """\
 `lotmark demo` made this folder, and its next run replaces it.
 
-consortium/           what `lotmark init` makes, with every party's keys, and the node's data
+consortium/           what `lotmark init` makes, with every party's keys, and the nodes' data
 receipts/             proofs of single events
 stator-line.snapshot  the whole ledger in one file
 forged/               snapshots that somebody tampered with, and a false consortium
@@ -23,7 +23,7 @@ forged/               snapshots that somebody tampered with, and a false consort
 
 
 class Stage:
-    """One telling of the story; ends the node when it is left."""
+    """One telling of the story; ends the nodes when it is left."""
 
     def __init__(self, folder: Path, shared: Path) -> None:
         """Clear the folder.
@@ -62,12 +62,11 @@ class Stage:
         if self._ledger is not None:
             self._ledger.stop()
 
-    def found(self) -> TrialLedger:
-        """Found the consortium and run its node."""
+    def found(self) -> tuple[TrialLedger, float]:
+        """Found the consortium and run its nodes; return how many seconds that took, too."""
         assert self._ledger is None, "there is one ledger in the story"
         self._ledger = TrialLedger(self.folder / "consortium")
-        self._ledger.start()
-        return self._ledger
+        return self._ledger, self._ledger.start()
 
     @property
     def ledger(self) -> TrialLedger:

@@ -1,34 +1,27 @@
-"""A whole consortium on this machine: its folder, its node as a process, its systems' sessions."""
+"""The story's consortium on this machine: its nodes, and its systems' sessions."""
 
-import json
 import os
-import select
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lotmark.client.session import LedgerSession
-from lotmark.client.settings import read_client_settings
 from lotmark.client.submission import EventResult
 from lotmark.key_file import read_key_file
 from lotmark.outcome import Outcome
 from lotmark.v1 import event_pb2
-from lotmark_node.consortium.found import Founded, found_consortium
+from lotmark_node.consortium.found import Founded
 from lotmark_node.consortium.plan import DEFAULT_CLIENTS, DEFAULT_NAME, make_plan
-from lotmark_node.node_settings import ENVIRONMENT_PREFIX
 from lotmark_node.story.errors import StoryFailed
 from lotmark_node.story.load import STORY, load_document
+from lotmark_node.trial.network import TrialNetwork, free_address
+from lotmark_node.trial.server_process import ServerFailed
 
-NODE = "OEM-A/n1"
-EXPORTER = "OEM-A/erp"  # of the party that runs the node, which may export all of it
-READY_MAX_S = 30.0
-STOP_MAX_S = 30.0
+VOTERS = ("OEM-A/n1", "T1-STATOR/n1", "T2-CU-JX/n1")
+WITNESSES = ("LAB-17025/w1",)
+EXPORTER = "OEM-A/erp"  # of a party that runs a node, from which it may export everything
 
-_ANY_PORT = "127.0.0.1:0"
 _DOCUMENTS = {document.name: document for document in STORY}
 
 
@@ -73,24 +66,31 @@ def random_nonce() -> bytes:
 
 
 class TrialLedger:
-    """One ledger with one node. Every key is in the folder: a trial, as `lotmark init` makes it."""
+    """One consortium with its nodes. Every key is in the folder: a trial, as `lotmark init` makes.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        network: Its nodes and witnesses.
+        founded: What was founded.
+        tellings: What was told so far, by name.
+    """
+
+    def __init__(
+        self, folder: Path, *, voters: Sequence[str] = VOTERS, witnesses: Sequence[str] = WITNESSES
+    ) -> None:
         """Found the four parties of a stator line in a folder that is new or empty."""
         planned = {text.partition(":")[0] for text in DEFAULT_CLIENTS}
         told = {f"{document.party}/{document.holder}" for document in STORY}
         plan = make_plan(
             DEFAULT_NAME,
             (),
-            [f"{NODE}@{_ANY_PORT}"],
+            [f"{name}@{free_address()}" for name in voters],
             [*DEFAULT_CLIENTS, *sorted(told - planned)],
+            [f"{name}@{free_address()}" for name in witnesses],
         )
         self.folder = folder
-        self.founded: Founded = found_consortium(folder, plan, now_ms=time.time_ns() // 1_000_000)
-        self.tellings: dict[str, Telling] = {}  # by what was told
-        self.startup_s = 0.0
-        self.address = ""
-        self._process: subprocess.Popen[str] | None = None
+        self.network = TrialNetwork(folder, plan)
+        self.founded: Founded = self.network.founded
+        self.tellings: dict[str, Telling] = {}
         self._sessions: dict[str, LedgerSession] = {}
 
     @property
@@ -103,75 +103,63 @@ class TrialLedger:
         """The founding document."""
         return self.folder / "genesis.json"
 
-    # The node
+    # Its nodes
 
-    def start(self) -> None:
-        """Run the node and return when it takes calls.
+    def start(self) -> float:
+        """Run the nodes and return how many seconds it took until one leads.
 
         Raises:
-            StoryFailed: It does not, in time.
+            StoryFailed: They do not, in time.
         """
-        settings = self.folder / NODE.replace("/", "/nodes/") / "node.toml"
-        log = self.folder / "node.log"
         started_s = time.perf_counter()
-        with log.open("wb") as errors:
-            self._process = subprocess.Popen(  # noqa: S603  # our own program
-                [sys.executable, "-m", "lotmark_node.main", "node", "run", str(settings), "--json"],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                # The settings file alone shall tell what the node does.
-                env={k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT_PREFIX)},
-            )
-        stdout = self._process.stdout
-        assert stdout is not None, "it was asked for"
-        ready, _, _ = select.select([stdout], [], [], READY_MAX_S)
-        line = stdout.readline() if ready else ""
-        if not line:
+        try:
+            self.network.start()
+            self.leader()
+        except ServerFailed as error:
             self.stop()
-            said = log.read_text(errors="replace").splitlines() or ["it says nothing"]
-            raise StoryFailed(f"the node did not start within {READY_MAX_S:g} s: {said[-1]}")
-        self.startup_s = time.perf_counter() - started_s
-        self.address = json.loads(line)["address"]
-        self._write_address()
+            raise StoryFailed(str(error)) from error
+        return time.perf_counter() - started_s
 
-    def _write_address(self) -> None:
-        """Put the port that was free into every settings file, so that they can be used later."""
-        for pattern in ("*/nodes/*/node.toml", "*/clients/*/client.toml"):
-            for path in self.folder.glob(pattern):
-                path.write_text(path.read_text().replace(f'"{_ANY_PORT}"', f'"{self.address}"'))
+    def leader(self) -> str:
+        """Return which voter leads, waiting for one that does.
 
-    def stop(self) -> int | None:
-        """Hang up, end the node as an operator does, and return its exit status; None: none ran."""
+        Raises:
+            ServerFailed: None does, in time.
+        """
+        return self.network.leader(self.network.client_settings(EXPORTER))
+
+    def stop(self) -> None:
+        """Hang up, and end the nodes as an operator does.
+
+        Raises:
+            StoryFailed: One did not end well.
+        """
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()
-        process, self._process = self._process, None
-        if process is None:
-            return None
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.communicate(timeout=STOP_MAX_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-        return process.returncode
+        ended = self.network.stop()
+        bad = {name: status for name, status in ended.items() if status}
+        if bad:
+            raise StoryFailed(f"ended badly, as their logs say: {bad}")
 
     # Its members' systems
 
     def session(self, client: str) -> LedgerSession:
         """Return the open session of a client, "<party>/<holder>"."""
         if client not in self._sessions:
-            settings = read_client_settings(
-                self.folder / client.replace("/", "/clients/") / "client.toml"
-            )
+            settings = self.network.client_settings(client)
             self._sessions[client] = LedgerSession(settings, read_key_file(settings.batch_key))
         return self._sessions[client]
 
     def submit(self, client: str, events: Sequence[event_pb2.Event]) -> list[ToldEvent]:
         """Submit events and return what became of each."""
         raw = [event.SerializeToString(deterministic=True) for event in events]
-        results = self.session(client).submit(raw)
+        try:
+            results = self.session(client).submit(raw)
+        except (ConnectionError, TimeoutError):
+            # Its node is gone. What was sent counts once, however often it is sent.
+            self._sessions.pop(client).close()
+            results = self.session(client).submit(raw)
         return [ToldEvent(*pair) for pair in zip(events, results, strict=True)]
 
     def tell(self, name: str, client: str, events: Sequence[event_pb2.Event]) -> Telling:
@@ -188,20 +176,42 @@ class TrialLedger:
         started_s = time.perf_counter()
         told = self.submit(client, events)
         acknowledged_s = time.perf_counter()
-        for each in told:
-            if each.result.outcome is not Outcome.ACCEPTED:
-                raise StoryFailed(f"{client} was refused: {each.result.detail}")
         checkpoint = self.session(client).checkpoint_over(told[-1].index)
         if not checkpoint.findings.is_final:
             raise StoryFailed(f"the checkpoint of size {checkpoint.size} is not final")
-        telling = Telling(
+        final_s = time.perf_counter()
+        return self.remember(
+            name,
+            client,
+            told,
+            acknowledged_ms=(acknowledged_s - started_s) * 1_000,
+            final_ms=(final_s - started_s) * 1_000,
+        )
+
+    def remember(
+        self,
+        name: str,
+        client: str,
+        told: Sequence[ToldEvent],
+        *,
+        acknowledged_ms: float = 0.0,
+        final_ms: float = 0.0,
+    ) -> Telling:
+        """Keep what was told for later chapters.
+
+        Raises:
+            StoryFailed: An event was refused.
+        """
+        for each in told:
+            if each.result.outcome is not Outcome.ACCEPTED:
+                raise StoryFailed(f"{client} was refused: {each.result.detail}")
+        self.tellings[name] = Telling(
             client=client,
             events=tuple(told),
-            acknowledged_ms=(acknowledged_s - started_s) * 1_000,
-            final_ms=(time.perf_counter() - started_s) * 1_000,
+            acknowledged_ms=acknowledged_ms,
+            final_ms=final_ms,
         )
-        self.tellings[name] = telling
-        return telling
+        return self.tellings[name]
 
     def tell_document(self, name: str) -> Telling:
         """Submit a document of the story, as the system that writes it.

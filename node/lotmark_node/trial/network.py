@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lotmark.client.calls import node_errors
@@ -99,10 +100,13 @@ class TrialNetwork:
         for server in servers:
             server.wait_ready()
 
-    def stop(self) -> None:
-        """End everything that runs, as an operator does."""
-        for server in (*self.voters.values(), *self.witnesses.values()):
-            server.stop()
+    def stop(self) -> dict[str, int | None]:
+        """End everything that runs, as an operator does; return the exit status of each."""
+        servers = {**self.voters, **self.witnesses}
+        with ThreadPoolExecutor(len(servers)) as pool:  # no voter waits for a quorum that is gone
+            return dict(
+                zip(servers, pool.map(lambda server: server.stop(), servers.values()), strict=True)
+            )
 
     def status(self, name: str, client: ClientSettings) -> NodeStatus | None:
         """Return what a voter tells a client of itself, None where it does not answer."""

@@ -14,28 +14,10 @@ PLACEHOLDER = bytes((EntryKind.NO_OP,))
 
 # (what to do, a number that chooses how)
 Step = tuple[str, int]
+ACTIONS = "add add add member term vote truncate prune restart mark take take land land crash"
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(
-            [
-                "add",
-                "add",
-                "add",
-                "member",
-                "term",
-                "vote",
-                "truncate",
-                "prune",
-                "restart",
-                "mark",
-                "take",
-                "take",
-                "land",
-                "land",
-                "crash",
-                "crash after the write",
-            ]
-        ),
+        st.sampled_from([*ACTIONS.split(), "crash after the write"]),
         st.integers(0, 2**16),
     ),
     max_size=50,
@@ -52,6 +34,7 @@ class LogState:
     memberships: tuple[tuple[int, bytes], ...] = ()
     term: int = 0
     vote: str | None = None
+    restarts: int = 0  # tells apart placeholders, which all look alike
 
     @property
     def last(self) -> int:
@@ -131,6 +114,8 @@ class Model:
             if not 0 <= there < len(self.disk.terms):
                 break
             if self.disk.commands[there] != self.now.commands[place]:
+                break
+            if index == self.now.first and self.disk.restarts != self.now.restarts:
                 break
             same = index
         if same >= self.now.first:
@@ -228,7 +213,8 @@ class Driver:
             rows = tuple(row for row in now.memberships if row[0] <= index)
         self.model.durable_index = min(self.model.durable_index, index - 1)
         vote = now.vote if term == now.term else None
-        self._changed(LogState(index, (term,), (PLACEHOLDER,), rows, term, vote))
+        self._stamp += 1
+        self._changed(LogState(index, (term,), (PLACEHOLDER,), rows, term, vote, self._stamp))
 
     def do_mark(self, number: int) -> None:
         peer, mark = f"P/p{number % 3}", PeerMark(term=number, index=number * 2, signed_size=7)

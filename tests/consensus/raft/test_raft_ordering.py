@@ -102,9 +102,7 @@ def test_only_the_leader_of_the_term_takes_proposals(cluster: VoterCluster) -> N
             voter.ordering.propose(b"x", time_ms=1, term=term)
         with pytest.raises(NotLeader):
             voter.ordering.read_index()
-    with pytest.raises(
-        NotLeader, match=f"for term {term - 1}, but this node leads in {term}|leads"
-    ):
+    with pytest.raises(NotLeader, match=f"for term {term - 1}, but this node leads in term {term}"):
         leader.ordering.propose(b"x", time_ms=1, term=term - 1)
 
     assert not leader.blocks
@@ -193,7 +191,7 @@ def test_proposals_beyond_the_bound_are_refused_until_others_are_committed(
     assert [future.result(WAIT_MAX_S).block[0] for future in futures] == list(
         range(1, PROPOSALS_MAX + 1)
     )
-    assert leader.ordering.propose(b"fits", time_ms=1, term=term).result(WAIT_MAX_S)
+    assert leader.propose(b"fits").block == b"fits"
 
 
 def test_proposals_are_bounded_by_their_size_too(in_memory: VoterCluster) -> None:
@@ -265,13 +263,12 @@ def test_a_full_disk_ends_that_voter_only_and_what_it_holds_can_be_read(
     assert full.blocks == [b"before"]
     with pytest.raises(OrderingFailed, match="no room"):
         full.ordering.propose(b"x", time_ms=1, term=leader.leadership.term)
-    assert leader.blocks[-1:] == [after[-1].block] or leader.propose(b"more")
 
     full.disk.refusal = None
     cluster.stop(full.name)
     again = cluster.start(full.name, applied=before)
     leader.propose(b"last")
-    again.wait_blocks(*[bytes([n]) for n in range(1, 4)], *leader.blocks[4:])
+    again.wait_blocks(*[record.block for record in after], b"last")
 
 
 def test_a_leader_whose_disk_is_full_is_replaced(cluster: VoterCluster) -> None:
@@ -304,6 +301,9 @@ def test_a_disk_that_takes_three_seconds_costs_no_election(
     stalled.disk.runs.clear()
     released.start()
     ordered = [leader.propose(bytes([n])) for n in range(1, 4)]
+    # Nothing counts as committed before the leader's own disk has it; a follower's is waited for
+    # by nobody.
+    assert stalled.disk.runs.is_set() == (slow == "leader")
     released.join(WAIT_MAX_S)
     stalled.wait_blocks(b"\1", b"\2", b"\3")
 
@@ -393,7 +393,8 @@ def test_roles_are_told_at_once_and_at_every_change(in_memory: VoterCluster) -> 
     assert leader.leadership.term_start_index >= 1
     assert leader.leaderships[0].role is Role.FOLLOWER
     for voter in in_memory.followers(leader):
-        voter.wait_for(lambda voter=voter: voter.leadership.leader == leader.name)
+        voter.wait_role(Role.FOLLOWER)
+        assert voter.leadership.leader == leader.name
         assert voter.leadership.term_start_index == 0
 
 
@@ -460,7 +461,7 @@ def test_a_pruned_leader_points_to_its_ledger_and_the_follower_goes_on_behind_it
 
     leader.propose(b"behind")
     back.wait_for(lambda: back.blocks[-1:] == [b"behind"])
-    assert [record.index for record in back.records][0] == index + 1
+    assert back.records[0].index == index + 1
     assert back.records == [record for record in leader.records if record.index > index]
 
 

@@ -1,7 +1,6 @@
 """Three voters in one process, over a wire in memory or over gRPC, and what each was told."""
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
@@ -58,6 +57,9 @@ class GrpcLinks:
 
     def __init__(self) -> None:
         self.network = PeerNetwork()
+        for name in VOTERS:  # their ports stay theirs
+            self.network.serve(name, self.network.wire(name))
+            self.network.stop_voter(name)
         self.chain_id = self.network.chain_id
         self.ended: list[GrpcWire] = []
 
@@ -105,11 +107,11 @@ class DiskInHand:
         self._log.close()
 
 
-class Voter(Watch):
+class Voter:
     """One voter, and what it told."""
 
-    def __init__(self, name: str, ordering: RaftOrdering, disk: DiskInHand) -> None:
-        super().__init__()
+    def __init__(self, name: str, ordering: RaftOrdering, disk: DiskInHand, watch: Watch) -> None:
+        self._watch = watch
         self.name = name
         self.ordering = ordering
         self.disk = disk
@@ -133,20 +135,23 @@ class Voter(Watch):
 
     def _told_role(self, leadership: Leadership) -> None:
         self.leaderships.append(leadership)
-        self.changed()
+        self._watch.changed()
 
     def _told_failure(self, error: BaseException) -> None:
         self.failures.append(error)
-        self.changed()
+        self._watch.changed()
 
     def _told_pointer(self, peer: str, index: int, term: int) -> None:
         self.pointers.append((peer, index, term))
-        self.changed()
+        self._watch.changed()
 
     def _told_block(self, record: Ordered) -> None:
         self.deliver(record)
         self.records.append(record)
-        self.changed()
+        self._watch.changed()
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        self._watch.wait_for(condition)
 
     def wait_blocks(self, *blocks: bytes) -> None:
         self.wait_for(lambda: self.blocks == list(blocks))
@@ -166,6 +171,7 @@ class VoterCluster:
     def __init__(self, links: Links, *, timing: RaftTiming = QUICK) -> None:
         self.links = links
         self._timing = timing
+        self.watch = Watch()
         self.voters: dict[str, Voter] = {}
         self.disks = {name: DiskInHand() for name in VOTERS}
 
@@ -183,7 +189,7 @@ class VoterCluster:
             now_ms=lambda: 1_000,
             timing=self._timing,
         )
-        voter = self.voters[name] = Voter(name, ordering, disk)
+        voter = self.voters[name] = Voter(name, ordering, disk, self.watch)
         return voter
 
     def start_all(self) -> None:
@@ -192,14 +198,19 @@ class VoterCluster:
 
     def leader(self, *, other_than: str | None = None) -> Voter:
         """Wait for a leader that a quorum follows, and return it."""
-        deadline_s = time.monotonic() + WAIT_MAX_S
-        while time.monotonic() < deadline_s:
-            for voter in list(self.voters.values()):
-                if voter.leadership.leads and voter.name != other_than:
-                    with suppress(ConsensusError):
-                        voter.ordering.read_index().result(WAIT_MAX_S)
-                        return voter
-        raise AssertionError("nobody leads")
+        while True:
+            self.watch.wait_for(lambda: self._leading(other_than))
+            for voter in self._leading(other_than):
+                with suppress(ConsensusError):
+                    voter.ordering.read_index().result(WAIT_MAX_S)
+                    return voter
+
+    def _leading(self, other_than: str | None) -> list[Voter]:
+        return [
+            voter
+            for voter in self.voters.values()
+            if voter.leadership.leads and voter.name != other_than
+        ]
 
     def followers(self, leader: Voter) -> list[Voter]:
         return [voter for voter in self.voters.values() if voter is not leader]

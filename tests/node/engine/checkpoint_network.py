@@ -19,7 +19,7 @@ from lotmark.signed_note import Note, NoteSignature, format_note, parse_note, si
 from lotmark.tlog_policy import Policy, parse_policy
 from lotmark_node.engine.checkpoints import CheckpointNetwork, CheckpointSigner
 from lotmark_node.engine.errors import PeerUnreachable
-from lotmark_node.engine.gathering import CheckpointTiming
+from lotmark_node.engine.gathering import CheckpointPeer, CheckpointTiming
 from lotmark_node.engine.signed_maximum import SignedMaximum
 from lotmark_node.state_machine.tables import LogHead
 from tests.node.ledger_in_memory import LedgerInMemory, consortium, measurement
@@ -126,6 +126,7 @@ class Node:
         self.log = log or LogInMemory(ledger(genesis))
         self.height = 0
         self.peers: list[Peer] = []
+        self.extra: list[CheckpointPeer] = []
         self.failures: list[BaseException] = []
         self.is_voter = any(f"{each.party}/{each.node}" == name for each in genesis.voters)
         self.signer: CheckpointSigner  # from `start` on
@@ -145,7 +146,10 @@ class Node:
             now_ms=lambda: NOW_MS,
             on_failure=self.failures.append,
             network=CheckpointNetwork(
-                chain_id=chain, folder=self.folder, tree=self.log, peers=self.peers
+                chain_id=chain,
+                folder=self.folder,
+                tree=self.log,
+                peers=[*self.peers, *self.extra],
             ),
             timing=self.timing,
         )

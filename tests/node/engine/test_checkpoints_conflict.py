@@ -233,11 +233,12 @@ def test_a_leader_whose_peers_stand_by_another_tree_is_stopped_by_a_quorum_of_th
     tmp_path: Path,
 ) -> None:
     """As when a leader's store was damaged, and the others have gone on with another leader."""
-    agreed = other(FOUR, 8, (TIER1, TIER2, LAB))
+    branch = ledger(FOUR, "b", FORK)
+    agreed = note_at(branch, 8, (TIER1, TIER2, LAB), leader=TIER1)
     with network(tmp_path, FOUR, timing=QUICK) as nodes:
         for node in nodes.values():
             if node.name != OEM:
-                node.log.whole = ledger(FOUR, "b", FORK)
+                node.log.whole = branch
             node.grow(8)
         for name in (TIER1, TIER2):
             nodes[name].shown(agreed, by=LAB)
@@ -302,7 +303,7 @@ class _Equivocator:
         more = tuple(each for each in answered.signatures if each.name not in names)
         self.collected[answered.text] = Note(answered.text, there.signatures + more)
 
-    def final_roots(self) -> set[int]:
+    def final_branches(self) -> set[int]:
         """Return which branches have a final checkpoint that the other one does not have."""
         found = set()
         for text, note in self.collected.items():
@@ -319,12 +320,10 @@ class _Equivocator:
         return found
 
 
-@pytest.mark.parametrize("genesis", [THREE, FOUR], ids=["three", "four"])
-@pytest.mark.parametrize("seed", range(15))
-def test_a_leader_that_equivocates_never_gets_two_final_roots(
-    tmp_path: Path, genesis: Genesis, seed: int
-) -> None:
-    leader = _Equivocator(genesis, seed, tmp_path)
+def final_branches(genesis: Genesis, seed: int, folder: Path) -> set[int]:
+    """Return which branches an equivocating leader gets something final on."""
+    folder.mkdir(exist_ok=True)
+    leader = _Equivocator(genesis, seed, folder)
     for node in leader.honest:
         node.start()
     try:
@@ -334,22 +333,19 @@ def test_a_leader_that_equivocates_never_gets_two_final_roots(
     finally:
         for node in leader.honest:
             node.stop()
-    assert len(leader.final_roots()) < 2
+    return leader.final_branches()
+
+
+@pytest.mark.parametrize("genesis", [THREE, FOUR], ids=["three", "four"])
+@pytest.mark.parametrize("seed", range(15))
+def test_a_leader_that_equivocates_never_gets_two_final_roots(
+    tmp_path: Path, genesis: Genesis, seed: int
+) -> None:
+    assert len(final_branches(genesis, seed, tmp_path)) < 2
 
 
 def test_some_equivocators_do_get_one_branch_final(tmp_path: Path) -> None:
     """Else the property above would hold for want of anything final."""
-    found = []
-    for seed in range(8):
-        (tmp_path / str(seed)).mkdir()
-        leader = _Equivocator(FOUR, seed, tmp_path / str(seed))
-        for node in leader.honest:
-            node.start()
-        for _ in range(120):
-            if leader.honest:
-                leader.step()
-        for node in leader.honest:
-            node.stop()
-        found.append(leader.final_roots())
+    found = [final_branches(FOUR, seed, tmp_path / str(seed)) for seed in range(15)]
     assert {0} in found
     assert {1} in found

@@ -15,6 +15,7 @@ from lotmark_node.verification.verify import verify_snapshot
 
 TITLE = "forgeries"
 SEED = 138  # other scores than the true ones
+FORGED_VOTERS = ("OEM-A/n1",)  # one forger has one machine
 
 
 def run(stage: Stage) -> str:
@@ -77,7 +78,7 @@ def _false_ledger(stage: Stage) -> tuple[Path, bytes]:
         StoryFailed: It does not hold by itself, so that it would prove nothing to catch it.
     """
     path = stage.forged_file("false-consortium.snapshot")
-    ledger = TrialLedger(stage.forged_file("false-consortium"))
+    ledger = TrialLedger(stage.forged_file("false-consortium"), voters=FORGED_VOTERS, witnesses=())
     try:
         ledger.start()
         for document in STORY:
