@@ -3,7 +3,7 @@ PROTO_SOURCES := $(wildcard proto/lotmark/v1/*.proto)
 # uv from the PATH, or one of our own under .uv/.
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 
-.PHONY: bench check demo fix help proto test
+.PHONY: bench check demo fix help kills proto simulate test
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST))
 
@@ -19,6 +19,16 @@ check: | $(UV) ## everything that must pass before a commit lands
 	$(UV) run mypy
 	$(UV) run lint-imports
 	$(UV) run pytest
+
+SEEDS ?= 1..2000
+simulate: | $(UV) ## simulate voters under faults; SEEDS=A..B; a violated seed says how to replay it
+	$(UV) run python -m tests.simulation.simulate --kind fifo --seeds $(SEEDS)
+	$(UV) run python -m tests.simulation.simulate --kind lossy --seeds $(SEEDS)
+	$(UV) run python -m tests.simulation.simulate --kind membership --seeds $(SEEDS)
+
+KILLS ?= 200
+kills: | $(UV) ## kill voters one after the other, and check the whole history; KILLS=N
+	LOTMARK_KILLS=$(KILLS) $(UV) run pytest tests/network/test_voters.py -k kills_one_after
 
 bench: | $(UV) ## measure a node on this machine; BENCH=--quick: under 45 s
 	$(UV) run lotmark bench ledger $(BENCH)

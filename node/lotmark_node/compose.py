@@ -138,7 +138,12 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
         telling = asyncio.create_task(_tell_health(engine, serving))
         await stop.wait()
         telling.cancel()
-        await serving.server.stop(STOP_GRACE_S)
+        ending = asyncio.create_task(serving.server.stop(STOP_GRACE_S))
+        if peers is None:
+            await ending  # calls under way find the whole engine
+        else:
+            await engine.stop()  # hands over and ends the voters' streams, which no grace would
+            await ending
     finally:
         await engine.stop()
         if peers is not None:

@@ -1,38 +1,78 @@
-"""`lotmark bench`: what it says before it measures anything."""
+"""`lotmark bench`: what it says before it measures anything, and what a short run prints."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from lotmark_node.bench import ledger_bench
+from lotmark_node.bench import ledger_bench, network_bench
+from lotmark_node.bench.etcd_cluster import missing_programs, put_request
+from lotmark_node.bench.order_bench import OrderFigures
+from lotmark_node.bench.pumped import Pumped
+from lotmark_node.bench.running import per_event_us, running
 from lotmark_node.main import app
+from lotmark_node.trial.server_process import ServerProcess
+
+KEYS = {
+    *("events_per_s_64", "events_per_s_256", "events_per_s_64_follower", "p50_ms", "p99_ms"),
+    *("p99_ms_at_2300", "day_s", "failover_s", "catch_up_per_s", "rss_mb", "etcd"),
+    *("machine", "versions", "load", "fdatasync_p99_ms", "cpu_us_per_event", "measured"),
+}
+SHORTEST = replace(
+    network_bench.QUICK,
+    seconds_64=0.5,
+    seconds_256=0.5,
+    seconds_follower=0.5,
+    seconds_offered=0.5,
+    day_events=1_280,
+    behind_events=1_280,
+    order_seconds=0.2,
+)
 
 
 def test_the_usage_is_written_as_it_is_typed() -> None:
     shown = CliRunner().invoke(app, ["bench", "--help"], prog_name="lotmark").stdout
 
-    assert shown.startswith("Usage: lotmark bench ledger [--quick]\n")
+    assert shown.startswith("Usage: lotmark bench ledger|network|order [--quick]\n")
 
 
 def test_an_unknown_bench_is_named_with_those_that_there_are() -> None:
     done = CliRunner().invoke(app, ["bench", "disk"])
 
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == "'disk' is no bench. Use one of ledger.\n"
+    assert done.stderr == "'disk' is no bench. Use one of ledger, network, order.\n"
 
 
 def test_a_node_that_does_not_start_is_told_in_one_line_with_its_last_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(typer.Exit) as ended, ledger_bench._Node(tmp_path):
+    arguments = ["-m", "lotmark_node.main", "node", "run", str(tmp_path / "node.toml"), "--json"]
+    node = ServerProcess("OEM-A/n1", arguments, tmp_path / "node.log")
+
+    with pytest.raises(typer.Exit) as ended, running([node]):
         pass
 
     told = capsys.readouterr().err
     assert ended.value.exit_code == 2
-    assert told.startswith("The node of the bench did not start: node.toml")
+    assert told.startswith("OEM-A/n1 did not start: ")
+    assert str(tmp_path / "node.toml") in told
     assert told.count("\n") == 1
+
+
+def test_no_process_is_left_of_a_network_of_which_one_does_not_start(tmp_path: Path) -> None:
+    good = "print('{}', flush=True); import signal; signal.pause()"
+    servers = [
+        ServerProcess("good", ["-c", good], tmp_path / "good.log"),
+        ServerProcess("bad", ["-c", "raise SystemExit('no disk')"], tmp_path / "bad.log"),
+    ]
+
+    with pytest.raises(typer.Exit), running(servers):
+        pass
+
+    assert [server.runs for server in servers] == [False, False]
 
 
 def test_the_journals_size_is_told_beside_the_ledgers(tmp_path: Path) -> None:
@@ -44,3 +84,50 @@ def test_the_journals_size_is_told_beside_the_ledgers(tmp_path: Path) -> None:
     costs = ledger_bench._costs(stopped, 10, tmp_path)
 
     assert (costs["bytes_per_event"], costs["journal_bytes_per_event"]) == (30, 50)
+
+
+def test_what_no_stage_accounts_for_is_told_as_the_rest() -> None:
+    costs = per_event_us({"apply": 30_000, "admit": 50_000}, 100_000, 10)
+
+    assert costs == {"admit": 5.0, "apply": 3.0, "transport_and_rest": 2.0, "total": 10.0}
+
+
+def test_a_put_is_encoded_as_etcds_proto_says() -> None:
+    assert put_request(b"k", bytes(200)) == b"\x0a\x01k\x12\xc8\x01" + bytes(200)
+
+
+def test_a_machine_without_etcd_is_told_which_programs_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert missing_programs() == ["etcd", "etcdctl"]
+
+
+def test_ratios_say_how_many_times_faster_ours_is() -> None:
+    def pumped(count: int) -> Pumped:
+        return Pumped(count=count, seconds=2.0, latencies_ms=[1.0], in_flight=4)
+
+    ours = {"64k": pumped(300), "1m": pumped(50)}
+    theirs = {"64k": pumped(200), "1m": pumped(100), "event": pumped(8_000)}
+    figures = OrderFigures(ours=ours, etcd=theirs, etcd_told="3")
+
+    assert network_bench._beside_etcd(figures, 12_000)["etcd"] == {
+        "ratio_64k": 1.5,
+        "ratio_1m": 0.5,
+        "ratio_event": 3.0,
+    }
+    alone = replace(figures, etcd=None, etcd_told="not measured: etcd not installed")
+    assert network_bench._beside_etcd(alone, 12_000)["etcd"] is None
+
+
+def test_a_run_of_a_network_prints_every_figure(tmp_path: Path) -> None:
+    figures = json.loads(json.dumps(network_bench.measure(tmp_path, SHORTEST)))
+
+    assert KEYS - set(figures) == set()
+    assert figures["measured"]["day"]["events"] == 1_280
+    leader, followers = (figures["cpu_us_per_event"][key] for key in ("leader", "followers"))
+    assert len(followers) == 2
+    assert {"admit", "cut", "apply", "write"} <= set(leader)
+    for costs in followers.values():
+        assert {"prepare", "apply", "write"} <= set(costs)

@@ -68,7 +68,6 @@ class _Seen:
     role: Role | None = None
     term: int = 0
     committed_index: int = 0
-    voters: frozenset[str] = frozenset()
 
 
 class Invariants:
@@ -82,13 +81,15 @@ class Invariants:
         honest: Nobody forges frames or restores an old disk.
     """
 
-    def __init__(self, voters: Mapping[str, Watched]) -> None:
+    def __init__(self, voters: Mapping[str, Watched], initial_voters: frozenset[str]) -> None:
         self.committed: dict[int, Committed] = {}
         self.leaders: dict[int, str] = {}
         self.acknowledged: dict[bytes, int] = {}
         self.counts: Counter[str] = Counter()
         self.honest = True
         self._voters = voters
+        self._initial_voters = initial_voters
+        self._changes: dict[tuple[int, int], bytes] = {}  # of the voters, by index and term
         self._seen = {name: _Seen() for name in voters}
         self._entries: dict[tuple[int, int], tuple[bytes, int | None]] = {}
         self._taken_in_time: dict[tuple[int, int], set[str]] = {}
@@ -109,6 +110,8 @@ class Invariants:
         if command != known_command or not same_previous:
             raise Violation("log matching", f"{name} holds another entry {index} of term {term}")
         entry = decode_command(command)
+        if entry.kind is EntryKind.MEMBERSHIP:
+            self._changes[index, term] = entry.payload
         if entry.kind is EntryKind.BLOCK:
             ahead_ms = entry.time_ms - self._voters[name].clock.now_ms()
             proposer = self.leaders.get(term) == name
@@ -118,10 +121,15 @@ class Invariants:
     def observed(self, name: str, log: Log, status: EngineStatus) -> None:
         """Look at a voter after a step."""
         seen = self._seen[name]
+        members = self._members(log)
+        if status.voters != members:
+            raise Violation(
+                "voters by the log", f"{name} counts {sorted(status.voters)}, not {sorted(members)}"
+            )
         if status.role is Role.LEADER and (seen.role is not Role.LEADER or seen.term < status.term):
             self._began_to_lead(name, log, status.term)
         if status.committed_index > seen.committed_index:
-            self._advanced(name, log, status, seen)
+            self._advanced(name, log, status, seen.committed_index)
         if status.committed_index > status.durable_index:
             raise Violation(
                 "own disk first",
@@ -130,7 +138,7 @@ class Invariants:
             )
         if self.honest and status.counters.get("frame refused"):
             raise Violation("honest frames are taken", f"{name} refuses one: {status.counters}")
-        self._seen[name] = _Seen(status.role, status.term, status.committed_index, status.voters)
+        self._seen[name] = _Seen(status.role, status.term, status.committed_index)
 
     def cut(self, name: str, index: int, term: int) -> None:
         """A committed entry never leaves a disk again, but by pruning."""
@@ -197,26 +205,23 @@ class Invariants:
                         f" committed was {committed}",
                     )
 
-    def _advanced(self, name: str, log: Log, status: EngineStatus, seen: _Seen) -> None:
-        for index in range(max(seen.committed_index + 1, log.first), status.committed_index + 1):
+    def _advanced(self, name: str, log: Log, status: EngineStatus, before_index: int) -> None:
+        for index in range(max(before_index + 1, log.first), status.committed_index + 1):
             term = log.term_at(index)
             if term is None:
                 raise Violation("commit agreement", f"{name} commits {index} without having it")
             known = self.committed.get(index)
             if known is None:
-                self._commits_first(name, index, term, status, seen)
+                self._commits_first(name, index, term, status)
             elif known.term != term:
                 raise Violation("commit agreement", f"{name} commits {index} of {term}: {known}")
 
-    def _commits_first(
-        self, name: str, index: int, term: int, status: EngineStatus, seen: _Seen
-    ) -> None:
+    def _commits_first(self, name: str, index: int, term: int, status: EngineStatus) -> None:
         self.committed[index] = Committed(term, name, status.term)
         if index == 1:
             return  # every log begins with the same entry
         holders = {voter.name for voter in self._voters.values() if self._holds(voter, index, term)}
-        # A step commits by the configuration before it or, where it changed that, by the next.
-        if not any(_majority(holders, voters) for voters in (status.voters, seen.voters)):
+        if not _majority(holders, status.voters):
             raise Violation(
                 "durable majority",
                 f"{name} commits {index} of term {term}, which is durable on {sorted(holders)}"
@@ -225,12 +230,25 @@ class Invariants:
         command, _ = self._entries.get((index, term), (b"", None))
         if command and command[0] == EntryKind.BLOCK:
             in_time = holders & self._taken_in_time.get((index, term), set())
-            if not any(_majority(in_time, voters) for voters in (status.voters, seen.voters)):
+            if not _majority(in_time, status.voters):
                 raise Violation(
                     "time rule",
                     f"{name} commits {index} of term {term}, which only {sorted(in_time)}"
                     " could take by their clocks",
                 )
+
+    def _members(self, log: Log) -> frozenset[str]:
+        """Return the voters by a log: those of the genesis, and every change that it holds."""
+        if not self._changes:
+            return self._initial_voters
+        members = set(self._initial_voters)
+        for (index, term), payload in sorted(self._changes.items()):
+            committed = self.committed.get(index)
+            pruned = index < log.first and committed is not None and committed.term == term
+            if pruned or log.term_at(index) == term:
+                member = payload[1:].decode()
+                members = members | {member} if payload[:1] == b"+" else members - {member}
+        return frozenset(members)
 
     @staticmethod
     def _holds(voter: Watched, index: int, term: int) -> bool:

@@ -229,14 +229,14 @@ class Nemesis:
             voter = self._network.voters[name]
             if not voter.status or not voter.leads or voter.engine is None or voter.paused:
                 continue
-            members = voter.status.voters
-            other = self._chance.choice([peer for peer in self._names if peer != name])
-            if other not in members:
-                self._say(f"asks {name} to add {other}")
-                voter.engine.change_members(add=other, remove=None, done=self._changed)
-            elif len(members) > 2:
-                self._say(f"asks {name} to remove {other}")
-                voter.engine.change_members(add=None, remove=other, done=self._changed)
+            peers = [peer for peer in self._names if peer != name]
+            for other in self._chance.sample(peers, self._chance.choice([1, 1, 2])):
+                if other not in voter.status.voters:
+                    self._say(f"asks {name} to add {other}")
+                    voter.engine.change_members(add=other, remove=None, done=self._changed)
+                elif len(voter.status.voters) > 2:
+                    self._say(f"asks {name} to remove {other}")
+                    voter.engine.change_members(add=None, remove=other, done=self._changed)
             voter.wake()
 
     def _changed(self, outcome: object) -> None:

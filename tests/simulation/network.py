@@ -56,7 +56,7 @@ class Network:
         self.voters: Mapping[str, Voter] = {
             name: self._voter(name, world, site, trace) for name in site.names
         }
-        self.watch = Invariants(self.voters)
+        self.watch = Invariants(self.voters, site.initial_voters)
         for voter in self.voters.values():
             voter.watch = self.watch
         self.links: Links

@@ -29,7 +29,8 @@ class _Owed:
     leader: str
     term: int
     index: int  # up to which the log is the leader's
-    told_index: int  # up to which that was said
+    told_index: int = 0  # up to which that was said
+    told_s: float = float("-inf")  # when that was
 
 
 class Appends:
@@ -53,6 +54,8 @@ class Appends:
 
     def take(self, leader: str, term: int, request: raft_pb2.AppendRequest) -> None:
         """Take a leader's entries, or its heartbeat."""
+        if self._state.protections.normalise:
+            self._state.core.take_heartbeat(leader, term)
         append = _Append(
             request.previous_index,
             request.previous_term,
@@ -119,7 +122,6 @@ class Appends:
                     f"the leader {leader} has another committed entry {append.previous_index}"
                 )
                 return
-            core.take_heartbeat(leader, term)
             self.ask_anew(leader, term)
             return
         matched = append.previous_index
@@ -129,12 +131,10 @@ class Appends:
         if rows and matched < state.commit.known_index:
             self._halt(f"the leader {leader} would replace committed entry {matched + 1}")
             return
-        if rows:
+        if rows:  # without any, a tail that the leader did not speak of stays
             previous_term = journal.term_at(matched)
             assert previous_term is not None, "what matched is in the log"
             core.take_entries(leader, term, previous=(matched, previous_term), rows=rows)
-        else:
-            core.take_heartbeat(leader, term)  # a tail that the leader did not speak of stays
         index = matched + len(rows)
         state.commit.learn(min(commit_index, index))
         self.acknowledge(leader, term, index, at_once=not append.rows)
@@ -145,7 +145,7 @@ class Appends:
         if owed is not None and (owed.leader, owed.term) == (leader, term):
             self._owed = replace(owed, index=max(owed.index, index))
         else:
-            self._owed = _Owed(leader, term, index, 0)
+            self._owed = _Owed(leader, term, index)
         self.pay(at_once=at_once)
 
     def pay(self, *, at_once: bool = False) -> None:
@@ -159,8 +159,11 @@ class Appends:
         index = owed.index
         if state.protections.wait_for_disk:
             index = min(index, state.journal.durable_index)
-        if at_once or index > owed.told_index:
-            self._owed = replace(owed, told_index=max(index, owed.told_index))
+        now_s = monotonic_s()
+        # A leader that commits tells so between two heartbeats: it heard from here a moment ago.
+        due = at_once and now_s - owed.told_s >= state.timing.heartbeat_s / 2
+        if due or index > owed.told_index:
+            self._owed = replace(owed, told_index=max(index, owed.told_index), told_s=now_s)
             self._answer(owed.leader, next_index=index + 1, success=True)
 
     def ask_anew(self, leader: str, term: int) -> None:
@@ -185,7 +188,7 @@ class Appends:
         leader, term = self._state.core.leader, self._state.core.term
         assert leader is not None, "the core answers a leader"
         if success:
-            self._owed = _Owed(leader, term, next_index - 1, 0)
+            self._owed = _Owed(leader, term, next_index - 1)
             self.pay()
         else:
             self._answer(leader, next_index=next_index, success=False)

@@ -29,6 +29,7 @@ PINNED_VERSION = "0.3.17"
 _OVERRIDDEN = ("_SyncObj__applyLogEntries", "_SyncObj__connectedToAnyone")
 _CALLED = ("_SyncObj__doChangeCluster", "_SyncObj__setState")
 _FIELDS = (
+    "_SyncObj__newAppendEntriesTime",
     "_SyncObj__raftCommitIndex",
     "_SyncObj__raftLastApplied",
     "_SyncObj__raftLeader",
@@ -40,6 +41,7 @@ _FIELDS = (
 LogRow = tuple[bytes, int, int]  # command, index, term: an entry as the core takes it
 
 _CHUNK_SIZE = 1 << 30  # larger than any command: the core pickles what it cuts into chunks
+_NOW_S = float("-inf")  # before any clock
 _NEVER = 1 << 60  # entries or seconds: the core's own compaction stays off
 
 
@@ -204,10 +206,11 @@ class RaftCore:
         self._links._onNodeDisconnected(Node(peer))
 
     def propose(self, command: bytes) -> None:
-        """Put a command at the end of the log and send it to all; it must lead."""
+        """Put a command at the end of the log, which the next tick sends to all; it must lead."""
         assert self.leads, "only a leader puts entries into the log"
         self._core._applyCommand(command, None)
         self._core._checkCommandsToApply()
+        self._core._SyncObj__newAppendEntriesTime = _NOW_S
 
     def transfer(self, peer: str) -> None:
         """Ask a peer to campaign, where it has acknowledged the whole log."""
@@ -319,7 +322,7 @@ class _Core(stock.SyncObj):  # type: ignore[misc]  # a class without stubs
         configuration = SyncObjConf(
             autoTick=False,
             journalFile=journal,
-            appendEntriesUseBatch=False,  # or entries would wait for the next heartbeat
+            appendEntriesUseBatch=True,  # a frame costs more than an entry: one for all of a tick's
             appendEntriesBatchSizeBytes=_CHUNK_SIZE,
             logCompactionMinEntries=_NEVER,
             logCompactionMinTime=_NEVER,
@@ -331,10 +334,11 @@ class _Core(stock.SyncObj):  # type: ignore[misc]  # a class without stubs
             connectionTimeout=timing.election_max_s,
             leaderFallbackTimeout=timing.leader_fallback_s,
             onStateChanged=lambda _, state: hooks.state_changed(CoreState(state)),
-            pollerType="select",  # has no descriptor of its own
+            pollerType="select",  # makes no descriptor, and is not kept
         )
         super().__init__(Node(name), others, conf=configuration, transport=links, nodeClass=Node)
         self._SyncObj__serializer = _NoDumps()
+        self._poller = _NoSockets()
 
     def set_committed(self, index: int) -> None:
         self._SyncObj__raftCommitIndex = index
@@ -387,6 +391,13 @@ class _Links(Transport):  # type: ignore[misc]  # a class without stubs
             case kind:
                 raise AssertionError(f"the core wants to send {kind}")
         return True
+
+
+class _NoSockets:
+    """Stands where the core waits for sockets: it has none, and would give its thread away."""
+
+    def poll(self, _: float) -> None:
+        return None
 
 
 class _NoDumps:

@@ -24,16 +24,19 @@ class Elections:
         self._pre_votes_asked_s = NEVER_S
         self._transfer_term: int | None = None  # in which the leader asked this voter to take over
         self._abstains_until_s = NEVER_S
+        self._notified_s: dict[str, float] = {}  # by peer: when it was told of the new term
         self.begun_count = 0
 
     def heard_leader(self) -> None:
-        """Take note that the leader of the current term is alive."""
+        """Take note that the leader of the current term is alive.
+
+        What was promised against it is void: those who promised have heard it too.
+        """
         self._leader_heard_s = monotonic_s()
+        self._pre_votes = (0, set())
 
     def state_changed(self, state: CoreState) -> None:
         """Take note of what this voter is now."""
-        if state is CoreState.CANDIDATE:
-            self.begun_count += 1
         if state is CoreState.LEADER:
             self._transfer_term = None
 
@@ -43,6 +46,11 @@ class Elections:
 
     def may_campaign(self) -> bool:
         """Return whether to begin an election now; first asks whether it would be won."""
+        begins = self._may_campaign()
+        self.begun_count += begins
+        return begins
+
+    def _may_campaign(self) -> bool:
         state = self._state
         if state.name not in state.voters:
             return False
@@ -55,15 +63,11 @@ class Elections:
             return True
         wanted_term = core.term + 1
         term, givers = self._pre_votes
-        if term == wanted_term and core.is_quorum(1 + len(givers & core.peers)):
-            self._pre_votes = (0, set())
-            return True
-        if (
-            term != wanted_term
-            or monotonic_s() - self._pre_votes_asked_s > state.timing.election_min_s / 2
-        ):
+        age_s = monotonic_s() - self._pre_votes_asked_s
+        if term != wanted_term or age_s > state.timing.election_min_s / 2:
             self._ask_pre_votes(wanted_term)
-        return False
+            return False
+        return core.is_quorum(1 + len(givers & core.peers))
 
     def _ask_pre_votes(self, wanted_term: int) -> None:
         state = self._state
@@ -131,8 +135,11 @@ class Elections:
             self.notify(peer)
 
     def notify(self, peer: str) -> None:
-        """Tell a peer that its term is over."""
-        if self._state.protections.term_notice:
+        """Tell a peer that its term is over, once a heartbeat at most."""
+        now_s = monotonic_s()
+        told_lately = now_s - self._notified_s.get(peer, NEVER_S) < self._state.timing.heartbeat_s
+        if self._state.protections.term_notice and not told_lately:
+            self._notified_s[peer] = now_s
             frame = self._state.outbox.frame(self._state.core.term)
             frame.term_notice.SetInParent()
             self._state.outbox.put(peer, frame)

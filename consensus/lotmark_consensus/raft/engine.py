@@ -52,6 +52,8 @@ class EngineStatus:
     committed_index: int
     term_start_index: int  # while leading: the first entry of its term; else 0
     match_index: Mapping[str, int]  # by peer, while leading
+    lag_entries: Mapping[str, int]  # by peer, while leading: what it has not acknowledged
+    silent_s: Mapping[str, float]  # by peer, while leading: since it last answered
     elections: int  # begun since the start
     proposals: int  # of this leader, not committed yet
     counters: Mapping[str, int]
@@ -97,30 +99,16 @@ class RaftEngine:
         Raises:
             JournalCorrupt: The log is damaged.
             LedgerBehind: It does not hold what the ledger needs next.
-            RaftHalted: It ends before what the ledger has applied: it is an older copy.
+            RaftHalted: It does not hold what the ledger has applied: it is an older copy.
         """
         self.journal = journal = RaftJournal(store, applied_index=applied_index)
-        if applied_index > journal.last:
-            if not leapt and applied_index:
-                raise RaftHalted(
-                    f"the ledger has applied index {applied_index} of the order, but the log ends"
-                    f" at {journal.last}: it is an older copy; restore the newest, or let this"
-                    " party join under a new name"
-                )
-            if applied_index:
-                journal.restart_at(applied_index, applied_term)
-        elif applied_index < journal.first and journal.first > 1:
-            raise LedgerBehind(
-                f"the ledger has applied index {applied_index} of the order, but the log begins"
-                f" behind {journal.first}: restore the newest ledger folder, or let this party"
-                " join under a new name"
-            )
+        known_index = _known_index(journal, applied_index, applied_term, leapt=leapt)
         self._guard = Guard(
             name,
             initial_voters,
             journal,
             chain_id=chain_id,
-            known_index=max(applied_index, journal.first if len(journal) else 0),
+            known_index=known_index,
             timing=timing,
             now_ms=now_ms,
             protections=protections or Protections(),
@@ -137,8 +125,10 @@ class RaftEngine:
     @property
     def pointer(self) -> tuple[str, int, int] | None:
         """(peer, index, term): blocks up to there are to be fetched from the peer's ledger."""
-        pointer = self._guard.pointer
-        return None if pointer is None else (pointer.peer, pointer.index, pointer.term)
+        pointer, known_index = self._guard.pointer, self._guard.state.commit.known_index
+        if pointer is None or pointer.index <= max(known_index, self._delivered_index):
+            return None
+        return pointer.peer, pointer.index, pointer.term
 
     # Inputs
 
@@ -156,6 +146,9 @@ class RaftEngine:
 
     def step(self) -> None:
         """Let the time pass, and settle what the inputs have brought."""
+        pointer = self._guard.pointer
+        if pointer is not None and pointer.index <= self._delivered_index:
+            self.install(pointer.index, pointer.term)  # the ledger has leapt there before a crash
         self._guard.step()
         self._settle_proposed()
 
@@ -249,20 +242,20 @@ class RaftEngine:
 
     def prune(self, below_index: int) -> None:
         """Forget entries below an index that the ledger has durably applied."""
-        self.journal.prune(min(below_index, self._delivered_index))
+        committed_index = self._guard.state.commit.committed_index
+        self.journal.prune(min(below_index, self._delivered_index, committed_index))
 
     def install(self, index: int, term: int) -> None:
-        """Go on behind `index`: the ledger has durably applied everything up to there."""
+        """Go on behind `index`, where a pointer led: the ledger has durably applied all of it."""
         guard, journal = self._guard, self.journal
-        state, pointer = guard.state, guard.pointer
+        state = guard.state
         guard.pointer = None
-        if index <= state.commit.known_index:
-            return
-        if journal.term_at(index) != term:
-            known = pointer is not None and pointer.index == index
-            journal.restart_at(index, term, pointer.memberships if pointer and known else None)
-        state.commit.learn(index)
         self._delivered_index = max(self._delivered_index, index)
+        if index <= state.commit.known_index:
+            return  # meanwhile another leader sent all that
+        if journal.term_at(index) != term:
+            journal.restart_at(index, term, guard.memberships(index))
+        state.commit.learn(index)
         guard.settle_voters()
         leader = state.core.leader
         if leader is not None and not state.core.leads:
@@ -316,18 +309,22 @@ class RaftEngine:
     def status(self) -> EngineStatus:
         """Return where this voter stands."""
         state = self._guard.state
-        core = state.core
+        core, journal, followers = state.core, self.journal, self._guard.followers
+        peers = sorted(core.peers) if core.leads else []
+        match_index = {peer: followers.match_index.get(peer, 0) for peer in peers}
         return EngineStatus(
             role=_ROLES[core.state],
             term=core.term,
             leader=core.leader,
             voters=state.voters,
-            first_index=self.journal.first,
-            last_index=self.journal.last,
-            durable_index=self.journal.durable_index,
+            first_index=journal.first,
+            last_index=journal.last,
+            durable_index=journal.durable_index,
             committed_index=state.commit.committed_index,
             term_start_index=self._guard.term_start_index,
-            match_index=dict(self._guard.followers.match_index) if core.leads else {},
+            match_index=match_index,
+            lag_entries={peer: journal.last - index for peer, index in match_index.items()},
+            silent_s=followers.silent_s() if core.leads else {},
             elections=self._guard.elections.begun_count,
             proposals=len(self._proposed),
             counters=dict(state.counters),
@@ -353,3 +350,37 @@ class RaftEngine:
                         " committed: read the order to see what was kept"
                     )
                 )
+
+
+def _known_index(
+    journal: RaftJournal, applied_index: int, applied_term: int, *, leapt: bool
+) -> int:
+    """Return how far a log that is taken up is known to be committed.
+
+    A ledger that leapt ahead by fetched blocks may have been stopped before its log was told. That
+    log stays as it is until a leader sends what follows or points further: the blocks do not tell
+    who votes by now, and a voter that does not know that must not begin behind them.
+
+    Raises:
+        LedgerBehind: The log does not hold what the ledger needs next.
+        RaftHalted: It does not hold what the ledger has applied.
+    """
+    first_index = journal.first if len(journal) else 0
+    if not applied_index and first_index <= 1:
+        return first_index
+    if applied_index < first_index:
+        raise LedgerBehind(
+            f"the ledger has applied index {applied_index} of the order, but the log begins"
+            f" behind {first_index}: restore the newest ledger folder, or let this party"
+            " join under a new name"
+        )
+    term = journal.term_at(applied_index)
+    if term == applied_term:
+        return applied_index
+    if not leapt:
+        raise RaftHalted(
+            f"the ledger has applied index {applied_index} of term {applied_term}, but the log has"
+            f" {f'term {term} there' if term is not None else f'its end at {journal.last}'}: it is"
+            " an older copy; restore the newest, or let this party join under a new name"
+        )
+    return first_index

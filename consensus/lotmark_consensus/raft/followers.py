@@ -35,12 +35,12 @@ class Followers:
             FrameRefused: It acknowledges what this log does not have.
         """
         core, journal = self._state.core, self._state.journal
+        if not core.leads or peer not in core.peers:
+            return  # a leader that has crashed may get answers to what its disk did not keep
         if answer.success and answer.next_index > journal.last + 1:
             raise FrameRefused(
                 f"{peer} acknowledges {answer.next_index - 1}; the log ends at {journal.last}"
             )
-        if not core.leads or peer not in core.peers:
-            return
         self._heard_s[peer] = monotonic_s()
         if not answer.success:
             # The core's first message can only go behind the entry that every log begins with.

@@ -8,7 +8,7 @@ from lotmark_consensus.errors import FrameRefused, RaftHalted
 from lotmark_consensus.raft.appends import Appends
 from lotmark_consensus.raft.codec import decode_frame, new_entry
 from lotmark_consensus.raft.commit_rule import CommitRule
-from lotmark_consensus.raft.core import CoreState, LogRow, RaftCore
+from lotmark_consensus.raft.core import CoreState, LogRow, RaftCore, monotonic_s
 from lotmark_consensus.raft.elections import Elections
 from lotmark_consensus.raft.followers import Followers
 from lotmark_consensus.raft.journal import RaftJournal
@@ -90,6 +90,8 @@ class Guard:
         self.elections = Elections(self.state, self.followers)
         self.appends = Appends(self.state, now_ms=now_ms, halt=self.halt)
         self.pointer: Pointer | None = None
+        self._furthest: Pointer | None = None
+        self._pointed_s: dict[str, float] = {}  # by peer: when it was sent a pointer
         self.failure: RaftHalted | None = None
         self.term_start_index = 0
         self._up: set[str] = set()
@@ -124,6 +126,7 @@ class Guard:
 
     def _take(self, peer: str, frame: raft_pb2.RaftFrame) -> None:
         term, core = frame.term, self.state.core
+        self.memory.saw_term(peer, term)  # it is durable there, or the frame had not left
         match frame.WhichOneof("body"):
             case "append_request" | "snapshot_pointer":
                 self._take_from_leader(peer, frame)
@@ -156,10 +159,9 @@ class Guard:
         if frame.term < core.term:
             self.elections.notify(peer)
             return
-        if frame.term == core.term and core.leads:
-            raise FrameRefused(f"{peer} leads in term {frame.term} too")
+        if frame.term == core.term and core.leader not in (None, peer):
+            raise FrameRefused(f"{peer} leads in term {frame.term}, and so does {core.leader}")
         self.elections.heard_leader()
-        self.memory.saw_term(peer, frame.term)
         if frame.HasField("append_request"):
             self.appends.take(peer, frame.term, frame.append_request)
         else:
@@ -171,13 +173,25 @@ class Guard:
         state.counters["pointer"] += 1
         if not state.protections.pointer_clamp:
             state.commit.learn(min(pointer.index, state.journal.last))
-        if pointer.index <= state.commit.committed_index:
+        if pointer.index <= state.commit.known_index:
             self.appends.ask_anew(peer, frame.term)
             return
         changes = [(change.index, change.payload) for change in pointer.changes]
         self.pointer = Pointer(peer, pointer.index, pointer.entry_term, changes)
+        if self._furthest is None or self._furthest.index <= pointer.index:
+            self._furthest = self.pointer
         # An acknowledgement of nothing new: it tells the leader that this follower is there.
         self.appends.acknowledge(peer, frame.term, state.commit.committed_index, at_once=True)
+
+    def memberships(self, index: int) -> Sequence[tuple[int, bytes]]:
+        """Return (index, payload) of all changes of the voters up to where a transfer led.
+
+        The pointer may have moved since that transfer began; what a further one tells includes it.
+        """
+        furthest = self._furthest
+        assert furthest is not None, "nothing is installed but what a pointer asked for"
+        assert furthest.index >= index, f"no pointer led to {index}"
+        return [row for row in furthest.memberships if row[0] <= index]
 
     def peer_up(self, peer: str) -> None:
         """Let entries be sent to a peer."""
@@ -272,7 +286,12 @@ class Guard:
 
     def send_pointer(self, peer: str) -> None:
         """As promised."""
+        self._hold(peer)
         state = self.state
+        now_s = monotonic_s()
+        if now_s - self._pointed_s.get(peer, float("-inf")) < state.timing.heartbeat_s:
+            return
+        self._pointed_s[peer] = now_s
         journal = state.journal
         frame = state.outbox.frame(state.core.term)
         pointer = frame.snapshot_pointer
@@ -282,7 +301,6 @@ class Guard:
             if index <= journal.first:
                 pointer.changes.add(index=index, payload=payload)
         state.outbox.put(peer, frame)
-        self._hold(peer)
 
     def _hold(self, peer: str) -> None:
         """Let the core send nothing more to a peer until the next release."""

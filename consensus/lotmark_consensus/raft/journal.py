@@ -193,9 +193,7 @@ class RaftJournal(Journal):  # type: ignore[misc]  # a class without stubs
         self.first = first
         self.sequence += 1
 
-    def restart_at(
-        self, index: int, term: int, memberships: Sequence[tuple[int, bytes]] | None = None
-    ) -> None:
+    def restart_at(self, index: int, term: int, memberships: Sequence[tuple[int, bytes]]) -> None:
         """Let the log be one entry that stands for all up to `index`, which the ledger holds now.
 
         `durable_index` stays below `index` until that is written: a log that begins behind a gap
@@ -204,11 +202,10 @@ class RaftJournal(Journal):  # type: ignore[misc]  # a class without stubs
         Args:
             index: Last index that the ledger has durably applied.
             term: Of the entry there.
-            memberships: (index, payload) of all changes of the voters up to `index`, as the peer
-                knows them that the blocks came from; None: as this log knows them.
+            memberships: (index, payload) of all changes of the voters up to `index`, as the leader
+                knows them: the blocks that were fetched do not tell them.
         """
-        rows = self._memberships if memberships is None else memberships
-        self._memberships = [row for row in rows if row[0] <= index]
+        self._memberships = list(memberships)
         self._cache.drop(range(self.first, self.last + 1))
         self._waiting.clear()
         self._waiting_size = 0

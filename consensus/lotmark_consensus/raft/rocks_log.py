@@ -33,7 +33,7 @@ from rocksdict import (
     WriteOptions,
 )
 
-from lotmark_consensus.disk import make_folder
+from lotmark_consensus.disk import make_folder, system_errors_as_ours
 from lotmark_consensus.errors import (
     ConsensusError,
     ForeignJournal,
@@ -75,7 +75,8 @@ class RocksLogStore:
             JournalFailed: The operating system refused.
         """
         self._folder = folder
-        make_folder(folder)
+        with system_errors_as_ours(folder):
+            make_folder(folder)
         self._check_files()
         try:
             self._db = Rdict(str(folder), _options())
@@ -89,7 +90,7 @@ class RocksLogStore:
             self.close()
             raise
         self._first_index, self._last_index = stored.first_index, stored.last_index
-        self._terms = TermStarts(stored.terms)
+        self._terms = TermStarts(self._term_rows())  # the rows there are: `stored` cuts the first
         self._membership_indexes = [index for index, _ in stored.memberships]
 
     def _check_files(self) -> None:
@@ -122,8 +123,16 @@ class RocksLogStore:
             raise self._refusal(0, error) from error
 
     def close(self) -> None:
-        """Let go of the folder; all that was written is durable already."""
-        self._db.close()
+        """Let go of the folder; all that was written is durable already.
+
+        Raises:
+            JournalFailed: The operating system refused; what was written stays durable.
+        """
+        try:
+            self._db.close()
+        except Exception as error:
+            if self._failure is None:  # else that was told, and RocksDB repeats it
+                raise self._refusal(0, error) from error
 
     # Reading
 
@@ -154,7 +163,7 @@ class RocksLogStore:
         )
 
     def _load_terms(self, first: int, last: int, current: int) -> list[tuple[int, int]]:
-        rows = [(index, _U64.unpack(value)[0]) for index, value in self._indexed_rows(_TERM)]
+        rows = self._term_rows()
         if first > last:
             return []
         terms = [term for _, term in rows]
@@ -162,6 +171,9 @@ class RocksLogStore:
         if not sound or sorted(set(terms)) != terms:
             raise self._corrupt(first, f"terms begin at {rows[:9]}, the log is {first} to {last}")
         return TermStarts(rows).rows(first)
+
+    def _term_rows(self) -> list[tuple[int, int]]:
+        return [(index, _U64.unpack(value)[0]) for index, value in self._indexed_rows(_TERM)]
 
     def _load_marks(self) -> dict[str, PeerMark]:
         marks = {}

@@ -15,6 +15,5 @@ class RaftTiming:
     election_min_s: float = 1.0  # a voter that heard its leader within this helps nobody replace it
     election_max_s: float = 2.0
     leader_fallback_s: float = 2.0  # a leader that hears no quorum for so long stops leading
-    transfer_s: float = 2.0  # leadership that was not handed over by then stays
     abstain_s: float = 60.0  # a leader whose time a majority refused does not campaign for so long
     clock_ahead_max_ms: int = 5000  # a block further ahead of a voter's clock is not taken

@@ -22,7 +22,7 @@ def machine() -> dict[str, object]:
 
 def versions() -> dict[str, str]:
     """Return what was running."""
-    names = ("lotmark", "grpcio", "protobuf", "pynacl", "blake3", "numpy", "rocksdict")
+    names = ("lotmark", "grpcio", "protobuf", "pynacl", "blake3", "numpy", "pysyncobj", "rocksdict")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
@@ -57,6 +57,17 @@ def percentile(values: list[float], per_cent: int) -> float:
 def rss_mb(pid: int) -> float:
     """Return the resident memory of a process and its children, in 10**6 bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     own = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-    return round(own + sum(rss_mb(int(child)) for child in children), 1)
+    return round(own + sum(rss_mb(child) for child in _children(pid)), 1)
+
+
+def processor_ns(pid: int) -> int:
+    """Return the processor time that a process and its children have used, in steps of 10 ms."""
+    # What follows the name, which is in parentheses and may hold anything.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    return own + sum(processor_ns(child) for child in _children(pid))
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

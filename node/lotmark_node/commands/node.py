@@ -113,3 +113,60 @@ def _takes_events(session: "LedgerSession") -> bool:
             health_pb2.HealthCheckRequest(service=service), timeout=HEALTH_S
         )
     return bool(told.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+@app.command()
+def recover(
+    settings_file: SettingsFile,
+    lost: Annotated[
+        list[str],
+        typer.Option(metavar="PARTY/NODE", help="A voter that is gone for ever; again for each."),
+    ],
+    *,
+    gone_for_ever: Annotated[
+        bool,
+        typer.Option(
+            "--gone-for-ever", help="You have made sure that their disks will never be started."
+        ),
+    ] = False,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Strike lost voters from a stopped node's order, so that those left are a quorum again.
+
+    Use it where so many voters are lost for ever that nothing is ordered any more. If a lost voter
+    ever starts again, the chain forks, and everybody who compares checkpoints sees it. Checkpoints
+    become final again only when enough parties cosign; until then receipts are durable only.
+    """
+    from lotmark.genesis import chain_id
+    from lotmark_consensus.errors import ConsensusError
+    from lotmark_consensus.raft.recovery import strike_voters
+    from lotmark_consensus.raft.rocks_log import RocksLogStore
+    from lotmark_node.compose import read_consortium
+    from lotmark_node.node_settings import read_node_settings
+
+    if not gone_for_ever:
+        terminal.fail(
+            f"Nothing was changed: if {' or '.join(lost)} ever starts again, the chain forks.",
+            "Destroy their data folders, then add --gone-for-ever.",
+        )
+    settings = read_node_settings(settings_file)
+    genesis, _ = read_consortium(settings)
+    pinned = chain_id(genesis.to_json())
+    try:
+        store = RocksLogStore(settings.data / "journal", pinned)
+        try:
+            left = strike_voters(
+                store,
+                name=settings.name,
+                initial_voters=frozenset(f"{voter.party}/{voter.node}" for voter in genesis.voters),
+                lost=lost,
+            )
+        finally:
+            store.close()
+    except ConsensusError as error:
+        terminal.fail(f"{error}.", "Stop the node first, and name voters of the genesis.")
+    terminal.answer(
+        {"voters": sorted(left)},
+        lambda: f"The voters are {', '.join(sorted(left))} now. Start {settings.name} again.",
+        as_json=as_json,
+    )

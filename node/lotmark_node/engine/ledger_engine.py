@@ -102,7 +102,7 @@ class LedgerEngine:
         self._peers = peers
         self._cosigners = cosigners
         self.now_ms = now_ms
-        self._journal_full = self._space_short = self._orphaned = False
+        self._journal_full = self._space_short = self._orphaned = self._stopped = False
         self.clock = StageClock()
         self.failure: BaseException | None = None
         self.on_closed: Callable[[Outcome | None], None] = _ignore
@@ -284,7 +284,10 @@ class LedgerEngine:
         self._check_storage()
 
     async def stop(self) -> None:
-        """Refuse new batches, finish what was admitted, and write everything out."""
+        """Refuse new batches, finish what was admitted, and write everything out; once."""
+        if self._stopped:
+            return
+        self._stopped = True
         self.admission.closed = Outcome.STOPPING
         if self._storage_timer is not None:
             self._storage_timer.cancel()

@@ -20,7 +20,8 @@ STEPS = st.lists(
         st.sampled_from([*ACTIONS.split(), "crash after the write"]),
         st.integers(0, 2**16),
     ),
-    max_size=50,
+    min_size=25,  # so that examples are long on the average
+    max_size=60,
 )
 
 
@@ -200,21 +201,17 @@ class Driver:
             self._changed(replace(kept, first=now.first + gone))
 
     def do_restart(self, number: int) -> None:
-        """Restart within the log or behind it, at the present term or the next."""
+        """Restart within the log or behind it, at an older term, the present one or the next."""
         now = self.model.now
         index = now.first + number % (len(now.terms) + 5)
-        term = now.term + number % 2
-        if number % 3 == 0:
-            told = [(index, b"+R/r"), (index + 1, b"+X/x")]
-            self.journal.restart_at(index, term, told)
-            rows: tuple[tuple[int, bytes], ...] = ((index, b"+R/r"),)
-        else:
-            self.journal.restart_at(index, term)
-            rows = tuple(row for row in now.memberships if row[0] <= index)
+        term = max(0, now.term + 1 - number % 4)
+        rows = ((index, b"+R/r"),) if number % 3 else now.cut(index).memberships
+        self.journal.restart_at(index, term, rows)
         self.model.durable_index = min(self.model.durable_index, index - 1)
-        vote = now.vote if term == now.term else None
+        vote = None if term > now.term else now.vote
+        log = LogState(index, (term,), (PLACEHOLDER,), rows, max(term, now.term), vote)
         self._stamp += 1
-        self._changed(LogState(index, (term,), (PLACEHOLDER,), rows, term, vote, self._stamp))
+        self._changed(replace(log, restarts=self._stamp))
 
     def do_mark(self, number: int) -> None:
         peer, mark = f"P/p{number % 3}", PeerMark(term=number, index=number * 2, signed_size=7)

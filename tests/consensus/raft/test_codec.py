@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from google.protobuf import text_format
+from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,6 +78,12 @@ def snapshot_pointer(frame: raft_pb2.RaftFrame) -> None:
     frame.snapshot_pointer.entry_term = 3
 
 
+def snapshot_pointer_with_changes(frame: raft_pb2.RaftFrame) -> None:
+    snapshot_pointer(frame)
+    frame.snapshot_pointer.changes.add(index=40, payload=b"+ACME/node-1")
+    frame.snapshot_pointer.changes.add(index=41, payload=b"-ACME/node-1")
+
+
 def term_notice(frame: raft_pb2.RaftFrame) -> None:
     frame.term_notice.SetInParent()
 
@@ -101,6 +108,11 @@ GOLDEN: list[tuple[Fill, str]] = [
     ),
     (append_response, "6a 0c 08808080808080808020 1001"),
     (snapshot_pointer, "72 04 0863 1003"),
+    (
+        snapshot_pointer_with_changes,
+        "72 28 0863 1003 1a10 0828 120c2b41434d452f6e6f64652d31"
+        "1a10 0829 120c2d41434d452f6e6f64652d31",
+    ),
     (term_notice, "7a 00"),
     (timeout_now, "8201 00"),
     (time_refusal, "8a01 02 0804"),
@@ -180,6 +192,27 @@ WRONG = [
     ("index is 0", "snapshot_pointer {}"),
     ("index is", "snapshot_pointer { index: 4611686018427387904 }"),
     ("entry's term is 8", "snapshot_pointer { index: 1 entry_term: 8 }"),
+    (
+        "index of a change of the voters is 0",
+        'snapshot_pointer { index: 9 changes { payload: "+ACME/a" } }',
+    ),
+    (
+        "index of a change of the voters is 10, outside 1 to 9",
+        'snapshot_pointer { index: 9 changes { index: 10 payload: "+ACME/a" } }',
+    ),
+    (
+        "index of a change of the voters is 4, outside 5 to 9",
+        "snapshot_pointer { index: 9"
+        ' changes { index: 4 payload: "+ACME/a" } changes { index: 4 payload: "-ACME/a" } }',
+    ),
+    (
+        "membership entry",
+        'snapshot_pointer { index: 9 changes { index: 4 payload: "+ACME" } }',
+    ),
+    (
+        "1025 changes of the voters; at most 1024",
+        f"snapshot_pointer {{ index: 9 {'changes { index: 1 }' * 1025} }}",
+    ),
     ("leader's term is 0", "term: 0 timeout_now {}"),
     ("index is 0", "time_refusal {}"),
     ("index is", "time_refusal { index: 4611686018427387904 }"),
@@ -231,21 +264,22 @@ def test_a_membership_that_names_no_voter_is_refused(payload: bytes) -> None:
         check_membership(payload)
 
 
-def with_unknown_field(frame: raft_pb2.RaftFrame, depth: int) -> bytes:
-    """Return an append request with a field that nobody knows, at depth 0, 1 or 2."""
-    entry = frame.append_request.entries[0]
-    if depth == 2:
-        entry.MergeFromString(UNKNOWN)
-    elif depth == 1:
-        frame.append_request.MergeFromString(UNKNOWN)
-    else:
-        frame.MergeFromString(UNKNOWN)
-    return encode_frame(frame)
+WITHIN: list[tuple[Fill, Callable[[raft_pb2.RaftFrame], Message]]] = [
+    (append_request, lambda frame: frame),
+    (append_request, lambda frame: frame.append_request),
+    (append_request, lambda frame: frame.append_request.entries[1]),
+    (snapshot_pointer_with_changes, lambda frame: frame.snapshot_pointer.changes[0]),
+    (term_notice, lambda frame: frame.term_notice),
+]
 
 
-@pytest.mark.parametrize("depth", [0, 1, 2])
-def test_a_field_that_is_not_known_is_refused_however_deep_it_lies(depth: int) -> None:
-    raw = with_unknown_field(frame_of(append_request), depth)
+@pytest.mark.parametrize(("fill", "part"), WITHIN)
+def test_a_field_that_is_not_known_is_refused_however_deep_it_lies(
+    fill: Fill, part: Callable[[raft_pb2.RaftFrame], Message]
+) -> None:
+    frame = frame_of(fill)
+    part(frame).MergeFromString(UNKNOWN)
+    raw = encode_frame(frame)
 
     assert UNKNOWN in raw
     with pytest.raises(FrameRefused, match="unknown fields"):

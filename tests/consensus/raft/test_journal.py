@@ -152,7 +152,7 @@ def test_a_log_restarted_behind_a_gap_is_not_counted_on_before_it_is_written() -
     in_flight = journal.take_writes()
     assert in_flight is not None
 
-    journal.restart_at(100, 9, [(40, b"+N/n"), (101, b"+X/x")])
+    journal.restart_at(100, 9, [(40, b"+N/n")])
     store.write(in_flight)
     journal.written(in_flight)
 
@@ -225,7 +225,7 @@ def test_terms_are_found_however_often_they_change() -> None:
 def test_indexes_and_terms_beyond_32_bits_are_kept() -> None:
     store = MemoryLogStore()
     journal = RaftJournal(store)
-    journal.restart_at(2**61, 2**60)
+    journal.restart_at(2**61, 2**60, [])
     journal.add(block(b"far"), 2**61 + 1, 2**60)
     settle(journal, store)
 
@@ -313,7 +313,7 @@ def test_the_listener_hears_of_entries_added_and_cut_off() -> None:
     journal.deleteEntriesFrom(1)
     journal.deleteEntriesFrom(1)  # nothing is there
     journal.prune(1)
-    journal.restart_at(9, 1)
+    journal.restart_at(9, 1, [])
 
     assert heard == [("add", 3, 1, block(b"three")), ("truncate", 2, None, None)]
 

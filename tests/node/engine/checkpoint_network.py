@@ -53,12 +53,19 @@ def ledger(genesis: Genesis, branch: str = "", after: int = 0) -> LedgerInMemory
 
 
 class LogInMemory:
-    """`LogTree` over a ledger in memory, which may change to another one as no honest log does."""
+    """`LogTree` over the first blocks of a ledger in memory.
+
+    Attributes:
+        whole: The ledger, which a test may change to another one as no honest log does.
+        height: How far of it the log is.
+    """
 
     def __init__(self, whole: LedgerInMemory) -> None:
         self.whole = whole
+        self.height = 0
 
     def root(self, size: int) -> bytes:
+        assert 1 <= size <= self.whole.sizes[self.height], "a log is asked for what it has"
         return self.whole.root(size)
 
     def consistency_path(self, first_size: int, second_size: int) -> list[bytes]:
@@ -68,6 +75,7 @@ class LogInMemory:
         return self.whole.sizes.index(size) if size in self.whole.sizes else None
 
     def head(self, height: int) -> LogHead:
+        """Return where the log stands at a height, reached or not."""
         size = self.whole.sizes[height]
         return LogHead(height, size, self.whole.root(size))
 
@@ -124,7 +132,6 @@ class Node:
     ) -> None:
         self.name, self.genesis, self.timing, self.folder = name, genesis, timing, folder
         self.log = log or LogInMemory(ledger(genesis))
-        self.height = 0
         self.peers: list[Peer] = []
         self.extra: list[CheckpointPeer] = []
         self.failures: list[BaseException] = []
@@ -167,18 +174,22 @@ class Node:
     def grow(self, height: int) -> LogHead:
         """Apply the blocks up to a height, and return the head."""
         for next_height in range(self.height + 1, height + 1):
-            self.height = next_height
+            self.log.height = next_height
             self.signer.advance(self.log.head(next_height))
         return self.log.head(height)
 
     def restart(self, *, height: int | None = None) -> None:
         """Stop and start again; with a height the ledger comes back as it was there."""
         self.stop()
-        self.height = self.height if height is None else height
+        self.log.height = self.height if height is None else height
         self.start()
 
     def shown(self, note: bytes, by: str = OEM) -> bytes | None:
         return self.signer.cosign_shared(by, note)
+
+    @property
+    def height(self) -> int:
+        return self.log.height
 
     @property
     def final_size(self) -> int:

@@ -131,6 +131,7 @@ def test_a_tree_that_differs_at_a_size_where_no_block_ends_is_a_conflict_too(
     ("genesis", "cosigners", "stops"),
     [
         (TWO, (OEM,), False),  # of two nobody knows which one is wrong
+        (TWO, (OEM, TIER1), True),  # by its own key, which somebody else has: then it is final
         (THREE, (OEM,), False),
         (THREE, (LAB, OEM), True),  # the quorum is all three, and these are all others
         (THREE, (OEM, TIER1), False),  # the node's own party does not count against it
@@ -144,7 +145,6 @@ def test_a_quorum_of_others_stops_the_node_and_less_does_not(
     with one_node(tmp_path, genesis) as node:
         assert node.shown(own(genesis, 6)) is not None
         assert node.shown(other(genesis, 7, cosigners)) is None
-
         assert [type(each) for each in node.failures] == [HistoryConflict] * stops
         (file,) = node.evidence()
         if not stops:

@@ -147,6 +147,45 @@ def test_peers_that_are_slow_in_turn_still_meet_in_one_round(tmp_path: Path) -> 
         assert {size_of(note) for note in slow.asked} == {begun, size}
 
 
+def test_a_peer_that_failed_is_asked_last_and_sees_who_stands_behind_the_note(
+    tmp_path: Path,
+) -> None:
+    with network(tmp_path, THREE) as nodes:
+        failing, waiting = way(nodes, OEM, TIER1), way(nodes, OEM, LAB)
+        failing.broken = True
+        waiting.answers.clear()
+        size = grow(nodes.values(), 1)
+        nodes[OEM].signer.lead()
+        until(lambda: bool(failing.asked and waiting.asked))
+        for height in range(2, 7):  # while the pause after its failure passes
+            until(lambda size=size: nodes[OEM].signer.signed_size == size)  # type: ignore[misc]
+            size = grow(nodes.values(), height)
+        failing.broken = False
+        waiting.answers.set()
+        until(lambda: all_final(nodes.values(), size))
+        assert cosigners_of(failing.asked[0]) == {OEM}
+        assert cosigners_of(failing.asked[1]) == {OEM, LAB}
+
+
+def test_who_leads_no_more_asks_nobody_any_more(tmp_path: Path) -> None:
+    with network(tmp_path, FOUR) as nodes:
+        old, new = nodes[OEM].signer, nodes[TIER1].signer
+        for name in (TIER1, TIER2, LAB):
+            way(nodes, OEM, name).broken = True
+        grow(nodes.values(), 2)
+        old.lead()
+        until(lambda: all(peer.asked for peer in nodes[OEM].peers))
+        old.follow()
+        asked = [len(peer.asked) for peer in nodes[OEM].peers]
+
+        new.lead()
+        for height in range(3, 9):
+            size = grow(nodes.values(), height)
+            until(lambda size=size: all_final(nodes.values(), size))  # type: ignore[misc]
+        for before, peer in zip(asked, nodes[OEM].peers, strict=True):
+            assert len(peer.asked) <= before + 1, "but for a question that was under way"
+
+
 def test_a_dead_peer_is_left_alone_for_a_while(tmp_path: Path) -> None:
     with network(tmp_path, FOUR, timing=QUICK_BUT_NEVER_TWICE) as nodes:
         dead = way(nodes, OEM, TIER2)

@@ -160,8 +160,10 @@ def test_what_is_no_checkpoint_of_this_log_is_refused_and_leaves_nothing(
     tmp_path: Path, make: Callable[[], bytes]
 ) -> None:
     with one_node(tmp_path, THREE, height=6) as node:
+        signed_size = node.signer.signed_size
         assert node.shown(make()) is None
         assert node.signer.newest is None
+        assert node.signer.signed_size == signed_size
         assert not node.evidence()
         assert not node.failures
         assert node.shown(note_at(HONEST, 5)) is not None, "and the node goes on"
