@@ -220,9 +220,11 @@ class Nemesis:
         self._say(f"the clock of {name} is {offset_ms} ms off now")
 
     def _prune(self) -> None:
-        voter = self._network.voters[self._chance.choice(self._names)]
-        voter.flush_ledger()
-        voter.prune(self._chance.randrange(4))
+        count = self._chance.choice([1, len(self._names)])
+        for name in self._chance.sample(self._names, count):
+            voter = self._network.voters[name]
+            voter.flush_ledger()
+            voter.prune(self._chance.randrange(4))
 
     def _change_members(self) -> None:
         for name in self._names:

@@ -45,7 +45,15 @@ _KINDS = frozenset(FRAME_KINDS.values()) | {"pre-vote-requests", "pre-votes"}
 
 
 class ScenarioFailed(AssertionError):
-    """A story did not go as it is told."""
+    """A story did not go as it is told.
+
+    Attributes:
+        reason: In which line, and what was otherwise.
+    """
+
+    def __init__(self, reason: str, trace: Iterable[str] = ()) -> None:
+        self.reason = reason
+        super().__init__("\n".join([reason, *trace]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +106,10 @@ def play_text(text: str, name: str, seed: int, protections: Protections | None =
             try:
                 script.take(step.text)
             except (ExpectationFailed, StageError, Violation) as error:
-                tail = "\n".join(stage.trace.lines[-120:])
                 raise ScenarioFailed(
                     f"{name}, seed {seed}, line {step.line_number}: {step.text}\n"
-                    f"{type(error).__name__}: {error}\n{tail}"
+                    f"{type(error).__name__}: {error}",
+                    stage.trace.lines[-120:],
                 ) from error
     return stage
 

@@ -8,10 +8,11 @@ python -m tests.simulation.simulate --kind fifo --seeds 1..100 --without normali
 import argparse
 import json
 import logging
+import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields, replace
 from functools import partial
@@ -20,6 +21,7 @@ from multiprocessing import get_context
 from lotmark_consensus.raft.protections import Protections
 from tests.simulation.run import Kind, Report, run_seed
 
+BATCH_COUNT = 128
 PROTECTION_NAMES = tuple(field.name for field in fields(Protections))
 
 
@@ -29,13 +31,30 @@ def without(name: str | None) -> Protections:
 
 
 def run_seeds(
-    kind: Kind, seeds: Iterable[int], *, missing: str | None = None, process_count: int = 2
+    kind: Kind,
+    seeds: Sequence[int],
+    *,
+    missing: str | None = None,
+    process_count: int = 2,
+    limit_s: float = math.inf,
 ) -> Iterator[Report]:
-    """Run seeds in processes of their own, and give reports in the order of the seeds."""
+    """Run seeds in processes of their own, and give reports in the order of the seeds.
+
+    Args:
+        kind: What the runs are about.
+        seeds: One for each run.
+        missing: A protection to switch off.
+        process_count: How many run at once.
+        limit_s: Begin no more batches of runs after so long.
+    """
     job = partial(_run_one, kind, missing)
+    end_s = time.monotonic() + limit_s
     # A fork would inherit the threads of whoever calls.
     with ProcessPoolExecutor(process_count, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(job, seeds, chunksize=8)
+        for start in range(0, len(seeds), BATCH_COUNT):
+            if time.monotonic() >= end_s:
+                return
+            yield from pool.map(job, seeds[start : start + BATCH_COUNT], chunksize=8)
 
 
 def _run_one(kind: Kind, missing: str | None, seed: int) -> Report:
@@ -51,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--without", choices=PROTECTION_NAMES, help="switch one protection off")
     parser.add_argument("--trace", action="store_true", help="tell the story of one seed")
     parser.add_argument("--processes", type=int, default=2, help="how many run at once (2)")
-    parser.add_argument("--limit-s", type=float, help="begin no run after so many seconds")
+    parser.add_argument(
+        "--limit-s", type=float, default=math.inf, help="begin no batch after so many seconds"
+    )
     options = parser.parse_args(arguments)
     first, _, last = options.seeds.partition("..")
     seeds = range(int(first), int(last or first) + 1)
@@ -72,12 +93,14 @@ def _count(kind: Kind, seeds: Sequence[int], options: argparse.Namespace) -> int
     counts: Counter[str] = Counter()
     violated: Counter[str] = Counter()
     run_count = 0
-    for report in run_seeds(
+    reports = run_seeds(
         kind,
-        _until(seeds, options.limit_s),
+        seeds,
         missing=options.without,
         process_count=options.processes,
-    ):
+        limit_s=options.limit_s,
+    )
+    for report in reports:
         run_count += 1
         counts.update(report.counts)
         sys.stdout.write(_line(report) + "\n")
@@ -96,14 +119,6 @@ def _count(kind: Kind, seeds: Sequence[int], options: argparse.Namespace) -> int
     }
     sys.stdout.write(json.dumps(summary) + "\n")
     return int(bool(violated))
-
-
-def _until(seeds: Iterable[int], limit_s: float | None) -> Iterator[int]:
-    started_s = time.monotonic()
-    for seed in seeds:
-        if limit_s is not None and time.monotonic() - started_s > limit_s:
-            return
-        yield seed
 
 
 def _line(report: Report) -> str:

@@ -1,5 +1,6 @@
 """Each protection switched off must be noticed, or nobody knows whether the simulator can see."""
 
+import re
 from dataclasses import fields
 
 import pytest
@@ -9,22 +10,27 @@ from tests.simulation.run import Kind, run_seed
 from tests.simulation.scenarios import ScenarioFailed, play
 from tests.simulation.simulate import PROTECTION_NAMES, without
 
-# By protection: the story that cannot go as it is told without it, and the words it fails with.
+# By protection: the story that cannot go as it is told without it, and what it fails with.
 STORIES = {
     "ack_term": ("stale_acknowledgements", "durable majority"),
     "vote_set": ("duplicated_votes", "expect no leader"),
     "member_check": ("answers_of_no_voters", "expect no leader"),
     "normalise": ("late_append_requests", "own disk first"),
     "pointer_clamp": ("divergent_tail_behind_a_pruned_log", "commit agreement"),
-    "wait_for_disk": ("slow_disks", "durable majority"),
+    "wait_for_disk": ("slow_disks", "durable majority|own disk first"),
     "stickiness": ("stickiness", "expect no election"),
     "prevote": ("prevote", "expect no election"),
     "term_notice": ("the_longest_log_has_the_oldest_term", "expect leader a"),
     "time_rule": ("fast_clock", "time rule"),
     "regression": ("restored_from_an_old_copy", "expect refused b by a"),
 }
-# By protection: a kind of run and a seed that breaks an invariant without it.
-SEEDS: dict[str, tuple[Kind, int]] = {}
+# By protection that chance alone finds missing: within how many seeds of which kind. What is
+# caught by fewer than one seed in fifty is left to its story.
+SEED_COUNTS = {
+    "normalise": (Kind.LOSSY, 5),
+    "wait_for_disk": (Kind.FIFO, 2),
+    "time_rule": (Kind.FIFO, 150),
+}
 
 
 def test_every_protection_has_a_story() -> None:
@@ -38,12 +44,12 @@ def test_a_story_fails_without_its_protection(protection: str) -> None:
     with pytest.raises(ScenarioFailed) as failure:
         play(story, seed=1, protections=without(protection))
 
-    assert words in str(failure.value).partition("STORY")[0]
+    assert re.search(words, failure.value.reason)
 
 
-@pytest.mark.parametrize("protection", sorted(SEEDS))
-def test_random_faults_break_an_invariant_without_a_protection(protection: str) -> None:
-    kind, seed = SEEDS[protection]
+@pytest.mark.parametrize("protection", SEED_COUNTS)
+def test_random_faults_find_a_protection_missing(protection: str) -> None:
+    kind, count = SEED_COUNTS[protection]
+    reports = (run_seed(kind, seed, protections=without(protection)) for seed in range(1, count))
 
-    assert run_seed(kind, seed).violation is None
-    assert run_seed(kind, seed, protections=without(protection)).violation is not None
+    assert any(report.violation for report in reports), f"none of {count} seeds of {kind} did"

@@ -18,9 +18,10 @@ from tests.simulation.trace import Trace, describe
 from tests.simulation.world import World
 
 CHAIN_ID = b"simulated chain of 32 bytes, yes"
-TICK_S = (0.02, 0.045)  # the engine wants a step at least each 50 ms
+TICK_S = (0.03, 0.05)  # the engine wants a step at least each 50 ms
 REACTION_S = (0.0001, 0.001)  # between an input and the pass of the loop that takes it
 FETCH_S = (0.02, 0.4)  # how long a peer's blocks take
+INSTALL_S = (0.0001, 0.1)  # between the ledger's leap and the engine's learning of it
 
 
 class Surroundings(Protocol):
@@ -276,6 +277,8 @@ class Voter:
 
     def _apply(self, engine: RaftEngine) -> None:
         for ordered in engine.take_committed(self._batch_count_max):
+            if self._fetching and ordered.index <= self.ledger.index:
+                continue  # it was fetched meanwhile, and the engine was not told yet
             self.watch.delivered(self.name, ordered)
             self.ledger.apply(ordered)
         if self._chance.random() < 0.1:
@@ -302,7 +305,7 @@ class Voter:
                 self.watch.delivered(self.name, ordered)
                 self.ledger.leap([ordered])
             self.engine.set_signed_size(self.ledger.durable_index)
-            self._world.after(self._chance.uniform(*REACTION_S), installed)
+            self._world.after(self._chance.uniform(*INSTALL_S), installed)
 
         def installed() -> None:
             if incarnation == self._incarnation and self.engine is not None:

@@ -102,6 +102,7 @@ class RaftEngine:
             RaftHalted: It does not hold what the ledger has applied: it is an older copy.
         """
         self.journal = journal = RaftJournal(store, applied_index=applied_index)
+        self._on_disk = (journal.durable_term, journal.durable_index)
         known_index = _known_index(journal, applied_index, applied_term, leapt=leapt)
         self._guard = Guard(
             name,
@@ -155,6 +156,7 @@ class RaftEngine:
     def written(self, writes: Writes) -> None:
         """Count as durable what `take_writes` gave."""
         self.journal.written(writes)
+        self._on_disk = (writes.term, writes.last_index)
 
     def propose(self, block: bytes, *, time_ms: int, term: int, done: Done) -> None:
         """Put a block at the end of the order, or with no bytes an entry that holds none.
@@ -266,12 +268,13 @@ class RaftEngine:
         self._signed_size = max(self._signed_size, size)
 
     def standing(self) -> Standing:
-        """Return what this voter shows its peers: all of it durable."""
-        return Standing(
-            term=self.journal.durable_term,
-            last_index=self.journal.durable_index,
-            signed_size=self._signed_size,
-        )
+        """Return what this voter shows its peers, as one write left it on its disk.
+
+        A log that a new leader has cut shows so together with that leader's term: the cut with the
+        term before would look like an older copy.
+        """
+        term, last_index = self._on_disk
+        return Standing(term=term, last_index=last_index, signed_size=self._signed_size)
 
     def admit(self, peer: str, standing: Standing) -> None:
         """Judge what a peer shows.
@@ -327,7 +330,7 @@ class RaftEngine:
             silent_s=followers.silent_s() if core.leads else {},
             elections=self._guard.elections.begun_count,
             proposals=len(self._proposed),
-            counters=dict(state.counters),
+            counters={**state.counters, "frame dropped": state.outbox.dropped_count},
         )
 
     def _settle_proposed(self) -> None:

@@ -76,9 +76,12 @@ class Followers:
         return not core.is_quorum(len(core.peers) + 1 - len(refusing))
 
     def silent_s(self) -> dict[str, float]:
-        """Return for how long each peer has not answered."""
-        now_s = monotonic_s()
-        return {peer: now_s - self._heard(peer) for peer in self._state.core.peers}
+        """Return for how long peers have not answered, counted from when this node began to lead.
+
+        A voter that was added since and never answered is left out.
+        """
+        now_s, heard_s = monotonic_s(), self._heard_s
+        return {peer: now_s - heard_s[peer] for peer in self._state.core.peers & heard_s.keys()}
 
     def most_advanced(self, among: set[str]) -> str | None:
         """Return the peer that has most of the log, None where there is nobody."""

@@ -41,8 +41,8 @@ class RaftLoop:
         engine: Nobody else may touch it from now on.
         store: Where the engine's writes go.
         wire: Where its frames go.
-        deliver: Called on the thread after every step, to take what is committed.
-        on_turn: Called on the thread after every step, before anything leaves.
+        on_turn: Called on the thread after every step.
+        deliver: Called on the thread after that, to take what is committed.
         on_end: Called on the thread when it ends, with the error or None.
     """
 
@@ -203,10 +203,10 @@ class RaftLoop:
         engine.step()
         if engine.failure is not None:
             raise engine.failure
-        self._on_turn(engine)
         for peer, frame in engine.take_outgoing():
             self._wire.send(peer, frame)
         self._write()
+        self._on_turn(engine)
         self._deliver(engine)
         return not stopping
 

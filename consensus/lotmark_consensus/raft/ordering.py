@@ -103,6 +103,7 @@ class RaftOrdering:
         self._tail = KeptTail()
         self._connected: frozenset[str] = frozenset()
         self._pointer: tuple[str, int, int] | None = None
+        self._settled: list[tuple[Future[Ordered], Ordered | ConsensusError]] = []
         # Held while roles are told, so that nobody hears an older one later.
         self._telling = threading.RLock()
         self._on_role: tuple[Callable[[Leadership], None], ...] = ()
@@ -139,7 +140,7 @@ class RaftOrdering:
             self._proposals_size += len(block)
 
         def begin(engine: RaftEngine, future: Future[Ordered]) -> None:
-            engine.propose(block, time_ms=time_ms, term=term, done=partial(_settle, future))
+            engine.propose(block, time_ms=time_ms, term=term, done=partial(self._settle, future))
 
         future = self._loop.begin(begin)
         future.add_done_callback(lambda _: self._count_settled(len(block)))
@@ -161,7 +162,7 @@ class RaftOrdering:
         """
 
         def begin(engine: RaftEngine, future: Future[Ordered]) -> None:
-            engine.change_members(add, remove, partial(_settle, future))
+            engine.change_members(add, remove, partial(self._settle, future))
 
         with self._changed:
             self._refuse_if_ended()
@@ -361,6 +362,7 @@ class RaftOrdering:
         leadership = _leadership_of(status)
         with self._changed:
             self._status = status
+        self._resolve()
         if leadership != self._leadership:
             self._tell(leadership)
         if status.voters != self._connected:
@@ -373,6 +375,18 @@ class RaftOrdering:
         if self._pointer is not None and self._pointer != pointer:
             for callback in self._on_pointer:
                 callback(*self._pointer)
+
+    def _settle(self, future: Future[Ordered], outcome: Ordered | ConsensusError) -> None:
+        self._settled.append((future, outcome))
+
+    def _resolve(self) -> None:
+        """Resolve futures, now that the status shows what they tell."""
+        settled, self._settled = self._settled, []
+        for future, outcome in settled:
+            if isinstance(outcome, ConsensusError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
 
     def _tell(self, leadership: Leadership) -> None:
         with self._telling:
@@ -411,10 +425,3 @@ def _ended_as(leadership: Leadership, role: Role) -> Leadership:
 def _first_readable(status: EngineStatus) -> int:
     """Return the first block that can be read: the first entry only stands for all below it."""
     return status.first_index + 1
-
-
-def _settle(future: Future[Ordered], outcome: Ordered | ConsensusError) -> None:
-    if isinstance(outcome, ConsensusError):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)

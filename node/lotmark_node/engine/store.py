@@ -361,6 +361,8 @@ def _options() -> Options:
     options.set_write_buffer_size(MEMTABLES_SIZE_MAX // 3)
     options.set_db_write_buffer_size(MEMTABLES_SIZE_MAX)
     options.set_keep_log_file_num(2)
+    options.set_max_log_file_size(4 << 20)  # or they grow with every write
+    options.set_max_manifest_file_size(16 << 20)
     return options
 
 

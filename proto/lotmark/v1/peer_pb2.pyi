@@ -233,7 +233,9 @@ class ShareCheckpointResponse(_message.Message):
 
     NOTE_FIELD_NUMBER: _builtins.int
     note: _builtins.bytes
-    """The receiver's cosigned note of the same text; empty where it does not cosign it (yet)."""
+    """The receiver's cosigned note of the same text; empty where it does not cosign it (yet); its own
+    note of that size where it stands by another tree.
+    """
     def __init__(
         self,
         *,

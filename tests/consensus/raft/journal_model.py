@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import strategies as st
 
+from lotmark_consensus.errors import JournalCorrupt
 from lotmark_consensus.raft.journal import RaftJournal
 from lotmark_consensus.raft.log_entry import EntryKind
 from lotmark_consensus.raft.log_store import LogStore, PeerMark, StoredLog, Writes
@@ -281,3 +283,6 @@ class Driver:
         for place, command in enumerate(model.disk.commands):
             entry = self.store.read(model.disk.first + place)
             assert (entry.term, entry.command) == (model.disk.terms[place], command)
+        for outside in (model.disk.first - 1, model.disk.last + 1):
+            with pytest.raises(JournalCorrupt):
+                self.store.read(outside)

@@ -271,6 +271,19 @@ def test_commands_beyond_the_cache_come_from_the_store_and_no_waiting_one_is_giv
     assert store.reads == 1
 
 
+def test_commands_that_were_cut_off_take_no_room_in_the_cache() -> None:
+    store = CountingLogStore()
+    journal = journal_of(store, NO_OP, block(b"early"))
+    large = block(bytes(1 << 20))
+    for _ in range(CACHE_SIZE_MAX // len(large) + 10):
+        journal.add(large, 3, 1)
+        settle(journal, store)
+        journal.deleteEntriesFrom(2)
+
+    assert journal.command(2) == block(b"early")
+    assert store.reads == 0
+
+
 # As PySyncObj sees it
 
 

@@ -6,8 +6,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter, deque
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from random import Random, SystemRandom
@@ -35,6 +36,7 @@ CHAIN_ID = bytes(range(32))
 WRITER = Path(__file__).with_name("log_writer.py")
 KILL_ROUNDS = 8
 WAIT_MAX_S = 20
+FAST_FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - no fsync to wait for
 
 ENTRIES = [
     StoredEntry(1, 0, b"\x01"),
@@ -123,11 +125,11 @@ def put_rows(folder: Path, rows: dict[str, str]) -> None:
     database.close()
 
 
-@settings(max_examples=15)
+@settings(max_examples=60)
 @given(steps=STEPS)
 def test_the_store_on_the_disk_and_the_one_in_memory_behave_alike(steps: list[Step]) -> None:
     memory = MemoryLogStore()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=FAST_FOLDER) as folder:
         beside = Driver(lambda: BothStores(RocksLogStore(Path(folder), CHAIN_ID), memory))
         beside.run(steps)
         stored = beside.store.load()
@@ -151,7 +153,7 @@ class BothStores:
         return answer
 
     def read(self, index: int) -> StoredEntry:
-        answer = self._disk.read(index)
+        answer = self._disk.read(index)  # or JournalCorrupt, where the other one has nothing
         assert answer == self._memory.read(index)
         return answer
 
@@ -413,12 +415,21 @@ def test_pruning_gives_the_disk_back(tmp_path: Path) -> None:
         for index in range(1, 161):
             first = max(1, index - 10)
             store.write(writes_of([StoredEntry(index, 1, os.urandom(1 << 19))], first=first))
-        size = sum(path.stat().st_size for path in tmp_path.iterdir())
-        assert size < 40 << 20  # of 80 MiB written, 5 are kept
+        deadline_s = time.monotonic() + WAIT_MAX_S
+        while folder_size(tmp_path) > 40 << 20:  # of 80 MiB written, 5 are kept
+            assert time.monotonic() < deadline_s, "the disk was not given back"
         assert store.load().first_index == 150
         for index in (149, 1):
             with pytest.raises(JournalCorrupt, match=f"index {index}"):
                 store.read(index)
+
+
+def folder_size(folder: Path) -> int:
+    size = 0
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # RocksDB deletes files meanwhile
+            size += path.stat().st_size
+    return size
 
 
 # Crashes
@@ -461,8 +472,10 @@ def test_entries_are_read_while_others_are_written_and_pruned(tmp_path: Path) ->
     store = RocksLogStore(tmp_path, CHAIN_ID)
     written = threading.Semaphore(0)
     failures: list[BaseException] = []
+    first = 1
 
     def write() -> None:
+        nonlocal first
         try:
             for index in range(1, 301):
                 first = max(1, index - 20)
@@ -479,7 +492,7 @@ def test_entries_are_read_while_others_are_written_and_pruned(tmp_path: Path) ->
         try:
             assert store.read(index).command == bytes(9) * 1000
         except JournalCorrupt:
-            assert store.load().first_index > index  # pruned before it was read
+            assert index < first  # pruned before it was read
     writer.join(WAIT_MAX_S)
     store.close()
     assert failures == []
