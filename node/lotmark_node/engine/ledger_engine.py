@@ -423,6 +423,8 @@ class LedgerEngine:
         self._judge_closed()
         if self._space_short and self.leadership.leads:
             self.ordering.transfer_leadership()
+        if isinstance(self.ordering, RaftOrdering):
+            self.ordering.set_signed_size(self.checkpoints.signed_size)  # shown when peers connect
         self._storage_timer = self._loop.call_later(STORAGE_CHECK_S, self._check_storage)
 
     @property
