@@ -260,7 +260,7 @@ class LedgerEngine:
         An order of several voters finds out itself what is committed, and hands it out later.
         """
         status = self.ordering.status()
-        if status.last_index < place.index:
+        if status.last_index < place.index and not place.leapt:
             raise Regression(
                 f"{self.folder}: the ledger has applied block {place.index} of the order, but"
                 f" the journal ends at {status.last_index}; restore the newest journal folder"

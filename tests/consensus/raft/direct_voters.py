@@ -21,6 +21,8 @@ TICK_S = 0.05
 ROUNDS_MAX = 200
 
 A, B, C, D, E = (f"{letter}/1" for letter in "ABCDE")
+FIVE = frozenset((A, B, C, D, E))
+TIMING = RaftTiming()
 
 
 class Clock:
@@ -70,7 +72,7 @@ class Voter:
             applied_index=applied_index,
             applied_term=applied_term,
             leapt=leapt_to is not None,
-            timing=RaftTiming(),
+            timing=TIMING,
             now_ms=lambda: self.clock_ms,
         )
 
@@ -231,3 +233,49 @@ def append(
 def kinds(said: list[tuple[str, raft_pb2.RaftFrame]]) -> list[str]:
     """Return the kinds of frames that left."""
     return [str(made.WhichOneof("body")) for _, made in said]
+
+
+def voter_of_five() -> Voter:
+    """Return one voter of five, whose peers a test plays."""
+    voter = Voter(A, FIVE)
+    for peer in sorted(FIVE - {A}):
+        voter.engine.peer_up(peer)
+    voter.turn()
+    return voter
+
+
+def campaign(voter: Voter, clock: Clock) -> int:
+    """Let a voter campaign, with the promises it needs; returns its term."""
+    clock.now_s += TIMING.election_max_s
+    voter.turn()
+    term = voter.status.term
+    for peer in (B, C):
+        promise = frame(term)
+        promise.vote_response.pre_vote_term = term + 1
+        voter.hear(peer, promise)
+    assert voter.status.role is Role.CANDIDATE
+    return voter.status.term
+
+
+def lead(voter: Voter, clock: Clock) -> int:
+    """Let a voter lead; returns its term."""
+    term = campaign(voter, clock)
+    for peer in (B, C):
+        voter.hear(peer, vote(term))
+    assert voter.leads
+    return term
+
+
+def follow(voter: Voter, term: int, *blocks: bytes, commit_index: int = 0) -> None:
+    """Let a voter take entries 2, 3, ... of a term from B."""
+    voter.hear(B, append(term, (1, 0), *((term, b) for b in blocks), commit_index=commit_index))
+    assert voter.status.last_index == 1 + len(blocks)
+
+
+def blocks_of(voter: Voter) -> list[bytes]:
+    return [ordered.block for ordered in voter.delivered if ordered.block]
+
+
+def assert_whole(voter: Voter) -> None:
+    """Check that a voter was handed each index once, from the first."""
+    assert [o.index for o in voter.delivered] == list(range(1, len(voter.delivered) + 1))

@@ -4,7 +4,6 @@ import pytest
 
 from lotmark_consensus.errors import (
     LedgerBehind,
-    MembershipRefused,
     NotLeader,
     OutcomeUnknown,
     QueueFull,
@@ -13,9 +12,9 @@ from lotmark_consensus.errors import (
 from lotmark_consensus.ordering import Ordered
 from lotmark_consensus.raft.engine import PROPOSALS_MAX
 from lotmark_consensus.raft.outbox import WINDOW_SIZE_MAX
-from lotmark_consensus.raft.timing import RaftTiming
 from tests.consensus.raft.direct_voters import (
     NOW_MS,
+    TIMING,
     A,
     B,
     C,
@@ -25,13 +24,14 @@ from tests.consensus.raft.direct_voters import (
     Voters,
     acknowledgement,
     append,
+    assert_whole,
+    blocks_of,
     frame,
     kinds,
     moved_clock,
     vote,
 )
 
-TIMING = RaftTiming()
 TICK_OF_A_LOOP_S = 0.02
 
 
@@ -46,15 +46,6 @@ def voters(clock: Clock) -> Voters:
     voters = Voters(clock)
     voters.elect(A)
     return voters
-
-
-def blocks_of(voter: Voter) -> list[bytes]:
-    return [ordered.block for ordered in voter.delivered if ordered.block]
-
-
-def assert_whole(voter: Voter) -> None:
-    """Check that a voter was handed each index once, from the first."""
-    assert [o.index for o in voter.delivered] == list(range(1, len(voter.delivered) + 1))
 
 
 # Order
@@ -298,218 +289,6 @@ def test_nothing_that_was_not_handed_out_is_pruned(voters: Voters) -> None:
 
     assert voters[B].status.committed_index > before
     assert voters[B].status.first_index == before
-
-
-# State transfer
-
-
-def prune_beyond(voters: Voters, absent: str) -> None:
-    """Let a voter be away while the others order and prune."""
-    voters.cut.add(absent)
-    leader = next(name for name in (A, B, C) if name in voters.by_name and voters[name].leads)
-    for _ in range(3):
-        voters.propose(leader, *[b"x"] * 8)
-        voters.advance(0.2)
-    for name, voter in voters.by_name.items():
-        if name != absent:
-            voter.engine.prune(voter.status.committed_index - 2)
-    voters.settle()
-
-
-def fetch(voters: Voters, name: str) -> tuple[int, int]:
-    """Follow a pointer as the ledger does; returns (index, term)."""
-    voter = voters[name]
-    assert voter.engine.pointer is not None
-    peer, index, term = voter.engine.pointer
-    blocks = voters[peer].delivered[:index]
-    assert blocks[-1].index == index
-    voter.delivered = list(blocks)
-    return index, term
-
-
-def test_a_voter_behind_a_pruned_log_goes_on_where_a_pointer_led(voters: Voters) -> None:
-    prune_beyond(voters, C)
-    voters.cut.clear()
-    voters.advance(0.5)
-    place = fetch(voters, C)
-    voters[C].engine.install(*place)
-    assert voters[C].status.committed_index < place[0]  # not before its disk has the new log
-    voters.advance(0.5)
-
-    assert voters[C].engine.pointer is None
-    assert voters[C].status.first_index == place[0]
-    assert voters[C].delivered == voters[A].delivered
-    voters.cut.add(B)
-    outcomes = voters.propose(A, b"y")
-    voters.advance(0.2)
-    assert isinstance(outcomes[0], Ordered)  # C counts again
-
-
-def test_a_pointer_is_repeated_once_a_heartbeat_however_much_is_proposed(voters: Voters) -> None:
-    prune_beyond(voters, C)
-    voters.cut.clear()
-    voters.advance(0.5)
-    heard = voters[C].status.counters["pointer"]
-    for _ in range(30):
-        voters.propose(A, b"x")
-        voters.clock.now_s += TIMING.heartbeat_s / 10
-        voters.settle()
-
-    assert 1 <= voters[C].status.counters["pointer"] - heard <= 4
-
-
-def test_a_ledger_that_leapt_before_a_crash_is_not_fetched_for_again(voters: Voters) -> None:
-    prune_beyond(voters, C)
-    voters.cut.clear()
-    voters.advance(0.5)
-    place = fetch(voters, C)
-    old_last_index = voters[C].status.last_index
-    voters.restart(C, leapt_to=place)  # before the log was told
-    assert voters[C].status.last_index == old_last_index
-    assert voters[C].status.committed_index < place[0]
-    voters.advance(1)
-
-    assert voters[C].engine.pointer is None
-    assert_whole(voters[C])
-    assert voters[C].delivered == voters[A].delivered
-
-
-def test_a_divergent_tail_is_not_committed_because_the_ledger_leapt_past_it(
-    voters: Voters,
-) -> None:
-    voters.cut.add(A)
-    voters.propose(A, *[b"stale"] * 40)  # A's log is the longest, and wrong
-    voters.advance(6)
-    prune_beyond(voters, A)
-    leader = B if voters[B].leads else C
-    index = voters[leader].status.first_index
-    place = (index, voters[leader].delivered[index - 1].term)
-    assert voters[A].status.last_index > index
-    voters[A].delivered = voters[leader].delivered[:index]
-    voters.restart(A, leapt_to=place)
-
-    assert voters[A].status.committed_index == 1
-    voters.cut.clear()
-    voters.advance(2)
-    assert voters[A].delivered == voters[leader].delivered
-    assert b"stale" not in blocks_of(voters[A])
-
-
-def test_a_voter_learns_by_a_pointer_who_votes(clock: Clock) -> None:
-    voters = Voters(clock, (A, B, C, D), strangers=1)
-    leader = voters.elect(A)
-    voters.cut.add(C)
-    outcomes: list[object] = []
-    leader.engine.change_members(D, None, outcomes.append)
-    voters.advance(1)
-    prune_beyond(voters, C)
-    voters.cut.clear()
-    voters.advance(0.5)
-    place = fetch(voters, C)
-    voters.restart(C, leapt_to=place)
-    assert voters[C].status.voters == {A, B, C}  # as it knew, and it stands where it stood
-    voters.advance(1)
-
-    assert voters[C].status.voters == {A, B, C, D}
-    voters.restart(C)
-    assert voters[C].status.voters == {A, B, C, D}
-
-
-def test_a_transfer_that_a_further_pointer_overtook_brings_its_voters(clock: Clock) -> None:
-    voter = Voter(C, frozenset((A, B, C)))
-    for index, rows in ((40, [(30, b"+D/1")]), (90, [(30, b"+D/1"), (60, b"-B/1")])):
-        pointer = frame(5)
-        pointer.snapshot_pointer.index = index
-        pointer.snapshot_pointer.entry_term = 4
-        for changed_index, payload in rows:
-            pointer.snapshot_pointer.changes.add(index=changed_index, payload=payload)
-        voter.hear(A, pointer)
-
-    voter.engine.install(40, 4)
-    voter.turn()
-
-    assert voter.status.voters == {A, B, C, D}
-    assert list(voter.store.load().memberships) == [(30, b"+D/1")]
-
-
-# Members
-
-
-def test_a_voter_is_added_and_another_removed_and_neither_disturbs(clock: Clock) -> None:
-    voters = Voters(clock, (A, B, C, D), strangers=1)
-    leader = voters.elect(A)
-    term = leader.status.term
-    outcomes: list[object] = []
-    leader.engine.change_members(D, None, outcomes.append)
-    leader.engine.change_members(None, C, outcomes.append)
-    assert isinstance(outcomes[0], MembershipRefused)  # one at a time
-    voters.advance(0.5)
-    leader.engine.change_members(None, C, outcomes.append)
-    voters.advance(0.5)
-
-    assert [type(outcome) for outcome in outcomes[1:]] == [Ordered, Ordered]
-    assert {voters[name].status.voters for name in (A, B, D)} == {frozenset((A, B, D))}
-    voters.advance(20)
-    assert (leader.leads, leader.status.term) == (True, term)
-    for name in (A, B, D):
-        voters.restart(name)
-        assert voters[name].status.voters == {A, B, D}
-
-
-def test_a_change_that_a_new_leader_cut_off_is_undone(voters: Voters) -> None:
-    voters.cut.add(A)
-    outcomes: list[object] = []
-    voters[A].engine.change_members(None, C, outcomes.append)
-    assert voters[A].status.voters == {A, B}
-    voters.advance(6)
-    voters.cut.clear()
-    voters.advance(2)
-
-    assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown]
-    assert voters[A].status.voters == {A, B, C}
-    voters.elect(A)
-    voters.cut.add(B)
-    kept = voters.propose(A, b"x")
-    voters.advance(0.5)
-    assert isinstance(kept[0], Ordered)  # C counts for A again
-
-
-@pytest.mark.parametrize(
-    ("add", "remove", "why"),
-    [
-        (B, None, "a voter already"),
-        (None, D, "no voter already"),
-        (D, C, "one voter is added or removed at a time"),
-        ("nobody", None, "no voter's name"),
-        (None, A, "transfer leadership first"),
-    ],
-)
-def test_a_change_that_makes_no_sense_is_refused(
-    voters: Voters, add: str | None, remove: str | None, why: str
-) -> None:
-    outcomes: list[object] = []
-    voters[A].engine.change_members(add, remove, outcomes.append)
-
-    assert isinstance(outcomes[0], MembershipRefused)
-    assert why in str(outcomes[0])
-    assert voters[A].status.voters == {A, B, C}
-
-
-def test_only_a_leader_whose_term_has_begun_changes_the_voters(voters: Voters) -> None:
-    outcomes: list[object] = []
-    voters[B].engine.change_members(D, None, outcomes.append)
-    assert isinstance(outcomes[0], NotLeader)
-
-    voters[A].engine.transfer_leadership(B)
-    voters[B].disk_is_held = False
-    while not voters[B].leads:
-        voters.clock.now_s += 0.01
-        for name, voter in voters.by_name.items():
-            for peer, raw in voter.turn():
-                voters[peer].inbox.append((name, raw))
-    voters[B].engine.change_members(D, None, outcomes.append)
-    assert isinstance(outcomes[1], MembershipRefused)
-    assert "has just begun" in str(outcomes[1])
 
 
 # Operation

@@ -7,16 +7,16 @@ from collections.abc import Callable
 import pytest
 
 from lotmark.v1 import raft_pb2
-from lotmark_consensus.errors import PeerRegressed, RaftHalted
+from lotmark_consensus.errors import RaftHalted
 from lotmark_consensus.ordering import Ordered, Role
 from lotmark_consensus.raft.codec import encode_frame, new_entry
 from lotmark_consensus.raft.guard import TERM_JUMP_MAX
 from lotmark_consensus.raft.log_entry import EntryKind, LogEntry
 from lotmark_consensus.raft.outbox import FRAMES_MAX
-from lotmark_consensus.raft.peer_memory import Standing
-from lotmark_consensus.raft.timing import RaftTiming
 from tests.consensus.raft.direct_voters import (
+    FIVE,
     NOW_MS,
+    TIMING,
     A,
     B,
     C,
@@ -27,15 +27,17 @@ from tests.consensus.raft.direct_voters import (
     Voters,
     acknowledgement,
     append,
+    campaign,
+    follow,
     frame,
     kinds,
+    lead,
     moved_clock,
     vote,
     vote_request,
+    voter_of_five,
 )
 
-FIVE = frozenset((A, B, C, D, E))
-TIMING = RaftTiming()
 MUTATION_COUNT = 2000
 
 
@@ -47,39 +49,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def voter(clock: Clock) -> Voter:
     """One voter of five, whose peers a test plays."""
-    voter = Voter(A, FIVE)
-    for peer in sorted(FIVE - {A}):
-        voter.engine.peer_up(peer)
-    voter.turn()
-    return voter
-
-
-def campaign(voter: Voter, clock: Clock) -> int:
-    """Let a voter campaign, with the promises it needs; returns its term."""
-    clock.now_s += TIMING.election_max_s
-    voter.turn()
-    term = voter.status.term
-    for peer in (B, C):
-        promise = frame(term)
-        promise.vote_response.pre_vote_term = term + 1
-        voter.hear(peer, promise)
-    assert voter.status.role is Role.CANDIDATE
-    return voter.status.term
-
-
-def lead(voter: Voter, clock: Clock) -> int:
-    """Let a voter lead; returns its term."""
-    term = campaign(voter, clock)
-    for peer in (B, C):
-        voter.hear(peer, vote(term))
-    assert voter.leads
-    return term
-
-
-def follow(voter: Voter, term: int, *blocks: bytes, commit_index: int = 0) -> None:
-    """Let a voter take entries 2, 3, ... of a term from B."""
-    voter.hear(B, append(term, (1, 0), *((term, b) for b in blocks), commit_index=commit_index))
-    assert voter.status.last_index == 1 + len(blocks)
+    return voter_of_five()
 
 
 # Votes
@@ -109,18 +79,13 @@ def test_the_vote_of_somebody_who_is_no_voter_counts_for_nothing(
 
 
 def test_a_vote_of_an_earlier_term_counts_for_nothing(voter: Voter, clock: Clock) -> None:
+    follow(voter, 4, b"x")
     term = campaign(voter, clock)
 
     for peer in (B, C, D):
-        voter.hear(peer, vote(term - 1) if term > 1 else frame_of_term_notice(0))
+        voter.hear(peer, vote(term - 1))
 
     assert not voter.leads
-
-
-def frame_of_term_notice(term: int) -> raft_pb2.RaftFrame:
-    notice = frame(term)
-    notice.term_notice.SetInParent()
-    return notice
 
 
 def test_no_term_begins_before_a_quorum_would_vote_for_it(voter: Voter, clock: Clock) -> None:
@@ -447,145 +412,6 @@ def test_a_stalled_disk_does_not_fill_the_memory_with_frames(voter: Voter, clock
     assert voter.status.counters["frame dropped"] > 0
     voter.disk_is_held = False
     assert len(voter.said()) == FRAMES_MAX
-
-
-# Time
-
-
-def test_a_block_too_far_ahead_is_refused_and_what_comes_before_it_is_kept(voter: Voter) -> None:
-    request = append(1, (1, 0), (1, b"x"), (1, b"early"), (1, b"y"))
-    request.append_request.entries[1].time_ms = NOW_MS + TIMING.clock_ahead_max_ms + 1
-
-    answers = [made for _, made in voter.hear(B, request)]
-
-    assert voter.status.last_index == 2
-    assert [made.time_refusal.index for made in answers if made.HasField("time_refusal")] == [3]
-    assert [made.append_response.next_index for made in answers][-1] == 3
-
-
-def test_a_block_at_the_bound_or_committed_by_others_is_taken(voter: Voter) -> None:
-    request = append(1, (1, 0), (1, b"x"), (1, b"y"), commit_index=3)
-    request.append_request.entries[0].time_ms = NOW_MS + TIMING.clock_ahead_max_ms
-    request.append_request.entries[1].time_ms = NOW_MS + 10 * TIMING.clock_ahead_max_ms
-
-    voter.hear(B, request)
-
-    assert voter.status.last_index == 3
-
-
-def test_a_leader_whose_time_a_majority_refuses_gives_up_and_abstains(
-    voter: Voter, clock: Clock
-) -> None:
-    term = lead(voter, clock)
-    voter.engine.propose(b"x", time_ms=NOW_MS, term=term, done=lambda _: None)
-    refusal = frame(term)
-    refusal.time_refusal.index = voter.status.last_index
-    for peer in (B, B, C, "Z/1"):
-        voter.hear(peer, refusal)
-    assert voter.leads  # A, D and E may still take it
-
-    voter.hear(D, refusal)
-    assert not voter.leads
-
-    for _ in range(int(TIMING.abstain_s) - 1):
-        clock.now_s += 1
-        assert voter.said() == []
-    clock.now_s += 1.5
-    assert set(kinds(voter.said())) == {"vote_request"}
-
-
-def test_a_refused_time_that_is_over_ends_no_leadership(voter: Voter, clock: Clock) -> None:
-    term = lead(voter, clock)
-    voter.engine.propose(b"x", time_ms=NOW_MS, term=term, done=lambda _: None)
-    refusal = frame(term)
-    refusal.time_refusal.index = voter.status.last_index
-    for peer in (B, C):
-        voter.hear(peer, refusal)
-    voter.hear(C, acknowledgement(term, voter.status.last_index))  # its clock went on
-
-    voter.hear(D, refusal)
-
-    assert voter.leads
-
-
-# Peers that were restored from an older copy
-
-
-def standing(term: int, last_index: int, signed_size: int = 0) -> Standing:
-    return Standing(term=term, last_index=last_index, signed_size=signed_size)
-
-
-def test_a_peer_that_shows_less_than_it_acknowledged_is_not_heard(
-    voter: Voter, clock: Clock
-) -> None:
-    term = lead(voter, clock)
-    voter.hear(B, acknowledgement(term, 2))
-    with pytest.raises(PeerRegressed, match="its disk is an older copy"):
-        voter.engine.admit(B, standing(term, 1))
-    for peer in (B, C):
-        voter.hear(peer, acknowledgement(term, 2))
-    assert voter.status.committed_index == 2  # it had counted before
-
-    voter.engine.propose(b"x", time_ms=NOW_MS, term=term, done=lambda _: None)
-    for peer in (B, C):
-        voter.hear(peer, acknowledgement(term, 3))
-    assert voter.status.committed_index == 2
-
-    voter.engine.admit(B, standing(term, 3))
-    voter.hear(B, acknowledgement(term, 3))
-    assert voter.status.committed_index == 3
-
-
-def test_a_peer_that_forgot_the_term_of_its_vote_is_not_heard(voter: Voter, clock: Clock) -> None:
-    term = lead(voter, clock)
-
-    with pytest.raises(PeerRegressed):
-        voter.engine.admit(B, standing(term - 1, 50))
-
-
-def test_a_peer_whose_log_a_later_leader_cut_is_admitted(voter: Voter, clock: Clock) -> None:
-    term = lead(voter, clock)
-    voter.hear(B, acknowledgement(term, 2))
-
-    voter.engine.admit(B, standing(term + 1, 1))
-
-
-def test_a_log_that_is_being_cut_shows_the_old_log_or_the_new_term(voter: Voter) -> None:
-    follow(voter, 4, b"x", b"y", b"z")
-    assert voter.engine.standing() == standing(4, 4)
-    voter.disk_is_held = True
-    voter.hear(C, append(5, (2, 4), (5, b"new")))
-    assert voter.engine.standing() == standing(4, 4)
-
-    voter.disk_is_held = False
-    voter.said()
-    assert voter.engine.standing() == standing(5, 3)
-    voter.restart()
-    assert voter.engine.standing() == standing(5, 3)
-
-
-def test_a_tail_that_a_peer_showed_may_be_cut_in_the_same_term(voter: Voter) -> None:
-    voter.engine.admit(B, standing(5, 20))
-
-    voter.engine.admit(B, standing(5, 15))
-
-
-def test_a_peer_that_signed_more_than_it_shows_is_not_heard(voter: Voter) -> None:
-    voter.engine.admit(B, standing(5, 20, signed_size=900))
-
-    with pytest.raises(PeerRegressed, match="900"):
-        voter.engine.admit(B, standing(6, 30, signed_size=899))
-
-
-def test_what_peers_showed_is_remembered_over_a_restart(voter: Voter, clock: Clock) -> None:
-    term = lead(voter, clock)
-    voter.hear(B, acknowledgement(term, 2))
-    voter.engine.propose(b"x", time_ms=NOW_MS, term=term, done=lambda _: None)
-    voter.turn()  # what peers showed rides along with the next write
-    voter.restart()
-
-    with pytest.raises(PeerRegressed):
-        voter.engine.admit(B, standing(term, 1))
 
 
 # Anything at all
