@@ -212,8 +212,8 @@ def test_roles_are_told_at_once_and_at_every_change(in_memory: VoterCluster) -> 
     assert leader.leadership.term_start_index >= 1
     assert leader.leaderships[0].role is Role.FOLLOWER
     for voter in in_memory.followers(leader):
-        voter.wait_role(Role.FOLLOWER)
-        assert voter.leadership.leader == leader.name
+        voter.wait_leader(leader.name)
+        assert voter.leadership.role is Role.FOLLOWER
         assert voter.leadership.term_start_index == 0
 
 

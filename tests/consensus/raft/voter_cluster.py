@@ -159,6 +159,9 @@ class Voter:
     def wait_role(self, role: Role) -> None:
         self.wait_for(lambda: self.leadership.role is role)
 
+    def wait_leader(self, name: str) -> None:
+        self.wait_for(lambda: self.leadership.leader == name)
+
     def propose(self, block: bytes, *, time_ms: int = 1) -> Ordered:
         """Have a block ordered by this voter, which is to lead."""
         term = self.leadership.term
