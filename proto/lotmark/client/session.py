@@ -37,6 +37,7 @@ from lotmark.verify.report import FaultFound
 
 ANSWER_S = 15.0  # for a question
 SUBMIT_S = 30.0  # for a batch, which may wait for its block
+QUESTIONS_MAX = 5  # about one batch, while connections break
 STREAM_S = 60.0  # for one stretch of a stream of entries; it goes on where it ended
 SNAPSHOT_S = 3_600.0  # the node writes the whole file before it sends the first byte
 COVERED_S = 10.0  # until a checkpoint covers an entry; nodes sign ten a second
@@ -114,8 +115,8 @@ class LedgerSession:
             LaneStateError: The node shows a lane that lacks, or contradicts, what this key signed.
             LaneMemoryError: What was signed last in the lane cannot be read or kept.
             SignatureError: The node's answer is not signed by the node.
-            ConnectionError, TimeoutError: Without an answer, twice. What was sent may be on the
-                ledger; the message names its first event.
+            ConnectionError, TimeoutError: Without an answer, however often it was asked. What was
+                sent may be on the ledger; the message names its first event.
             CallRefused: The node refused the call.
         """
         return list(self.submit_each(events, lane=lane))
@@ -192,22 +193,23 @@ class LedgerSession:
         return state
 
     def _send(self, batch: Batch) -> ledger_pb2.SubmitResponse:
-        """Return the node's answers to a batch; where they were lost, ask once more.
+        """Return the node's answers to a batch; where they were lost, ask again.
 
-        The same bytes are the same batch: however often they arrive, they count once.
+        The same bytes are the same batch: however often they arrive, they count once. One more
+        question is not enough: it may be written to the connection that is being cut.
         """
         request = ledger_pb2.SubmitRequest(batches=[batch.raw])
-        try:
-            return self._send_once(request, wait_for_ready=False)
-        except (ConnectionError, TimeoutError):
-            pass
-        try:
-            return self._send_once(request, wait_for_ready=True)
-        except (ConnectionError, TimeoutError) as error:
-            raise type(error)(
-                f"{error}; it is not known whether the events from {batch.event_ids[0].hex()} on"
-                " are on the ledger: look with `lotmark entry` before you send them again"
-            ) from error
+        for asked_count in range(QUESTIONS_MAX):
+            try:
+                return self._send_once(request, wait_for_ready=asked_count > 0)
+            except (ConnectionError, TimeoutError) as error:
+                lost = error
+                if asked_count and isinstance(error, TimeoutError):
+                    break
+        raise type(lost)(
+            f"{lost}; it is not known whether the events from {batch.event_ids[0].hex()} on"
+            " are on the ledger: look with `lotmark entry` before you send them again"
+        ) from lost
 
     def _send_once(
         self, request: ledger_pb2.SubmitRequest, *, wait_for_ready: bool
