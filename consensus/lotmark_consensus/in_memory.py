@@ -111,6 +111,7 @@ class InMemoryOrdering:
                 first_index=self._first_index,
                 failure=None if self._failure is None else repr(self._failure),
                 network=None,
+                durable_writes=None,
             )
 
     def installed(self, index: int, term: int) -> None:

@@ -28,6 +28,7 @@ from lotmark_consensus.errors import (
     JournalFailed,
     JournalLocked,
 )
+from lotmark_consensus.latency import Latency
 from lotmark_consensus.ordering import BLOCK_SIZE_MAX, CHAIN_ID_SIZE, Ordered
 from lotmark_consensus.segment import (
     HEAD_SIZE,
@@ -61,6 +62,7 @@ class Journal:
         torn_tail: What opening cut off and where its copy is, None where the end was whole.
         fsyncs: How many appends were made durable.
         fdatasync_ms: How long the newest of them waited for the disk.
+        durable_writes: How long all of them waited for it.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Journal:
         self._failure: JournalFailed | None = None
         self.fsyncs = 0
         self.fdatasync_ms: deque[float] = deque(maxlen=FDATASYNC_TIMES_MAX)
+        self.durable_writes = Latency()
         with system_errors_as_ours(folder), ExitStack() as undo:
             make_folder(folder)
             self._lock = _lock(folder / LOCK_NAME)
@@ -190,7 +193,9 @@ class Journal:
         except OSError as error:
             # The kernel may have dropped the pages and would report success the next time.
             raise self._fail(error) from error
-        self.fdatasync_ms.append((time.perf_counter() - started_s) * 1000)
+        waited_s = time.perf_counter() - started_s
+        self.fdatasync_ms.append(waited_s * 1000)
+        self.durable_writes.add(waited_s)
         self.fsyncs += 1
 
     def _cut_back(self) -> None:

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Protocol
 
 from lotmark_consensus.errors import BlockTooLarge, NotLeader, OrderingFailed
+from lotmark_consensus.latency import LatencyCounts
 
 BLOCK_SIZE_MAX = 8 * 1024 * 1024
 CHAIN_ID_SIZE = 32
@@ -72,6 +73,7 @@ class OrderingStatus:
     first_index: int  # the lowest block that `committed` can still give
     failure: str | None  # why the role is FAILED
     network: VotersStatus | None  # None where there is no network
+    durable_writes: LatencyCounts | None  # since its start; None where there is no disk
 
 
 class Ordering(Protocol):

@@ -138,6 +138,7 @@ class SingleNodeOrdering:
             first_index=self._journal.first_index,
             failure=None if failure is None else repr(failure),
             network=None,
+            durable_writes=self._journal.durable_writes.read(),
         )
 
     def installed(self, index: int, term: int) -> None:

@@ -21,6 +21,8 @@ from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.gathering import CheckpointPeer
 from lotmark_node.engine.ledger_engine import LedgerEngine, NodeKeys
 from lotmark_node.engine.log_tree import LogTree
+from lotmark_node.monitoring.http_listener import HttpListener
+from lotmark_node.monitoring.node_metrics import node_registry, not_ready
 from lotmark_node.node_settings import NodeSettings, check_peers
 from lotmark_node.rpc.checkpoint_peers import checkpoint_peers
 from lotmark_node.rpc.grpc_peers import GrpcPeers
@@ -47,6 +49,7 @@ class RunningNode:
     port: int
     height: int
     size: int
+    metrics: str | None  # host:port of the listener for monitoring
 
 
 def read_consortium(settings: NodeSettings) -> tuple[Genesis, bytes]:
@@ -116,6 +119,7 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
     )
     stop = _stop_event()
     identities = Identities(genesis, engine.chain_id, settings.party, now_ms)
+    monitor: HttpListener | None = None
     try:
         engine.start()
         gc.freeze()  # what is here now stays: no collection needs to look at it again
@@ -132,9 +136,8 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
             certificate=certificate,
             key=key,
         )
-        head = engine.state.bases[-1]
-        host = settings.listen.rpartition(":")[0]
-        ready(RunningNode(engine.name, engine.chain_id, host, serving.port, head.height, head.size))
+        monitor = _open_monitor(settings, engine, identities, certificate)
+        ready(_running(settings, engine, serving, monitor))
         telling = asyncio.create_task(_tell_health(engine, serving))
         await stop.wait()
         telling.cancel()
@@ -148,8 +151,48 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
         await engine.stop()
         if peers is not None:
             await peers.close()
+        if monitor is not None:
+            monitor.stop()
     if engine.failure is not None:
         raise EngineError(f"the ledger had failed: {engine.failure}") from engine.failure
+
+
+def _running(
+    settings: NodeSettings, engine: LedgerEngine, serving: Serving, monitor: HttpListener | None
+) -> RunningNode:
+    head = engine.state.bases[-1]
+    return RunningNode(
+        name=engine.name,
+        chain_id=engine.chain_id,
+        host=settings.listen.rpartition(":")[0],
+        port=serving.port,
+        height=head.height,
+        size=head.size,
+        metrics=monitor.address if monitor else None,
+    )
+
+
+def _open_monitor(
+    settings: NodeSettings, engine: LedgerEngine, identities: Identities, certificate: bytes
+) -> HttpListener | None:
+    """Answer whoever watches this node, where its settings say so.
+
+    Raises:
+        OSError: The address cannot be used.
+    """
+    if settings.metrics_listen is None:
+        return None
+    own = engine.genesis.party(settings.party)
+    assert own is not None, "the node is a voter of the genesis"
+    ends_ms = {
+        "node": certificate_not_after_ms(certificate),
+        "ca": certificate_not_after_ms(own.ca_pem.encode()),
+    }
+    return HttpListener(
+        settings.metrics_listen,
+        node_registry(engine, identities, lambda: ends_ms),
+        lambda: not_ready(engine),
+    )
 
 
 def _open_peers(

@@ -27,10 +27,9 @@ from lotmark_node.compose import read_consortium, read_node_keys
 from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.ledger_engine import FREE_SIZE_MIN
 from lotmark_node.engine.store import LedgerStore, OrderPlace
+from lotmark_node.monitoring.lifetimes import NOTICE_DAYS, URGENT_DAYS, WARNING_DAYS
 from lotmark_node.node_settings import NodeSettings, check_peers
 
-# So many days before something ends, it is said, said louder, and said to be urgent.
-NOTICE_DAYS, WARNING_DAYS, URGENT_DAYS = 90, 30, 7
 FREE_SIZE_LOW = 4 * FREE_SIZE_MIN
 CLOCK_BEHIND_MAX_MS = 5_000  # a voter takes no block that is further ahead of its own clock
 

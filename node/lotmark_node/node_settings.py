@@ -102,6 +102,7 @@ class NodeSettings(BaseSettings):
     log_key: CompletePath
     cosign_key: CompletePath
     admit_key: CompletePath
+    metrics_listen: Annotated[str, _checked(split_address)] | None = None  # None: nowhere
     # NoDecode: what the environment has under these names is no JSON to be read, but a mistake.
     peers: Annotated[Mapping[str, str], NoDecode, _addressed(str)] = {}
     witnesses: Annotated[Mapping[str, str], NoDecode, _addressed(witness_address)] = {}

@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,35 @@ def test_a_program_gets_the_address_of_a_node_that_took_a_free_port(node: NodePr
     assert node.ready["chain_id"] == node.chain_id.hex()
     host, _, port = node.ready["address"].rpartition(":")
     assert (host, int(port) > 0) == ("127.0.0.1", True)
+
+
+def asked(address: str, path: str) -> tuple[int, str]:
+    connection = HTTPConnection(address, timeout=STOP_S)
+    with closing(connection):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def test_a_node_answers_monitoring_where_it_says(node: NodeProcess) -> None:
+    address = node.ready["metrics"]
+
+    assert asked(address, "/readyz") == (200, "ready\n")
+    assert asked(address, "/healthz") == (200, "alive\n")
+    status, text = asked(address, "/metrics")
+    assert (status, 'lotmark_role{role="leader"} 1.0' in text) == (200, True)
+
+
+def test_a_node_without_that_line_answers_no_monitoring(tmp_path: Path) -> None:
+    node = NodeProcess(tmp_path / "consortium", parties=["OEM-A:oem"])
+    lines = node.settings.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith("metrics_listen")]
+    assert len(kept) == len(lines) - 1
+    node.settings.write_text("".join(kept))
+    node.start()
+    node.stop()
+
+    assert node.ready["metrics"] is None
 
 
 def refusal(node: NodeProcess, **environment: str) -> str:

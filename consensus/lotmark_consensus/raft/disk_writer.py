@@ -1,8 +1,10 @@
 """A thread that makes writes durable, so that no voter's turn waits for a disk."""
 
 import threading
+import time
 from collections.abc import Callable
 
+from lotmark_consensus.latency import Latency
 from lotmark_consensus.raft.log_store import LogStore, Writes
 
 
@@ -13,6 +15,9 @@ class DiskWriter:
         store: What it writes to.
         on_written: Told on the thread once writes are durable.
         on_failure: Told on the thread why it ended.
+
+    Attributes:
+        durable_writes: How long each write took until it was durable.
     """
 
     def __init__(
@@ -24,6 +29,7 @@ class DiskWriter:
         self._store = store
         self._on_written = on_written
         self._on_failure = on_failure
+        self.durable_writes = Latency()
         self._changed = threading.Condition()  # guards all that follows
         self._writes: Writes | None = None
         self._stopped = False
@@ -57,7 +63,9 @@ class DiskWriter:
                     writes = self._writes
                 if writes is None:
                     return
+                started_s = time.perf_counter()
                 self._store.write(writes)
+                self.durable_writes.add(time.perf_counter() - started_s)
                 with self._changed:
                     self._writes = None
                 self._on_written(writes)

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from lotmark_consensus.errors import ConsensusError, OutcomeUnknown
+from lotmark_consensus.latency import LatencyCounts
 from lotmark_consensus.ordering import failed_by
 from lotmark_consensus.raft.disk_writer import DiskWriter
 from lotmark_consensus.raft.engine import RaftEngine
@@ -123,6 +124,11 @@ class RaftLoop:
         deadline_s = time.monotonic() + wait_max_s
         self._thread.join(wait_max_s)
         return self._disk.stop(deadline_s - time.monotonic()) and not self._thread.is_alive()
+
+    @property
+    def durable_writes(self) -> LatencyCounts:
+        """How long the disk took to make writes durable."""
+        return self._disk.durable_writes.read()
 
     @property
     def reaches_anyone(self) -> bool:

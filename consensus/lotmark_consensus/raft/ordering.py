@@ -233,6 +233,7 @@ class RaftOrdering:
                 elections=status.elections,
                 counters=status.counters,
             ),
+            durable_writes=self._loop.durable_writes,
         )
 
     def installed(self, index: int, term: int) -> None:

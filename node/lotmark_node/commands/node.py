@@ -45,6 +45,7 @@ def run(settings_file: SettingsFile, *, as_json: terminal.JsonFlag = False) -> N
                 "address": f"{node.host}:{node.port}",
                 "height": node.height,
                 "size": node.size,
+                "metrics": node.metrics,
             },
             lambda: (
                 f"{node.name} ready at {node.host}:{node.port}, chain {node.chain_id.hex()[:16]}…,"

@@ -42,6 +42,7 @@ def run(settings_file: SettingsFile, *, as_json: terminal.JsonFlag = False) -> N
                 "url": witness.url,
                 "address": f"{witness.host}:{witness.port}",
                 "origins": list(witness.origins),
+                "metrics": witness.metrics,
             },
             lambda: f"{witness.vkey} ready at {witness.url}, watches {', '.join(witness.origins)}",
             as_json=as_json,

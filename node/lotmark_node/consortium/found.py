@@ -119,7 +119,7 @@ def found_consortium(
         for node in plan.nodes:
             _write_node(work, node, plan, secrets, chain, now_ms=now_ms)
         for witness in plan.witnesses:
-            _write_witness(work, witness, genesis, secrets, chain, now_ms=now_ms)
+            _write_witness(work, witness, plan, genesis, secrets, chain, now_ms=now_ms)
         for client in plan.clients:
             _write_client(work, client, plan, secrets, chain, now_ms=now_ms)
         _write_public(work / "policy.txt", policy_text(genesis, chain))
@@ -271,12 +271,14 @@ def _write_node(
     keys = secrets.nodes[node.party, node.name]
     _write_server(folder, node, keys, secrets, chain, now_ms=now_ms)
     peers = [peer for peer in plan.nodes if peer != node]
-    _write_public(folder / "node.toml", node_toml(node, peers, plan.witnesses).encode("ascii"))
+    text = node_toml(node, peers, plan.witnesses, metrics=plan.metrics_address(node))
+    _write_public(folder / "node.toml", text.encode("ascii"))
 
 
 def _write_witness(
     work: Path,
     witness: PlannedWitness,
+    plan: ConsortiumPlan,
     genesis: Genesis,
     secrets: _Secrets,
     chain: bytes,
@@ -289,7 +291,8 @@ def _write_witness(
     name = cosigner_name(genesis, witness.party, witness.name)
     create_memory(_folder(folder / "data"), verifier_key(name, COSIGNATURE_ED25519, key.public))
     _write_server(folder, witness, {KeyPurpose.COSIGN: key}, secrets, chain, now_ms=now_ms)
-    _write_public(folder / "witness.toml", witness_toml(witness).encode("ascii"))
+    text = witness_toml(witness, metrics=plan.metrics_address(witness))
+    _write_public(folder / "witness.toml", text.encode("ascii"))
 
 
 def _write_server(

@@ -18,6 +18,9 @@ EVENT_TYPES: dict[str, int] = {
     if field.number <= EVENT_TYPE_MAX
 }
 
+METRICS_PORTS_ABOVE = 1_000
+EPHEMERAL_PORT_MIN = 32_768  # from here on Linux gives ports out
+
 
 class PlanError(ProtocolError):
     """A consortium cannot be founded like this; the message says what to change."""
@@ -89,6 +92,18 @@ class ConsortiumPlan:
     def servers(self) -> tuple[PlannedNode | PlannedWitness, ...]:
         """All that take calls."""
         return self.nodes + self.witnesses
+
+    def metrics_address(self, server: PlannedNode | PlannedWitness) -> str:
+        """Return where a server answers monitoring: on loopback, 1,000 ports above its own.
+
+        Port 0, any that is free, where that one is another server's or of those that the system
+        gives out by itself.
+        """
+        ports = {split_address(each.address)[1] for each in self.servers}
+        port = split_address(server.address)[1]
+        above = port + METRICS_PORTS_ABOVE
+        usable = port and above < EPHEMERAL_PORT_MIN and above not in ports
+        return f"127.0.0.1:{above if usable else 0}"
 
     def nodes_for(self, client: PlannedClient) -> list[PlannedNode]:
         """Return the nodes in the order in which a client calls them: its own party's first."""

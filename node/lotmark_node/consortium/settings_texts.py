@@ -7,6 +7,7 @@ from lotmark_node.consortium.plan import PlannedClient, PlannedNode, PlannedWitn
 
 # From PARTY/nodes/NODE, PARTY/witnesses/NAME and PARTY/clients/HOLDER to the folder of all parties.
 _ABOVE = "../../.."
+_METRICS = "/metrics, /healthz, /readyz over HTTP, for monitoring"
 _ALIGNED_MAX = 60  # characters of a line beside which the comments of all others stand
 _GENESIS = ("genesis", f"{_ABOVE}/genesis.json", "founding document; its hash is the chain id")
 _ACCEPTANCES = (
@@ -19,7 +20,11 @@ Line = tuple[str, str, str]  # key, value, comment
 
 
 def node_toml(
-    node: PlannedNode, peers: Sequence[PlannedNode], witnesses: Sequence[PlannedWitness]
+    node: PlannedNode,
+    peers: Sequence[PlannedNode],
+    witnesses: Sequence[PlannedWitness],
+    *,
+    metrics: str,
 ) -> str:
     """Return the settings file of a node, which stands in PARTY/nodes/NODE.
 
@@ -27,6 +32,7 @@ def node_toml(
         node: Whose file it is.
         peers: The other nodes.
         witnesses: Whom the node may ask for cosignatures.
+        metrics: host:port where it answers monitoring.
     """
     free = "clients and peers have it in their settings" if peers else "port 0: any that is free"
     settings = _toml(
@@ -36,6 +42,7 @@ def node_toml(
             ("party", node.party, "who runs the node"),
             ("node", node.name, "its name in the genesis and in its certificate"),
             ("listen", node.address, f"host:port to take calls on; {free}"),
+            ("metrics_listen", metrics, _METRICS),
             ("data", "data", "folder of ledger and journal; it grows"),
             _GENESIS,
             _ACCEPTANCES,
@@ -62,14 +69,20 @@ def node_toml(
     )
 
 
-def witness_toml(witness: PlannedWitness) -> str:
-    """Return the settings file of a witness, which stands in PARTY/witnesses/NAME."""
+def witness_toml(witness: PlannedWitness, *, metrics: str) -> str:
+    """Return the settings file of a witness, which stands in PARTY/witnesses/NAME.
+
+    Args:
+        witness: Whose file it is.
+        metrics: host:port where it answers monitoring.
+    """
     return _toml(
         f"Witness {witness.name} of {witness.party}. Paths are relative to this file.",
         [
             ("party", witness.party, "for whom it cosigns"),
             ("node", witness.name, "its name in the genesis and in its certificate"),
             ("listen", witness.address, "host:port to take calls on"),
+            ("metrics_listen", metrics, _METRICS),
             ("data", "data", "what it has cosigned last; never start an older copy"),
             _GENESIS,
             _ACCEPTANCES,

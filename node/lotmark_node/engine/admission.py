@@ -5,6 +5,8 @@ taking their number are refused here; all others go on record, with their outcom
 """
 
 import asyncio
+import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +17,8 @@ from lotmark.errors import MalformedError
 from lotmark.outcome import CONSUMES_NUMBER_FROM, MEANINGS, Outcome
 from lotmark_node.engine.checkpoints import SignedCheckpoint
 from lotmark_node.engine.log_reader import LogReader, PlacedBatch
+from lotmark_node.engine.refusal_log import RefusalLog
+from lotmark_node.engine.traffic import Traffic
 from lotmark_node.state_machine.batch_rules import (
     judge_place,
     judge_signer,
@@ -26,6 +30,8 @@ from lotmark_node.state_machine.ledger_state import LedgerState
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.tables import LaneRow, Table, parse_usage, row_key
 from lotmark_node.state_machine.transition import MINUTE_MS
+
+logger = logging.getLogger(__name__)
 
 WAITING_EVENTS_MAX = 16_000  # events admitted and not applied
 WAITING_SIZE_MAX = 32 << 20
@@ -71,6 +77,7 @@ class Admission:
         now_ms: Callable[[], int],
         checkpoint: Callable[[], SignedCheckpoint | None],
         on_closed: Callable[[Outcome | None], None],
+        traffic: Traffic,
     ) -> None:
         self._state = state
         self._reader = reader
@@ -80,12 +87,15 @@ class Admission:
         self._checkpoint = checkpoint
         self._lanes: dict[tuple[bytes, int], _Lane] = {}
         self._acknowledge: dict[bytes, list[Acknowledge]] = defaultdict(list)
+        self._traffic = traffic
+        self._taken_s: dict[bytes, float] = {}  # when each of these batches was admitted
         self._waiting_events = 0
         self._waiting_size = 0
         self._held_count = 0
         self._held_size = 0
         self._room = asyncio.Event()
         self._room.set()
+        self._refusals = RefusalLog(logger, "batch refused")
         self._on_closed = on_closed
         self._closed: Outcome | None = None
 
@@ -99,6 +109,21 @@ class Admission:
         if outcome != self._closed:
             self._closed = outcome
             self._on_closed(outcome)
+
+    @property
+    def waiting_events(self) -> int:
+        """Events admitted and not applied."""
+        return self._waiting_events
+
+    @property
+    def waiting_size(self) -> int:
+        """Bytes of the batches admitted and not applied."""
+        return self._waiting_size
+
+    @property
+    def held_count(self) -> int:
+        """Batches that wait for their predecessors."""
+        return self._held_count
 
     async def room(self) -> None:
         """Wait until the queue has room: callers read their next message only then."""
@@ -162,6 +187,8 @@ class Admission:
     def _take(self, prepared: PreparedBatch, submission: Submission) -> None:
         batch = submission.batch
         self._acknowledge[batch.batch_id].append(submission.acknowledge)
+        self._taken_s[batch.batch_id] = time.monotonic()
+        self._traffic.admitted_events += len(batch.events)
         self._waiting_events += len(batch.events)
         self._waiting_size += len(batch.raw)
         if self._waiting_events >= WAITING_EVENTS_MAX or self._waiting_size >= WAITING_SIZE_MAX:
@@ -286,6 +313,7 @@ class Admission:
                 continue
             self._waiting_events -= len(batch.events)
             self._waiting_size -= len(batch.raw)
+            self._traffic.acknowledgement.add(time.monotonic() - self._taken_s.pop(batch.batch_id))
             for acknowledge in callbacks:
                 acknowledge(placed)
             self._settle_lane(placed, header.signer, header.lane)
@@ -296,6 +324,7 @@ class Admission:
         """Forget a batch that the leader does not take; its sender asks again, or is refused."""
         if self._acknowledge.pop(batch.batch_id, None) is None:
             return
+        del self._taken_s[batch.batch_id]
         self._waiting_events -= len(batch.events)
         self._waiting_size -= len(batch.raw)
         header = batch.header
@@ -335,11 +364,13 @@ class Admission:
         meaning = MEANINGS[outcome]
         said = f"{meaning.text} ({detail})" if detail else meaning.text
         text = f"{outcome.name}: {said}; {meaning.remedy}"
+        self._refusals.add(batch=batch_id.hex(), outcome=outcome.name, text=said)
         answer(self._answer(batch_id, outcome, self._now_ms(), 0), text)
 
     def _answer(
         self, batch_id: bytes, outcome: Outcome, now_ms: int, due_ms: int
     ) -> AdmissionAnswer:
+        self._traffic.admission[outcome] += 1
         checkpoint = self._checkpoint()
         return AdmissionAnswer(
             batch_id=batch_id,

@@ -137,6 +137,11 @@ class CheckpointSigner:
         return self._known.newest_final
 
     @property
+    def final_since_s(self) -> float | None:
+        """By the monotonic clock: since when this node knows `newest_final`."""
+        return self._known.final_since_s
+
+    @property
     def signed_size(self) -> int:
         """The largest tree size that this node may have signed."""
         return self._cosigner.signed_size

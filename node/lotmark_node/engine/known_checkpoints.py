@@ -6,6 +6,7 @@ not wait for a leader. It is not synced: whoever leads next shares a newer one.
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ class KnownCheckpoints:
     Attributes:
         newest: The newest one, signed by this node or shown to it and found right.
         newest_final: The newest one that the policy's quorum has cosigned.
+        final_since_s: By the monotonic clock: when that was found; None while there is none.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -47,6 +49,7 @@ class KnownCheckpoints:
         self._recent: OrderedDict[int, Note] = OrderedDict()
         self.newest: SignedCheckpoint | None = None
         self.newest_final: SignedCheckpoint | None = None
+        self.final_since_s: float | None = None
 
     def adopt(self, head: LogHead, note: Note, *, final: bool) -> None:
         """Know a checkpoint of this node's own tree, whose every known signature holds."""
@@ -57,6 +60,7 @@ class KnownCheckpoints:
                 self.newest = checkpoint
             if final and _is_better(checkpoint, self.newest_final):
                 self.newest_final = checkpoint
+                self.final_since_s = time.monotonic()
                 self._keep(checkpoint.note)
 
     def note_of(self, size: int) -> Note | None:

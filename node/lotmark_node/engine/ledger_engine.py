@@ -40,6 +40,7 @@ from lotmark_node.engine.signature_worker import SignatureWorker
 from lotmark_node.engine.signed_maximum import SignedMaximum
 from lotmark_node.engine.stage_clock import StageClock
 from lotmark_node.engine.store import LedgerStore, OrderPlace
+from lotmark_node.engine.traffic import Traffic
 from lotmark_node.state_machine.genesis_block import make_genesis_block, policy_digest
 from lotmark_node.state_machine.ledger_state import LedgerState, load_state
 from lotmark_node.state_machine.transition import BlockEffects
@@ -103,7 +104,7 @@ class LedgerEngine:
         self._cosigners = cosigners
         self.now_ms = now_ms
         self._journal_full = self._space_short = self._orphaned = self._stopped = False
-        self.clock = StageClock()
+        self.clock, self.traffic = StageClock(), Traffic()
         self.failure: BaseException | None = None
         self.on_closed: Callable[[Outcome | None], None] = _ignore
         self._storage_timer: asyncio.TimerHandle | None = None
@@ -231,6 +232,7 @@ class LedgerEngine:
             now_ms=now_ms,
             checkpoint=lambda: self.checkpoints.newest,
             on_closed=lambda outcome: self.on_closed(outcome),
+            traffic=self.traffic,
         )
         self.leadership = LeadershipDuties(
             self._applying,
@@ -366,6 +368,7 @@ class LedgerEngine:
             self._forwarding.applied(batch.batch_id)
             index += result.entry_count
         with self.clock.stage("acknowledge"):
+            self.traffic.applied(placed)
             self.admission.applied(placed)
 
     def _tell_passed(self) -> None:

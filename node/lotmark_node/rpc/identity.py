@@ -2,16 +2,22 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from lotmark.certificates import peer_identity
+from lotmark.certificates import certificate_not_after_ms, peer_identity
 from lotmark.errors import SignatureError
 from lotmark.genesis import Genesis
 from lotmark_node.rpc.access import Caller, caller_of
+from lotmark_node.rpc.refused_calls import RefusedCalls
 
 CHECKED_MAX = 1_024
 
 
 class Identities:
-    """Callers by certificate. A certificate is checked again when a minute has passed."""
+    """Callers by certificate. A certificate is checked again when a minute has passed.
+
+    Attributes:
+        ends_ms: By "<party>/<name>": when the certificate ends that each showed last.
+        refused: The calls of those who are nobody, or may not.
+    """
 
     def __init__(
         self, genesis: Genesis, chain_id: bytes, own_party: str, now_ms: Callable[[], int]
@@ -21,6 +27,8 @@ class Identities:
         self._own_party = own_party
         self._now_ms = now_ms
         self._checked: dict[tuple[bytes, int], Caller] = {}
+        self.ends_ms: dict[str, int] = {}
+        self.refused = RefusedCalls()
 
     def caller(self, auth_context: Mapping[str, Iterable[bytes]]) -> Caller:
         """Return who calls.
@@ -41,5 +49,8 @@ class Identities:
             caller = caller_of(self._genesis, peer.party, peer.node, self._own_party)
             if len(self._checked) >= CHECKED_MAX:
                 self._checked.clear()
+                self.ends_ms.clear()
             self._checked[key] = caller
+            name = f"{peer.party}/{peer.node}"
+            self.ends_ms[name] = certificate_not_after_ms(certificates[0])
         return caller

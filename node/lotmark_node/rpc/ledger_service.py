@@ -25,6 +25,7 @@ from lotmark_node.rpc.answers import AnswerQueue, OwedAdmission, OwedAnswer, ove
 from lotmark_node.rpc.entry_filter import EntryFilter, entry_message
 from lotmark_node.rpc.identity import Identities
 from lotmark_node.rpc.node_status import node_status
+from lotmark_node.rpc.refused_calls import RefusedFor
 from lotmark_node.rpc.snapshot_exports import SnapshotExports
 from lotmark_node.rpc.status import status_of_error, status_of_outcome
 from lotmark_node.state_machine.batch_rules import lane_row
@@ -335,12 +336,15 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
 
     async def _admit_caller(self, context: Context, rpc: str) -> Caller:
         """Return who calls, or end the call where the caller may not make it."""
+        refused = self._identities.refused
         try:
             caller = self._identities.caller(context.auth_context())
         except ProtocolError as error:
+            refused.add(RefusedFor.IDENTITY, rpc, peer=context.peer(), text=str(error))
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
-        if refused := refusal(caller, rpc):
-            await context.abort(*refused)
+        if problem := refusal(caller, rpc):
+            refused.add(RefusedFor.ACCESS, rpc, peer=context.peer(), text=problem[1])
+            await context.abort(*problem)
         await self._reach(context)
         return caller
 

@@ -18,6 +18,7 @@ from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.ledger_engine import LedgerEngine
 from lotmark_node.engine.log_reader import PlacedBatch
 from lotmark_node.rpc.identity import Identities
+from lotmark_node.rpc.refused_calls import RefusedFor
 from lotmark_node.rpc.status import status_of_error
 
 BLOCKS_PER_CALL_MAX = 10_000
@@ -39,7 +40,7 @@ class PeerService(peer_pb2_grpc.PeerServiceServicer):
         self, request_iterator: AsyncIterator[peer_pb2.ExchangeRequest], context: Context
     ) -> AsyncIterator[peer_pb2.ExchangeResponse]:
         """Take a voter's part of the order's messages."""
-        peer = await self._peer(context)
+        peer = await self._peer(context, "Exchange")
         async for response in self._wire.serve_exchange(peer, request_iterator, context):
             yield response
 
@@ -47,7 +48,7 @@ class PeerService(peer_pb2_grpc.PeerServiceServicer):
         self, request_iterator: AsyncIterator[peer_pb2.ForwardRequest], context: Context
     ) -> AsyncIterator[peer_pb2.ForwardResponse]:
         """Take batches that another voter has admitted, while this node leads."""
-        await self._peer(context)
+        await self._peer(context, "Forward")
         refusals: asyncio.Queue[peer_pb2.ForwardResponse | None] = asyncio.Queue()
         reading = asyncio.create_task(self._take_forwarded(request_iterator, refusals))
         try:
@@ -102,7 +103,7 @@ class PeerService(peer_pb2_grpc.PeerServiceServicer):
         self, request: peer_pb2.FetchBlocksRequest, context: Context
     ) -> AsyncIterator[peer_pb2.FetchedBlock]:
         """Give committed blocks; a slow reader is waited for."""
-        await self._peer(context)
+        await self._peer(context, "FetchBlocks")
         if not (request.from_height and 1 <= request.count <= BLOCKS_PER_CALL_MAX):
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT,
@@ -123,7 +124,7 @@ class PeerService(peer_pb2_grpc.PeerServiceServicer):
         self, request: peer_pb2.ShareCheckpointRequest, context: Context
     ) -> peer_pb2.ShareCheckpointResponse:
         """Cosign a checkpoint that this node's ledger agrees with."""
-        peer = await self._peer(context)
+        peer = await self._peer(context, "ShareCheckpoint")
         loop = asyncio.get_running_loop()
         cosign = self._engine.checkpoints.cosign_shared
         try:
@@ -136,7 +137,7 @@ class PeerService(peer_pb2_grpc.PeerServiceServicer):
         self, request: peer_pb2.ReadIndexRequest, context: Context
     ) -> peer_pb2.ReadIndexResponse:
         """Return an index that covers all that was acknowledged before, while this node leads."""
-        await self._peer(context)
+        await self._peer(context, "ReadIndex")
         if not self._engine.leadership.leads:
             await context.abort(
                 grpc.StatusCode.FAILED_PRECONDITION, f"{self._engine.name} does not lead"
@@ -146,18 +147,19 @@ class PeerService(peer_pb2_grpc.PeerServiceServicer):
         except (EngineError, ConsensusError) as error:
             await _fail(context, error)
 
-    async def _peer(self, context: Context) -> str:
+    async def _peer(self, context: Context, rpc: str) -> str:
         """Return which voter calls, or end the call."""
+        refused = self._identities.refused
         try:
             caller = self._identities.caller(context.auth_context())
         except ProtocolError as error:
+            refused.add(RefusedFor.IDENTITY, rpc, peer=context.peer(), text=str(error))
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
         name = f"{caller.party}/{caller.node}"
         if name not in self._voters:
-            await context.abort(
-                grpc.StatusCode.PERMISSION_DENIED,
-                f"{name} is no other voter of this consortium; clients call LedgerService",
-            )
+            problem = f"{name} is no other voter of this consortium; clients call LedgerService"
+            refused.add(RefusedFor.ACCESS, rpc, peer=context.peer(), text=problem)
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, problem)
         return name
 
 

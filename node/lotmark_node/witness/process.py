@@ -5,10 +5,11 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from lotmark import genesis as protocol_genesis
+from lotmark.certificates import certificate_not_after_ms
 from lotmark.ed25519 import PrivateKey, PublicKey
 from lotmark.errors import SignatureError
 from lotmark.genesis import Genesis
@@ -23,6 +24,8 @@ from lotmark.key_grant import KeyPurpose
 from lotmark.network_address import split_address
 from lotmark.signed_note import COSIGNATURE_ED25519, ED25519, VerifierKey, format_vkey, verifier_key
 from lotmark_consensus.disk import make_folder
+from lotmark_node.monitoring.http_listener import HttpListener
+from lotmark_node.monitoring.witness_metrics import witness_registry
 from lotmark_node.witness.errors import WitnessError
 from lotmark_node.witness.memory import create_memory
 from lotmark_node.witness.server import WitnessServer
@@ -40,6 +43,7 @@ class RunningWitness:
     port: int
     origins: tuple[str, ...]
     chain_id: bytes | None
+    metrics: str | None  # host:port of the listener for monitoring
 
 
 def new_witness(settings: WitnessSettings) -> VerifierKey:
@@ -76,7 +80,7 @@ def run_witness(settings: WitnessSettings, ready: Callable[[RunningWitness], Non
     name, logs = _name_and_logs(settings, key.public)
     tls = tls_context(settings.tls) if settings.tls else None
     host, port = split_address(settings.listen)
-    with _stop_signals() as stop:
+    with _stop_signals() as stop, ExitStack() as monitoring:
         witness = Witness(
             name=name,
             key=key,
@@ -95,6 +99,7 @@ def run_witness(settings: WitnessSettings, ready: Callable[[RunningWitness], Non
         serving = threading.Thread(target=server.serve_forever, name="witness")
         serving.start()
         try:
+            metrics = _open_monitor(settings, server, monitoring)
             shown = f"[{host}]" if ":" in host else host
             ready(
                 RunningWitness(
@@ -104,6 +109,7 @@ def run_witness(settings: WitnessSettings, ready: Callable[[RunningWitness], Non
                     port=server.port,
                     origins=tuple(witness.logs),
                     chain_id=next((log.chain_id for log in logs if log.chain_id), None),
+                    metrics=metrics,
                 )
             )
             stop.wait()
@@ -111,6 +117,30 @@ def run_witness(settings: WitnessSettings, ready: Callable[[RunningWitness], Non
             server.stop()
             serving.join()
             witness.close()
+
+
+def _open_monitor(settings: WitnessSettings, server: WitnessServer, stack: ExitStack) -> str | None:
+    """Answer whoever watches this witness until `stack` ends; return at what address.
+
+    Raises:
+        OSError: The address cannot be used.
+    """
+    if settings.metrics_listen is None:
+        return None
+    ends_ms = {}
+    if settings.tls is not None:
+        ends_ms["witness"] = certificate_not_after_ms(settings.tls.certificate.read_bytes())
+    listener = HttpListener(
+        settings.metrics_listen,
+        witness_registry(server, lambda: ends_ms, _now_ms),
+        lambda: None,  # it takes calls from its start to its end
+    )
+    stack.callback(listener.stop)
+    return listener.address
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def tls_context(files: TlsFiles) -> ssl.SSLContext:

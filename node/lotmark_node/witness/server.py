@@ -14,6 +14,7 @@ import ssl
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -31,6 +32,7 @@ from lotmark.tlog_witness import (
     format_size,
     parse_add_checkpoint,
 )
+from lotmark_node.engine.refusal_log import RefusalLog
 from lotmark_node.witness.bounded_reader import BoundedReader
 from lotmark_node.witness.errors import (
     CheckpointRefused,
@@ -77,6 +79,8 @@ class WitnessServer(socketserver.ThreadingTCPServer):
 
     allow_reuse_address = True
     request_queue_size = CONNECTIONS_MAX
+    answered: Counter[HTTPStatus]  # since the start
+    refused_count: int  # connections that were not taken
 
     def __init__(
         self, host: str, port: int, witness: Witness, tls: ssl.SSLContext | None = None
@@ -91,7 +95,9 @@ class WitnessServer(socketserver.ThreadingTCPServer):
         self.is_stopping = False
         self._tls = tls
         self._lock = threading.Lock()
+        self.answered, self.refused_count = Counter(), 0
         self._open: dict[object, _Connection] = {}  # by the socket that was accepted
+        self._refusals = RefusalLog(logger, "connection refused")
         self._allowed_count, self._allowed_at_s = float(CONNECTIONS_PER_S_MAX), time.monotonic()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), _Handler)
@@ -133,8 +139,14 @@ class WitnessServer(socketserver.ThreadingTCPServer):
         if is_taken:
             self._allowed_count -= 1
         else:
-            logger.warning("connection refused", extra={"address": address})
+            self.refused_count += 1
+            self._refusals.add(address=address)
         return is_taken
+
+    def count(self, status: HTTPStatus) -> None:
+        """Take note of an answer."""
+        with self._lock:
+            self.answered[status] += 1
 
     def finish_request(self, request: _Request, client_address: tuple[str, int]) -> None:
         """Serve a connection in its thread, after the handshake where there is TLS."""
@@ -257,6 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(status, f"{reason}\n".encode())
 
     def _answer(self, status: HTTPStatus, body: bytes, content_type: str = _PLAIN) -> None:
+        self.server.count(status)
         self.connection.settimeout(ANSWER_S)
         self.send_response(status)
         self.send_header("Content-Type", content_type)

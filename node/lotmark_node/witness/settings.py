@@ -8,6 +8,7 @@ and the log's keys from the genesis:
     cosign_key = "keys/cosign.key"
     tls_certificate = "tls/cert.pem"            # both or neither: without them it speaks HTTP
     tls_key = "tls/key.pem"
+    metrics_listen = "127.0.0.1:8404"           # may be left out: where monitoring asks
     party = "LAB-17025"                         # these four together: the consortium
     node = "w1"
     genesis = "../../../genesis.json"
@@ -40,7 +41,9 @@ LOG_KEYS_MAX = 16  # of one such log
 
 _CONSORTIUM_KEYS = ("party", "node", "genesis", "acceptances")
 _TLS_KEYS = ("tls_certificate", "tls_key")
-_KEYS = ("listen", "data", "cosign_key", *_TLS_KEYS, *_CONSORTIUM_KEYS, "name", "log")
+_KEYS = (
+    "listen", "metrics_listen", "data", "cosign_key", *_TLS_KEYS, *_CONSORTIUM_KEYS, "name", "log"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,7 @@ class WitnessSettings:
     member: ConsortiumMember | None
     name: str | None  # None exactly where the genesis tells it
     logs: tuple[ListedLog, ...]
+    metrics_listen: str | None  # None: monitoring is answered nowhere
 
 
 def read_witness_settings(path: Path) -> WitnessSettings:
@@ -108,6 +112,9 @@ def read_witness_settings(path: Path) -> WitnessSettings:
             f"{path}: no log to watch; add {', '.join(_CONSORTIUM_KEYS)} of a consortium, or"
             " [[log]] with origin and vkeys"
         )
+    metrics_listen = None
+    if "metrics_listen" in table:
+        metrics_listen = _checked(path, table, "metrics_listen", split_address)
     return WitnessSettings(
         listen=listen,
         data=_path(path, table, "data"),
@@ -116,6 +123,7 @@ def read_witness_settings(path: Path) -> WitnessSettings:
         member=member,
         name=name,
         logs=logs,
+        metrics_listen=metrics_listen,
     )
 
 

@@ -100,9 +100,15 @@ class ServedLedger:
     """An engine and its server, and channels to it."""
 
     def __init__(
-        self, consortium: FoundedConsortium, engine: LedgerEngine, port: int, stack: AsyncExitStack
+        self,
+        consortium: FoundedConsortium,
+        engine: LedgerEngine,
+        identities: Identities,
+        port: int,
+        stack: AsyncExitStack,
     ) -> None:
         self.consortium, self.engine, self.port = consortium, engine, port
+        self.identities = identities
         self.genesis: Genesis = consortium.genesis
         self._stack = stack
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -194,7 +200,7 @@ async def served(
     )
     try:
         async with AsyncExitStack() as stack:
-            yield ServedLedger(consortium, engine, serving.port, stack)
+            yield ServedLedger(consortium, engine, identities, serving.port, stack)
     finally:
         await serving.server.stop(0)
         await engine.stop()

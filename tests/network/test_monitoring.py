@@ -1,0 +1,117 @@
+"""Three voters and a witness as real processes, as whoever watches them sees them."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from lotmark.client.session import LedgerSession
+from lotmark.key_file import read_key_file
+from lotmark_node.consortium.plan import make_plan
+from lotmark_node.trial.network import TrialNetwork, free_address
+from lotmark_node.trial.server_process import ServerProcess
+from tests.node.ledger_in_memory import measurement
+
+VOTERS = ("OEM-A/n1", "T1-STATOR/n1", "T2-CU-JX/n1")
+WITNESS = "LAB-17025/w1"
+CLIENT = "OEM-A/erp"
+WAIT_MAX_S = 30.0
+
+Samples = dict[tuple[str, str], float]  # by metric, and its only label's value
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Iterator[TrialNetwork]:
+    plan = make_plan(
+        "watched",
+        [],
+        [f"{name}@{free_address()}" for name in VOTERS],
+        [CLIENT],
+        [f"{WITNESS}@{free_address()}"],
+    )
+    network = TrialNetwork(tmp_path / "consortium", plan)
+    try:
+        network.start()
+        yield network
+    finally:
+        network.stop()
+
+
+def asked(process: ServerProcess, path: str) -> tuple[int, str]:
+    address = process.ready["metrics"]
+    assert isinstance(address, str)
+    with closing(HTTPConnection(address, timeout=WAIT_MAX_S)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def metrics(process: ServerProcess) -> Samples:
+    status, text = asked(process, "/metrics")
+    assert status == 200
+    return {
+        (sample.name, next(iter(sample.labels.values()), "")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + WAIT_MAX_S
+    while not condition():
+        assert time.monotonic() < end_s, "it never came about"
+        time.sleep(0.05)  # another process's state, which nothing announces
+
+
+def test_who_leads_how_far_each_peer_is_and_what_is_final_can_be_watched(
+    trial: TrialNetwork,
+) -> None:
+    client = trial.client_settings(CLIENT)
+    leader = trial.leader(client)
+    with LedgerSession(client, read_key_file(client.batch_key)) as session:
+        session.submit([measurement(1), measurement(2)])
+        size = session.ledger().size
+
+    def is_final_everywhere() -> bool:
+        return all(metrics(trial.voters[name])["lotmark_final_size", ""] >= size for name in VOTERS)
+
+    until(is_final_everywhere)
+    seen = {name: metrics(trial.voters[name]) for name in VOTERS}
+    others = set(VOTERS) - {leader}
+
+    for name, shown in seen.items():
+        assert shown["lotmark_leader", leader] == 1
+        assert shown["lotmark_role", "leader"] == float(name == leader)
+        assert shown["lotmark_takes_events", ""] == 1
+        assert shown["lotmark_order_write_seconds_count", ""] > 0
+        assert shown["lotmark_evidence_files", ""] == 0
+        for peer in set(VOTERS) - {name}:
+            assert shown["lotmark_peer_certificate_expiry_seconds", peer] > 700 * 86_400
+            assert shown["lotmark_peer_queued_bytes", peer] >= 0
+    assert {peer for metric, peer in seen[leader] if metric == "lotmark_peer_lag_entries"} == others
+    witness = metrics(trial.witnesses[WITNESS])
+    (cosigned,) = (
+        value for (name, _), value in witness.items() if name == "lotmark_witness_cosigned_size"
+    )
+    assert cosigned > 0
+    assert witness["lotmark_witness_answers_total", "200"] > 0
+    assert witness["lotmark_certificate_expiry_seconds", "witness"] > 700 * 86_400
+    assert asked(trial.witnesses[WITNESS], "/readyz") == (200, "ready\n")
+
+
+def test_a_voter_without_a_majority_lives_and_is_not_ready(trial: TrialNetwork) -> None:
+    left, *lost = VOTERS
+    until(lambda: asked(trial.voters[left], "/readyz")[0] == 200)
+    for name in lost:
+        trial.voters[name].kill()
+
+    until(lambda: asked(trial.voters[left], "/readyz")[0] == 503)
+
+    status, reason = asked(trial.voters[left], "/readyz")
+    assert (status, "no leader" in reason) == (503, True)
+    assert asked(trial.voters[left], "/healthz") == (200, "alive\n")
+    assert metrics(trial.voters[left])["lotmark_takes_events", ""] == 0
