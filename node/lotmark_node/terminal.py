@@ -32,6 +32,7 @@ EXTRA_OF_LIBRARY = {
     "grpc_health": "node",
     "grpc_reflection": "node",
     "numpy": "verify",
+    "prometheus_client": "node",
     "pydantic_settings": "node",
     "pysyncobj": "node",
     "rocksdict": "node",

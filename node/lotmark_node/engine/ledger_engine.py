@@ -316,6 +316,7 @@ class LedgerEngine:
         self.checkpoints.stop()
         self.signatures.stop()
         self.store.close()
+        writes = self.ordering.status().durable_writes
         logger.info(
             "ledger stopped",
             extra={
@@ -323,6 +324,7 @@ class LedgerEngine:
                 "size": self.state.size,
                 "stage_ns": self.clock.used_ns,
                 "processor_ns": time.process_time_ns(),
+                "fsyncs": sum(writes.counts) if writes else 0,
             },
         )
 
