@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -263,7 +264,8 @@ def test_both_forms_give_the_same_order(
 
     ordered = [propose_all(ordering, blocks) for ordering in orders]
     read = [list(ordering.committed(from_index)) for ordering in orders]
-    status = [ordering.status() for ordering in orders]
+    # One of them has no disk to wait for.
+    status = [replace(ordering.status(), durable_writes=None) for ordering in orders]
     for ordering in orders:
         ordering.stop()
 
