@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lotmark.client.session import LedgerSession
-from lotmark.key_file import read_key_file
+from lotmark.client import LedgerSession
 from lotmark_node.consortium.plan import make_plan
 from lotmark_node.trial.network import TrialNetwork, free_address
 from lotmark_node.trial.server_process import ServerProcess
 from tests.node.ledger_in_memory import measurement
+from tests.node.submitting import submit_events
 
 VOTERS = ("OEM-A/n1", "T1-STATOR/n1", "T2-CU-JX/n1")
 WITNESS = "LAB-17025/w1"
@@ -72,8 +72,8 @@ def test_who_leads_how_far_each_peer_is_and_what_is_final_can_be_watched(
 ) -> None:
     client = trial.client_settings(CLIENT)
     leader = trial.leader(client)
-    with LedgerSession(client, read_key_file(client.batch_key)) as session:
-        session.submit([measurement(1), measurement(2)])
+    submit_events(client, [measurement(1), measurement(2)])
+    with LedgerSession(client) as session:
         size = session.ledger().size
 
     def is_final_everywhere() -> bool:

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from lotmark.client import Client
 from lotmark.client.session import LedgerSession
 from lotmark.client.settings import ClientSettings
-from lotmark.key_file import read_key_file
 from lotmark.outcome import Outcome
 from lotmark_node.consortium.plan import make_plan
 from lotmark_node.trial.network import NodeStatus, TrialNetwork, free_address
 from lotmark_node.trial.server_process import ServerProcess
 from tests.node.ledger_in_memory import measurement
+from tests.node.submitting import submit_events
 
 VOTERS = ("OEM-A/n1", "T1-STATOR/n1", "T2-CU-JX/n1")
 WITNESS = "LAB-17025/w1"
@@ -60,22 +61,14 @@ class Network:
         return status
 
     def session(self) -> LedgerSession:
-        return LedgerSession(self.client, read_key_file(self.client.batch_key))
+        return LedgerSession(self.client)
 
     def submit(self, count: int = 3) -> None:
         """Put events on record, each in a batch of its own, by whatever node answers."""
         for _ in range(count):
             self._made_count += 1
             event = measurement(self._made_count)
-            end_s = time.monotonic() + WAIT_MAX_S
-            while True:
-                try:
-                    with self.session() as session:
-                        (result,) = session.submit([event])
-                    break
-                except (ConnectionError, TimeoutError):
-                    if time.monotonic() > end_s:
-                        raise
+            (result,) = submit_events(self.client, [event])
             assert result.outcome is Outcome.ACCEPTED, result.detail
             assert result.index is not None
             assert result.event_id not in self.acknowledged, "acknowledged twice"
@@ -132,6 +125,26 @@ def test_a_killed_leader_costs_no_acknowledged_event_and_finality_goes_on(
 
     network.check_history()
     network.check_final()
+
+
+def test_an_open_client_goes_on_by_itself_when_its_node_dies_and_when_no_majority_is_left(
+    network: Network,
+) -> None:
+    with Client(network.client) as client:
+        client.submit(measurement(1)).result(WAIT_MAX_S)
+        network.voter(VOTERS[0]).kill()  # the one it is connected to
+        second = client.submit(measurement(2)).result(WAIT_MAX_S)
+        network.voter(VOTERS[1]).kill()
+        third = client.submit(measurement(3))
+        until(lambda: client.trouble != "")
+        assert not third.done()
+        network.voter(VOTERS[0]).launch()
+        network.voter(VOTERS[0]).wait_ready()
+        receipt = third.receipt()
+
+        assert second.outcome is third.result(WAIT_MAX_S).outcome is Outcome.ACCEPTED
+        assert receipt.result(WAIT_MAX_S)
+    assert client.waiting_count == 0
 
 
 def test_with_two_voters_down_writing_stops_reading_goes_on_and_all_resumes(

@@ -15,7 +15,7 @@ class CuttingRelay:
     """Hands on what both sides send; after `lose_answers`, only what the client sends."""
 
     def __init__(self, target: tuple[str, int]) -> None:
-        self._target = target
+        self.target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._losing: Callable[[], None] | None = None
         self._open: list[socket.socket] = []
@@ -62,7 +62,11 @@ class CuttingRelay:
                 client, _ = self._listener.accept()
             except OSError:
                 return  # closed
-            node = socket.create_connection(self._target, WAIT_S)
+            try:
+                node = socket.create_connection(self.target, WAIT_S)
+            except OSError:  # the node is down
+                _hang_up(client)
+                continue
             self._open += [client, node]
             self._run(self._hand_on_questions, client, node)
             self._run(self._hand_on_answers, node, client)

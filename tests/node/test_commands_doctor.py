@@ -11,15 +11,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lotmark.certificates import make_leaf
-from lotmark.client.session import LedgerSession
 from lotmark.client.settings import read_client_settings
-from lotmark.key_file import read_key_file
 from lotmark_node import node_checks
 from lotmark_node.main import app
 from lotmark_node.node_checks import Finding, Health, check_node
 from lotmark_node.node_settings import read_node_settings
 from tests.node.ledger_in_memory import measurements
 from tests.node.running_node import NodeProcess
+from tests.node.submitting import submit_events
 
 DAY_MS = 86_400_000
 PARTIES = ("OEM-A:oem",)
@@ -31,9 +30,8 @@ def worked(tmp_path_factory: pytest.TempPathFactory) -> NodeProcess:
     node = NodeProcess(tmp_path_factory.mktemp("doctor") / "consortium", parties=PARTIES)
     node.start()
     settings = read_client_settings(node.client("OEM-A", "erp"))
-    with LedgerSession(settings, read_key_file(settings.batch_key)) as session:
-        session.submit(measurements(1, 3))
-        session.submit(measurements(4, 2))
+    for events in (measurements(1, 3), measurements(4, 2)):
+        submit_events(settings, events)
     node.stop()
     return node
 

@@ -25,6 +25,7 @@ from lotmark_node.commands import snapshot
 from lotmark_node.main import app
 from tests.node.ledger_in_memory import measurement, transformation
 from tests.node.running_node import PROGRAM, NodeProcess, node_process
+from tests.node.submitting import submit_events
 
 PARTIES = ("OEM-A:oem", "T1-STATOR:supplier", "REG:regulator")
 CLIENTS = ("OEM-A/erp", "T1-STATOR/mes", "REG/inspector")
@@ -49,8 +50,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
 
 def submit(node: NodeProcess, party: str, holder: str, events: list[bytes]) -> None:
     settings = read_client_settings(node.client(party, holder))
-    with LedgerSession(settings, read_key_file(settings.batch_key)) as session:
-        assert not any(result.outcome for result in session.submit(events))
+    assert not any(result.outcome for result in submit_events(settings, events))
 
 
 def newest_size(node: NodeProcess) -> int:

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from lotmark.client.submission import sole_signer
+from lotmark.client import Client
+from lotmark.client.settings import read_client_settings
 from lotmark.merkle import leaf_hash
 from lotmark.verify.receipt import verify_receipt
 from lotmark_node.main import app
+from lotmark_node.trial.network import free_address
 from tests.node.running_node import NodeProcess, lotmark, node_process
 from tests.shared_vectors import require_shared
 
@@ -194,7 +196,7 @@ def test_a_file_that_is_named_twice_is_refused(documents: Path) -> None:
 
 
 def test_a_program_gets_every_id_whole(node: NodeProcess, documents: Path) -> None:
-    done = submit(node, str(documents / "one.json"), "--json", "--lane", "3")
+    done = submit(node, str(documents / "one.json"), "--json")
     answer = json.loads(done.stdout)
     (event,) = answer["events"]
 
@@ -292,16 +294,41 @@ def test_epcis_documents_need_what_they_do_not_say_and_then_go_in(
     assert json.loads(done.stdout)["events"][0]["type"] == "epcis_document"
 
 
-def test_what_another_process_is_submitting_with_is_not_signed_with(
+def test_an_outbox_that_another_process_has_open_is_not_used_and_another_one_is(
     node: NodeProcess, documents: Path
 ) -> None:
-    with sole_signer(node.client("T1-STATOR", "mes").parent / "batch.key"):
-        done = lotmark(
-            "submit", str(documents / "one.json"), "--as", str(node.client("T1-STATOR", "mes"))
+    path = node.client("T1-STATOR", "mes")
+    other = documents / "other.db"
+    with Client(read_client_settings(path)):
+        done = lotmark("submit", str(documents / "one.json"), "--as", str(path))
+        beside = lotmark(
+            "submit", str(documents / "one.json"), "--as", str(path), "--outbox", str(other)
         )
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert "now; wait until it is done, or give each a key of its own\n" in done.stderr
+    assert "outbox.db is in use by another process; wait until it is done, or" in done.stderr
+    assert (beside.returncode, beside.stderr) == (0, "")
+
+
+def test_what_no_node_takes_waits_and_the_next_submit_sends_it(
+    node: NodeProcess, documents: Path
+) -> None:
+    path = node.client("T1-STATOR", "mes").with_name("offline.toml")
+    text = node.client("T1-STATOR", "mes").read_text().replace(node.address, free_address())
+    path.write_text(text)
+    for _ in range(2):
+        offline = lotmark("submit", str(documents / "one.json"), "--as", str(path))
+
+        assert (offline.returncode, offline.stdout) == (3, "")
+        assert "cannot be reached: Connection refused" in offline.stderr
+        assert "1 event in " in offline.stderr
+        assert "outbox.db will be sent by the next `lotmark submit`." in offline.stderr
+    other = told(submit(node, str(documents / "two.toml"), "--json"))
+    waited = told(submit(node, str(documents / "one.json"), "--json"))
+
+    assert [each["outcome"] for each in other] == ["ACCEPTED"] * 2
+    assert waited[0]["outcome"] == "EVENT_DUPLICATE", "it went before the two others"
+    assert waited[0]["index"] < other[0]["index"]
 
 
 def test_a_missing_file_is_named(node: NodeProcess) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lotmark.client.session import LedgerSession
+from lotmark.client import Client
 from lotmark.client.settings import read_client_settings
 from lotmark.cosignature import cosign
 from lotmark.genesis import cosigner_name
@@ -40,10 +40,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
 def receipt(node: NodeProcess) -> bytes:
     """The receipt of an event, under a checkpoint that the node alone has cosigned."""
     settings = read_client_settings(node.client("OEM-A", "erp"))
-    with LedgerSession(settings, read_key_file(settings.batch_key)) as session:
-        (result,) = session.submit([measurement(1)])
-        assert result.index is not None
-        return session.receipt(result.index)
+    with Client(settings) as client:
+        return client.submit(measurement(1)).receipt().result(30)
 
 
 def cosigned_by_the_witness(node: NodeProcess, receipt: bytes) -> bytes:

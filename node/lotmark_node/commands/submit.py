@@ -2,14 +2,15 @@
 
 An event has a random nonce, so a document that is read twice makes two facts. Its events are
 therefore kept beside it before they are sent, and a repeat sends the same bytes, which the ledger
-takes once.
+takes once. They go by the client's outbox: where no node answers they wait there, and the next
+submit sends them.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -21,14 +22,13 @@ from lotmark_node import terminal
 from lotmark_node.commands._client import ClientFile, read_settings, tell_passed_over
 
 if TYPE_CHECKING:
-    from lotmark.client.session import LedgerSession
-    from lotmark.client.submission import EventResult
+    from lotmark.client import Client, Delivery, EventResult, LedgerSession
     from lotmark.v1 import event_pb2
 
 app = typer.Typer()
 
 EPCIS_SUFFIX = ".jsonld"
-LANE_MAX = 2**32 - 1
+ACKNOWLEDGED_S = 30.0  # for the next event's acknowledgement
 UNCERTAINTY_MAX_US = 2**32 - 1
 KEPT_SUFFIX = ".events"
 KEPT_SIZE_MAX = 67_108_864
@@ -95,9 +95,14 @@ def submit(
     ],
     *,
     client: ClientFile = None,
-    lane: Annotated[
-        int, typer.Option(min=0, max=LANE_MAX, help="Lane of the client's batch key.")
-    ] = 0,
+    outbox: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Another outbox than the client's own."),
+    ] = None,
+    new_lane: Annotated[
+        bool,
+        typer.Option("--new-lane", help="Go on in a new lane: the ledger has lost the outbox's."),
+    ] = False,
     check: Annotated[bool, typer.Option("--check", help="Only check them, here.")] = False,
     again: Annotated[
         bool,
@@ -137,21 +142,21 @@ def submit(
         _tell_checked(_events_of(made), as_json=as_json)
         return
     settings = read_settings(client)
-    from lotmark.client.session import LedgerSession
-    from lotmark.key_file import read_key_file
+    from lotmark.client import Client
 
     context = EpcisContext(
         device=device or settings.holder, capture=capture, uncertainty_us=uncertainty_us
     )
-    batch_key = read_key_file(settings.batch_key)
     made = [_make(file, context, again=again) for file in files]
     for each in made:
         _keep(each, again=again)
     if receipt_dir is not None:
         receipt_dir.mkdir(parents=True, exist_ok=True)
-    with LedgerSession(settings, batch_key) as session:
-        tell_passed_over(session)
-        _submit(session, _events_of(made), lane=lane, receipt_dir=receipt_dir, as_json=as_json)
+    sender = Client(settings, outbox=outbox, new_lane=new_lane)
+    try:
+        _submit(sender, _events_of(made), receipt_dir=receipt_dir, as_json=as_json)
+    finally:
+        sender.close(timeout_s=0.0)
 
 
 def _check_named_once(files: Sequence[Path]) -> None:
@@ -323,25 +328,26 @@ def _tell_checked(events: Sequence[ReadEvent], *, as_json: bool) -> None:
 
 
 def _submit(
-    session: "LedgerSession",
-    events: Sequence[ReadEvent],
-    *,
-    lane: int,
-    receipt_dir: Path | None,
-    as_json: bool,
+    client: "Client", events: Sequence[ReadEvent], *, receipt_dir: Path | None, as_json: bool
 ) -> None:
+    deliveries = client.submit_all([event.raw for event in events])
     results: list[EventResult] = []
     receipts: list[Path | None] = []
     try:
-        with terminal.progress("Submitting events", len(events)) as advance:
-            for result in session.submit_each([event.raw for event in events], lane=lane):
-                results.append(_with_first_entry(session, result))
-                advance(1)
-        if receipt_dir is not None:
-            with terminal.progress("Fetching receipts", len(results)) as advance:
-                for result in results:
-                    receipts.append(_fetch_receipt(session, result, receipt_dir))
+        with _reading(client) as session:
+            with terminal.progress("Submitting events", len(events)) as advance:
+                for delivery in deliveries:
+                    result = _result_of(delivery)
+                    results.append(_with_first_entry(session, result))
                     advance(1)
+            if receipt_dir is not None:
+                with terminal.progress("Fetching receipts", len(results)) as advance:
+                    for result in results:
+                        receipts.append(_fetch_receipt(session, result, receipt_dir))
+                        advance(1)
+    except (ConnectionError, TimeoutError) as error:
+        kept = "" if not client.waiting_count else f" {_kept_words(client)}"
+        terminal.fail(f"{error}.{kept}", exit_code=terminal.ExitCode.UNREACHABLE)
     finally:
         # Also where it ended early: what is on the ledger stays there, and is said.
         if results:
@@ -349,14 +355,45 @@ def _submit(
     raise typer.Exit(_exit_code(results))
 
 
+@contextmanager
+def _reading(client: "Client") -> "Iterator[LedgerSession]":
+    """Give a session to the first node that answers, which says soon where none does."""
+    from lotmark.client import LedgerSession
+
+    with LedgerSession(client.settings) as session:
+        tell_passed_over(session)
+        session.ledger()
+        yield session
+
+
+def _kept_words(client: "Client") -> str:
+    from lotmark_node.commands._event_lines import counted
+
+    return (
+        f"{counted(client.waiting_count, 'event')} in {client.outbox_file} will be sent by the next"
+        " `lotmark submit`."
+    )
+
+
+def _result_of(delivery: "Delivery") -> "EventResult":
+    """Return what became of an event, also where it was refused."""
+    from lotmark.client import SubmissionRefused
+
+    try:
+        return delivery.result(ACKNOWLEDGED_S)
+    except SubmissionRefused as error:
+        return replace(error.result, detail=str(error))
+
+
 def _with_first_entry(session: "LedgerSession", result: "EventResult") -> "EventResult":
     """Return the result of an event that is on the ledger already with the entry that counts."""
     from lotmark.client.calls import NotOnLedgerError
     from lotmark.outcome import Outcome
 
-    if result.outcome is not Outcome.EVENT_DUPLICATE:
+    if result.outcome is not Outcome.EVENT_DUPLICATE or result.index is None:
         return result
     try:
+        session.reach(result.index)
         head = session.entry(result.event_id).head
     except (NotOnLedgerError, ConnectionError, TimeoutError):
         return replace(result, index=None, height=None, time_ms=None)
@@ -373,6 +410,7 @@ def _fetch_receipt(
     path = receipt_dir / f"entry-{result.index}.receipt"
     if path.exists() and _is_receipt_of(session, result, path):
         return path
+    session.reach(result.index)  # the acknowledgement may have come from another node
     write_new_file(path, session.receipt(result.index), mode=0o644)
     return path
 

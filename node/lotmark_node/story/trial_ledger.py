@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lotmark.client.session import LedgerSession
-from lotmark.client.submission import EventResult
-from lotmark.key_file import read_key_file
+from lotmark.client import Client, Delivery, EventResult, LedgerSession, SubmissionRefused
 from lotmark.outcome import Outcome
 from lotmark.v1 import event_pb2
 from lotmark_node.consortium.found import Founded
@@ -20,6 +18,7 @@ from lotmark_node.trial.server_process import ServerFailed
 
 VOTERS = ("OEM-A/n1", "T1-STATOR/n1", "T2-CU-JX/n1")
 WITNESSES = ("LAB-17025/w1",)
+ACKNOWLEDGED_S = 30.0
 EXPORTER = "OEM-A/erp"  # of a party that runs a node, from which it may export everything
 
 _DOCUMENTS = {document.name: document for document in STORY}
@@ -91,7 +90,9 @@ class TrialLedger:
         self.network = TrialNetwork(folder, plan)
         self.founded: Founded = self.network.founded
         self.tellings: dict[str, Telling] = {}
+        self._clients: dict[str, Client] = {}
         self._sessions: dict[str, LedgerSession] = {}
+        self._newest_index = 0  # of what was acknowledged
 
     @property
     def chain_id(self) -> bytes:
@@ -134,9 +135,10 @@ class TrialLedger:
         Raises:
             StoryFailed: One did not end well.
         """
-        for session in self._sessions.values():
-            session.close()
-        self._sessions.clear()
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+        self.hang_up()
         ended = self.network.stop()
         bad = {name: status for name, status in ended.items() if status}
         if bad:
@@ -145,21 +147,26 @@ class TrialLedger:
     # Its members' systems
 
     def session(self, client: str) -> LedgerSession:
-        """Return the open session of a client, "<party>/<holder>"."""
+        """Return a client's session, "<party>/<holder>", to read by: all that was told is there."""
         if client not in self._sessions:
-            settings = self.network.client_settings(client)
-            self._sessions[client] = LedgerSession(settings, read_key_file(settings.batch_key))
+            self._sessions[client] = LedgerSession(self.network.client_settings(client))
+        self._sessions[client].reach(self._newest_index)
         return self._sessions[client]
+
+    def hang_up(self) -> None:
+        """Close the sessions that read, as their nodes may be gone; they are opened anew."""
+        for session in self._sessions.values():
+            session.close()
+        self._sessions.clear()
 
     def submit(self, client: str, events: Sequence[event_pb2.Event]) -> list[ToldEvent]:
         """Submit events and return what became of each."""
+        if client not in self._clients:
+            self._clients[client] = Client(self.network.client_settings(client))
         raw = [event.SerializeToString(deterministic=True) for event in events]
-        try:
-            results = self.session(client).submit(raw)
-        except (ConnectionError, TimeoutError):
-            # Its node is gone. What was sent counts once, however often it is sent.
-            self._sessions.pop(client).close()
-            results = self.session(client).submit(raw)
+        deliveries = self._clients[client].submit_all(raw)
+        results = [_result_of(delivery) for delivery in deliveries]
+        self._newest_index = max(self._newest_index, results[-1].index or 0)
         return [ToldEvent(*pair) for pair in zip(events, results, strict=True)]
 
     def tell(self, name: str, client: str, events: Sequence[event_pb2.Event]) -> Telling:
@@ -229,3 +236,11 @@ class TrialLedger:
         session.checkpoint_over(session.ledger().size - 1)
         with path.open("wb") as file:
             session.export_snapshot(file)
+
+
+def _result_of(delivery: Delivery) -> EventResult:
+    """Return what became of an event, also where it was refused."""
+    try:
+        return delivery.result(ACKNOWLEDGED_S)
+    except SubmissionRefused as error:
+        return error.result

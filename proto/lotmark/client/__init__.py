@@ -1,1 +1,54 @@
-"""What a system embeds that submits to a ledger and keeps its receipts."""
+"""What a system embeds that submits to a ledger and keeps its receipts.
+
+`Client` sends, `LedgerSession` reads and proves, `new_event` makes events. The bodies of events and
+their enumerations are `lotmark.v1.quality_pb2` and `lotmark.v1.event_pb2`.
+"""
+
+import logging
+
+from lotmark.client.client import Client
+from lotmark.client.delivery import Delivery, Pending
+from lotmark.client.errors import (
+    ClientClosed,
+    ClientError,
+    LaneStateError,
+    NotAcknowledgedYet,
+    OutboxBusy,
+    OutboxFull,
+    OutboxUnusable,
+    SubmissionRefused,
+)
+from lotmark.client.new_event import item, new_event
+from lotmark.client.session import LedgerSession
+from lotmark.client.settings import ClientSettings, SettingsError, read_client_settings
+from lotmark.client.submission import EventResult
+from lotmark.client.waiting import OutboxBounds
+from lotmark.event import EventRefused
+from lotmark.outcome import Outcome
+
+__all__ = [
+    "Client",
+    "ClientClosed",
+    "ClientError",
+    "ClientSettings",
+    "Delivery",
+    "EventRefused",
+    "EventResult",
+    "LaneStateError",
+    "LedgerSession",
+    "NotAcknowledgedYet",
+    "OutboxBounds",
+    "OutboxBusy",
+    "OutboxFull",
+    "OutboxUnusable",
+    "Outcome",
+    "Pending",
+    "SettingsError",
+    "SubmissionRefused",
+    "item",
+    "new_event",
+    "read_client_settings",
+]
+
+# Whoever embeds it decides where its log lines go; without that they go nowhere.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

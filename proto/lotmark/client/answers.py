@@ -1,11 +1,7 @@
 """What a node's answers say of a batch, once the node's signature under them holds."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import grpc
-
-from lotmark import merkle
 from lotmark.admission import AdmissionAnswer
 from lotmark.batch import ZERO_HASH, Batch
 from lotmark.client.submission import EventResult
@@ -14,8 +10,6 @@ from lotmark.genesis import Genesis
 from lotmark.key_grant import KeyPurpose
 from lotmark.outcome import Outcome, describe
 from lotmark.v1 import ledger_pb2
-
-_ADMISSION_KEY = "lotmark-admission-bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,28 +20,13 @@ class AnsweringNode:
     chain_id: bytes
     genesis: Genesis
 
-    def results(self, batch: Batch, response: ledger_pb2.SubmitResponse) -> list[EventResult]:
-        """Return what became of each of a batch's events.
+    def refusal(self, batch: Batch, admission: ledger_pb2.Admission) -> tuple[Outcome, str] | None:
+        """Return why the node refused a batch, None where it took it.
 
         Raises:
-            SignatureError: An admission answer is not signed by the node, or of another batch.
-            MalformedError: The answers are not what a node gives.
+            SignatureError: The answer is not signed by the node, or of another batch.
+            MalformedError: It is not what a node gives.
         """
-        accepted = False
-        for answer in response.answers:
-            if answer.HasField("admission"):
-                refusal = self._check_admission(batch, answer.admission)
-                if refusal is not None:
-                    return [_refused(event_id, *refusal) for event_id in batch.event_ids]
-                accepted = True
-            elif accepted and answer.acknowledgement.batch_id == batch.batch_id:
-                return _acknowledged(batch, answer.acknowledgement)
-        raise MalformedError(f"{self.name} did not tell what became of {batch.batch_id.hex()}")
-
-    def _check_admission(
-        self, batch: Batch, admission: ledger_pb2.Admission
-    ) -> tuple[Outcome, str] | None:
-        """Return why the node refused a batch, None where it took it."""
         answer = AdmissionAnswer(
             batch_id=admission.batch_id,
             accepted=admission.accepted,
@@ -81,27 +60,31 @@ class AnsweringNode:
         raise SignatureError(f"{self.name} has no admit key in the genesis; call another node")
 
 
-def signed_refusal(error: grpc.RpcError) -> ledger_pb2.SubmitResponse | None:
-    """Return the signed answer that comes with a refused call; None: there is none."""
-    assert isinstance(error, grpc.Call), "every error of a call has metadata"
-    for key, value in error.trailing_metadata() or ():
-        if key == _ADMISSION_KEY and isinstance(value, bytes):
-            admission = ledger_pb2.Admission.FromString(value)
-            return ledger_pb2.SubmitResponse(answers=[ledger_pb2.SubmitAnswer(admission=admission)])
-    return None
+def refused_results(batch: Batch, outcome: Outcome, detail: str) -> list[EventResult]:
+    """Return the results of the events of a batch that was refused as a whole."""
+    return [
+        EventResult(
+            event_id=event_id, index=None, height=None, time_ms=None, outcome=outcome, detail=detail
+        )
+        for event_id in batch.event_ids
+    ]
 
 
-def not_sent(events: Sequence[bytes], refused: EventResult) -> Iterator[EventResult]:
-    """Return the results of events that were kept back after a refused one."""
-    detail = f"not sent, since the batch before was refused: {refused.detail}"
-    for event in events:
-        yield _refused(merkle.leaf_hash(event), refused.outcome, detail)
+def batch_outcome(told: ledger_pb2.Acknowledgement) -> Outcome:
+    """Return the outcome of a batch as a whole.
+
+    Raises:
+        MalformedError: It is none that this release knows.
+    """
+    return _outcome_of(told.outcome)
 
 
-def _acknowledged(batch: Batch, told: ledger_pb2.Acknowledgement) -> list[EventResult]:
-    outcome = _outcome_of(told.outcome)
-    if outcome:
-        return [_refused(event_id, outcome, describe(outcome)) for event_id in batch.event_ids]
+def event_results(batch: Batch, told: ledger_pb2.Acknowledgement) -> list[EventResult]:
+    """Return what became of each event of an accepted batch.
+
+    Raises:
+        MalformedError: The acknowledgement is not what a node gives.
+    """
     codes = list(told.event_outcomes) or [0] * len(batch.events)
     if len(codes) != len(batch.events):
         raise MalformedError(f"the node tells {len(codes)} outcomes of {len(batch.events)} events")
@@ -117,12 +100,6 @@ def _acknowledged(batch: Batch, told: ledger_pb2.Acknowledgement) -> list[EventR
         )
         for position, event_id in enumerate(batch.event_ids)
     ]
-
-
-def _refused(event_id: bytes, outcome: Outcome, detail: str) -> EventResult:
-    return EventResult(
-        event_id=event_id, index=None, height=None, time_ms=None, outcome=outcome, detail=detail
-    )
 
 
 def _outcome_of(code: int) -> Outcome:

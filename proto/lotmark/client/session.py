@@ -1,24 +1,17 @@
-"""A session with one node: submit events, read entries, and take nothing unproven on trust.
+"""A session with one node: read entries, receipts and proofs, and take nothing unproven on trust.
 
-Synchronous and without an outbox: what it has not returned is to be asked for again. All that it
-remembers is the newest batch of each lane, so that it signs no number twice (`lane_memory`). Every
-answer that can be checked is checked against the pinned genesis before it is returned.
+Every answer that can be checked is checked against the pinned genesis before it is returned. What
+submits is `lotmark.client.client`.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import BinaryIO, Self
 
-import grpc
-
 from lotmark import merkle
-from lotmark.batch import ZERO_HASH, Batch, sign_batch
-from lotmark.client.answers import AnsweringNode, not_sent, signed_refusal
 from lotmark.client.calls import NotOnLedgerError, node_errors
 from lotmark.client.connection import connect, place, read_pinned_genesis
-from lotmark.client.lane_memory import LaneMemory
 from lotmark.client.ledger_records import (
     LedgerCheckpoint,
     LedgerEntry,
@@ -26,9 +19,7 @@ from lotmark.client.ledger_records import (
     read_entry,
 )
 from lotmark.client.settings import ClientSettings
-from lotmark.client.submission import EventResult, check_events, cut_batches, sole_signer
-from lotmark.ed25519 import PrivateKey
-from lotmark.errors import MalformedError, ProofError, SignatureError
+from lotmark.errors import ProofError, SignatureError
 from lotmark.genesis import check_acceptances, parse_acceptances
 from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
 from lotmark.verify.checkpoints import check_checkpoint
@@ -36,8 +27,6 @@ from lotmark.verify.receipt import verify_receipt
 from lotmark.verify.report import FaultFound
 
 ANSWER_S = 15.0  # for a question
-SUBMIT_S = 30.0  # for a batch, which may wait for its block
-QUESTIONS_MAX = 5  # about one batch, while connections break
 STREAM_S = 60.0  # for one stretch of a stream of entries; it goes on where it ended
 SNAPSHOT_S = 3_600.0  # the node writes the whole file before it sends the first byte
 COVERED_S = 10.0  # until a checkpoint covers an entry; nodes sign ten a second
@@ -55,7 +44,7 @@ class LedgerSession:
         passed_over: Why each node that the settings name before that one was not taken.
     """
 
-    def __init__(self, settings: ClientSettings, batch_key: PrivateKey | None = None) -> None:
+    def __init__(self, settings: ClientSettings) -> None:
         """Prepare the connection; the first call makes it.
 
         Where the settings name several nodes, one call is made here: to each in turn, until one
@@ -63,7 +52,6 @@ class LedgerSession:
 
         Args:
             settings: Who calls whom about which chain.
-            batch_key: Signs what is submitted; None for a session that only reads.
 
         Raises:
             ProtocolError: The genesis is not that of the pinned chain.
@@ -72,13 +60,11 @@ class LedgerSession:
         """
         self.genesis = read_pinned_genesis(settings)
         self._chain_id = settings.chain_id
-        self._batch_key = batch_key
         connection = connect(settings)
         self.settings = connection.settings
         self.passed_over = connection.passed_over
         self._place = place(self.settings)
-        node = f"{self.settings.node_party}/{self.settings.node_name}"
-        self._node = AnsweringNode(node, settings.chain_id, self.genesis)
+        self._node = f"{self.settings.node_party}/{self.settings.node_name}"
         self._channel = connection.channel
         self._stub = ledger_pb2_grpc.LedgerServiceStub(self._channel)
 
@@ -97,134 +83,6 @@ class LedgerSession:
         """Hang up."""
         self._channel.close()
 
-    # Submitting
-
-    def submit(self, events: Sequence[bytes], *, lane: int = 0) -> list[EventResult]:
-        """Put events on the ledger and return what became of each, in order.
-
-        Where the newest batch that this key signed in the lane never arrived, as its process ended
-        or nobody answered, that batch is sent first, since its number can be used for no other.
-
-        Args:
-            events: Events' bytes; none is sent before all of them keep every rule.
-            lane: The lane of the batch key.
-
-        Raises:
-            EventRefused: An event breaks a rule that needs no state.
-            LaneBusyError: Another process submits with this key.
-            LaneStateError: The node shows a lane that lacks, or contradicts, what this key signed.
-            LaneMemoryError: What was signed last in the lane cannot be read or kept.
-            SignatureError: The node's answer is not signed by the node.
-            ConnectionError, TimeoutError: Without an answer, however often it was asked. What was
-                sent may be on the ledger; the message names its first event.
-            CallRefused: The node refused the call.
-        """
-        return list(self.submit_each(events, lane=lane))
-
-    def submit_each(self, events: Sequence[bytes], *, lane: int = 0) -> Iterator[EventResult]:
-        """As `submit`, but give every result as soon as its batch is on the ledger."""
-        assert self._batch_key is not None, "the session was opened for reading"
-        check_events(events)
-        with sole_signer(self.settings.batch_key):
-            yield from self._submit_in_lane(self._batch_key, events, lane)
-
-    def _submit_in_lane(
-        self, key: PrivateKey, events: Sequence[bytes], lane: int
-    ) -> Iterator[EventResult]:
-        memory = LaneMemory(self.settings.batch_key, key.public, chain_id=self._chain_id, lane=lane)
-        state = self._lane_state(key, lane)
-        sequence, previous = state.sequence, state.batch_id or ZERO_HASH
-        missing = memory.missing_on(self._place, sequence, previous)
-        if missing is not None:
-            results = self._send_missing(missing)
-            if results[0].index is None:
-                yield from not_sent(events, results[0])
-                return
-            sequence, previous = missing.header.sequence, missing.batch_id
-            if list(events[: len(results)]) == missing.events:  # they are what is asked for again
-                yield from results
-                events = events[len(results) :]
-        seen = self.checkpoint()
-        sent_count = 0
-        for group in cut_batches(events):
-            sequence += 1
-            batch = sign_batch(
-                key,
-                group,
-                chain_id=self._chain_id,
-                lane=lane,
-                sequence=sequence,
-                previous=previous,
-                created_at_ms=time.time_ns() // 1_000_000,
-                seen_size=seen.size,
-                seen_root=seen.root,
-                party=self.settings.party,
-            )
-            memory.keep(batch)
-            results = self._node.results(batch, self._send(batch))
-            yield from results
-            sent_count += len(group)
-            if results[0].index is None:  # a refused batch takes what follows it in the lane along
-                yield from not_sent(events[sent_count:], results[0])
-                return
-            previous = batch.batch_id
-
-    def _send_missing(self, batch: Batch) -> list[EventResult]:
-        """Return what became of the lane's newest batch, which the node lacks."""
-        results = self._node.results(batch, self._send(batch))
-        told = (
-            f"; that batch, number {batch.header.sequence}, was signed last in lane"
-            f" {batch.header.lane} and goes first: try again, or use another lane with --lane"
-        )
-        return [
-            each if each.index is not None else replace(each, detail=each.detail + told)
-            for each in results
-        ]
-
-    def _lane_state(self, key: PrivateKey, lane: int) -> ledger_pb2.GetLaneStateResponse:
-        request = ledger_pb2.GetLaneStateRequest(key=key.public, lane=lane)
-        with node_errors(self._place, ANSWER_S):
-            # A node that lags would show the lane as it was, and a number be used again.
-            state = self._stub.GetLaneState(
-                request, timeout=ANSWER_S, metadata=((READ_KEY, "linearizable"),)
-            )
-        if len(state.batch_id) not in (0, len(ZERO_HASH)):
-            raise MalformedError(f"{self._place} names a batch id of {len(state.batch_id)} bytes")
-        return state
-
-    def _send(self, batch: Batch) -> ledger_pb2.SubmitResponse:
-        """Return the node's answers to a batch; where they were lost, ask again.
-
-        The same bytes are the same batch: however often they arrive, they count once. One more
-        question is not enough: it may be written to the connection that is being cut.
-        """
-        request = ledger_pb2.SubmitRequest(batches=[batch.raw])
-        for asked_count in range(QUESTIONS_MAX):
-            try:
-                return self._send_once(request, wait_for_ready=asked_count > 0)
-            except (ConnectionError, TimeoutError) as error:
-                lost = error
-                if asked_count and isinstance(error, TimeoutError):
-                    break
-        raise type(lost)(
-            f"{lost}; it is not known whether the events from {batch.event_ids[0].hex()} on"
-            " are on the ledger: look with `lotmark entry` before you send them again"
-        ) from lost
-
-    def _send_once(
-        self, request: ledger_pb2.SubmitRequest, *, wait_for_ready: bool
-    ) -> ledger_pb2.SubmitResponse:
-        with node_errors(self._place, SUBMIT_S):
-            try:
-                return self._stub.Submit(request, timeout=SUBMIT_S, wait_for_ready=wait_for_ready)
-            except grpc.RpcError as error:
-                refusal = signed_refusal(error)
-                if refusal is None:
-                    raise
-                return refusal
-
-    # Reading
-
     def ledger(self) -> LedgerPosition:
         """Return how far the ledger is, once the node proves to mean the pinned chain.
 
@@ -234,7 +92,7 @@ class LedgerSession:
         """
         with node_errors(self._place, ANSWER_S):
             told = self._stub.GetLedger(ledger_pb2.GetLedgerRequest(), timeout=ANSWER_S)
-        if (told.chain_id, told.node) != (self._chain_id, self._node.name):
+        if (told.chain_id, told.node) != (self._chain_id, self._node):
             raise SignatureError(
                 f"{self._place} serves chain {told.chain_id.hex()[:64]} as {told.node[:80]!a}, but"
                 f" {self._chain_id.hex()} is pinned; ask your sponsor which is right"
@@ -243,6 +101,20 @@ class LedgerSession:
         return LedgerPosition(
             node=told.node, height=told.height, size=told.size, time_ms=told.time_ms
         )
+
+    def reach(self, index: int) -> None:
+        """Wait until the node's ledger has an entry that another node has told of.
+
+        Raises:
+            ConnectionError: It is not that far within seconds.
+            ProtocolError, TimeoutError: As for every call.
+        """
+        with node_errors(self._place, ANSWER_S):
+            self._stub.GetLedger(
+                ledger_pb2.GetLedgerRequest(),
+                timeout=ANSWER_S,
+                metadata=((READ_KEY, f"at-least={index}"),),
+            )
 
     def checkpoint(self, *, final: bool = False) -> LedgerCheckpoint:
         """Return the newest checkpoint, its signatures checked.

@@ -47,6 +47,7 @@ class ClientSettings:
     certificate: Path
     certificate_key: Path
     genesis: Path
+    outbox_file: Path  # what was submitted and is not acknowledged
     other_nodes: tuple[NodeAddress, ...] = ()  # called in this order where the node cannot be
 
     def each_node(self) -> Iterator["ClientSettings"]:
@@ -62,8 +63,15 @@ class ClientSettings:
             )
 
 
-_KEYS = tuple(ClientSettings.__dataclass_fields__)
+_OUTBOX = "outbox"
+_OUTBOX_DEFAULT = "outbox.db"
 _OTHER_NODES = "other_nodes"
+_REQUIRED_KEYS = tuple(
+    name
+    for name in ClientSettings.__dataclass_fields__
+    if name not in ("outbox_file", "other_nodes")
+)
+_KEYS = (*_REQUIRED_KEYS, _OUTBOX, _OTHER_NODES)
 
 
 def read_client_settings(path: Path) -> ClientSettings:
@@ -79,7 +87,8 @@ def read_client_settings(path: Path) -> ClientSettings:
             f"{path}: key {unknown[0][:40]!a} is unknown; remove it, or use one of"
             f" {', '.join(_KEYS)}"
         )
-    texts = {key: _text(path, table, key) for key in _KEYS if key != _OTHER_NODES}
+    texts = {key: _text(path, table, key) for key in _REQUIRED_KEYS}
+    outbox = _text(path, {_OUTBOX: _OUTBOX_DEFAULT, **table}, _OUTBOX)
     if not _CHAIN_ID.fullmatch(texts["chain_id"]):
         raise SettingsError(
             f"{path}: chain_id {texts['chain_id'][:80]!a} is not 64 lower-case hex digits; copy"
@@ -106,6 +115,7 @@ def read_client_settings(path: Path) -> ClientSettings:
         certificate=complete_path(path, "certificate", texts["certificate"]),
         certificate_key=complete_path(path, "certificate_key", texts["certificate_key"]),
         genesis=complete_path(path, "genesis", texts["genesis"]),
+        outbox_file=complete_path(path, _OUTBOX, outbox),
         other_nodes=_other_nodes(path, table, f"{texts['node_party']}/{texts['node_name']}"),
     )
 

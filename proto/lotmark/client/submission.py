@@ -1,19 +1,11 @@
 """Events on their way into a ledger: cut into batches, and what became of each."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from lotmark.batch import BATCH_EVENTS_MAX, BATCH_SIZE_MAX
-from lotmark.client.calls import CallRefused
 from lotmark.event import EventRefused, check_event
 from lotmark.outcome import Outcome
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such lock: there, one process a key is the operator's duty
-    fcntl = None  # type: ignore[assignment]
 
 _BATCH_OVERHEAD_MAX = 512  # header, signature and counts
 _EVENT_OVERHEAD = 4
@@ -31,10 +23,6 @@ class EventResult:
     detail: str  # why it was refused and what to do; "" where it was not
 
 
-class LaneBusyError(CallRefused):
-    """Another process signs with this key."""
-
-
 def check_events(events: Sequence[bytes]) -> None:
     """Check every event as the ledger will.
 
@@ -45,6 +33,8 @@ def check_events(events: Sequence[bytes]) -> None:
         try:
             check_event(event)
         except EventRefused as error:
+            if len(events) == 1:
+                raise
             reason = str(error).removeprefix(f"{error.outcome.name}: ")
             raise EventRefused(
                 error.outcome, f"event {position} of {len(events)}: {reason}"
@@ -61,25 +51,3 @@ def cut_batches(events: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
             start, size = at, _BATCH_OVERHEAD_MAX + _EVENT_OVERHEAD + len(event)
     if start < len(events):
         yield events[start:]
-
-
-@contextmanager
-def sole_signer(key_file: Path) -> Iterator[None]:
-    """Keep every other process on this machine from signing with a key.
-
-    Two that sign at once give one number to two batches, which goes on record against the key.
-
-    Raises:
-        LaneBusyError: Another process does so now.
-        OSError: The file cannot be opened.
-    """
-    with key_file.open("rb") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise LaneBusyError(
-                    f"another process submits with {key_file} now; wait until it is done, or give"
-                    " each a key of its own"
-                ) from error
-        yield

@@ -18,6 +18,7 @@ def run(stage: Stage) -> str:
     told = [_tell(ledger) for _ in range(BEFORE_COUNT)]
     killed = ledger.leader()
     ledger.network.voters[killed].kill()
+    ledger.hang_up()
     killed_s = time.perf_counter()
     told.append(_tell(ledger))
     failover_s = time.perf_counter() - killed_s
