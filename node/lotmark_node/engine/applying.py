@@ -51,7 +51,8 @@ class ApplyLoop:
     """Applies blocks in the order's order.
 
     A committed block that breaks a rule of proposals is passed over: every node finds the same, and
-    an order cannot take anything back. Where this node itself has proposed it, or on any other
+    an order cannot take anything back. Or this node's ledger is another one than the others': who
+    listens for invalid blocks finds out. Where this node itself has proposed it, or on any other
     error, the loop stops for good.
 
     Attributes:
@@ -67,6 +68,7 @@ class ApplyLoop:
         find_made: Callable[[bytes], MadeBlock | None],
         on_applied: Callable[[BlockEffects], None],
         on_passed: Callable[[], None],
+        on_invalid: Callable[[], None],
         on_synced: Callable[[int], None],
         on_failure: Callable[[BaseException], None],
         clock: StageClock,
@@ -77,6 +79,7 @@ class ApplyLoop:
         self._find_made = find_made
         self._on_applied = on_applied
         self._on_passed = on_passed
+        self._on_invalid = on_invalid
         self._on_synced = on_synced
         self._on_failure = on_failure
         self._clock = clock
@@ -152,6 +155,7 @@ class ApplyLoop:
                 extra={"index": ordered.index, "term": ordered.term, "reason": str(error)},
             )
             self.place = OrderPlace(ordered.index, ordered.term)
+            self._on_invalid()
             return None
 
     def _take_fetched(self, ordered: Ordered) -> BlockEffects | None:
@@ -165,6 +169,7 @@ class ApplyLoop:
                 extra={"index": ordered.index, "term": ordered.term, "reason": str(error)},
             )
             self._fetched_bad = True
+            self._on_invalid()
             return None
 
     def _leap(self, place: OrderPlace, done: Callable[[bool], None]) -> None:

@@ -18,6 +18,7 @@ from lotmark_node.engine.answering import Answering
 from lotmark_node.engine.cosigning import Cosigner
 from lotmark_node.engine.disputes import Disputes
 from lotmark_node.engine.errors import EngineError
+from lotmark_node.engine.evidence_folder import EvidenceFolder
 from lotmark_node.engine.gathering import CheckpointPeer, CheckpointTiming, Gathering
 from lotmark_node.engine.known_checkpoints import KnownCheckpoints, SignedCheckpoint
 from lotmark_node.engine.log_tree import LogTree
@@ -38,6 +39,8 @@ class CheckpointNetwork:
     folder: Path  # of this node's data
     tree: LogTree  # its own log
     peers: Sequence[CheckpointPeer]  # the other voters, and witnesses
+    evidence: EvidenceFolder
+    on_dispute: Callable[[int], None]  # told the size of each other tree that is shown, once
 
 
 class CheckpointSigner:
@@ -100,7 +103,7 @@ class CheckpointSigner:
                 timing=self._timing,
                 on_final=lambda head, note: self._known.adopt(head, note, final=True),
                 on_other_tree=self._answering.other_tree,
-                on_failure=self._fail,
+                on_failure=self.fail,
             )
         self._changed = threading.Condition()
         self._head: LogHead | None = None
@@ -117,11 +120,12 @@ class CheckpointSigner:
             cosigner=self._cosigner,
             known=self._known,
             disputes=Disputes(
-                network.folder,
+                network.evidence,
                 chain_id=network.chain_id,
                 party=party,
                 reader=self._reader,
                 tree=network.tree,
+                on_dispute=network.on_dispute,
             ),
             wait_max_s=self._timing.wait_max_s,
         )
@@ -180,7 +184,7 @@ class CheckpointSigner:
             if self._answering is not None:
                 self._answering.advance(head)
         except EngineError as error:
-            self._fail(error)
+            self.fail(error)
         with self._changed:
             self._head = head
             if self._leads:
@@ -219,8 +223,19 @@ class CheckpointSigner:
             )
         except BaseException as error:
             # Whatever it is: a node that cannot cosign must not look as if it only lagged.
-            self._fail(error)
+            self.fail(error)
         return None
+
+    def fail(self, error: BaseException) -> None:
+        """Sign and cosign nothing more; any thread may say so."""
+        with self._changed:
+            if self.failure is not None:
+                return
+            self.failure = str(error) or type(error).__name__
+            self._changed.notify()
+        if self._gathering is not None:
+            self._gathering.quit()
+        self._on_failure(error)
 
     def stop(self) -> None:
         """Sign the last head, if this node leads, and end."""
@@ -246,7 +261,7 @@ class CheckpointSigner:
                 self._sign(head)
             except BaseException as error:
                 # Whatever it is: events must not be acknowledged that get no receipt.
-                self._fail(error)
+                self.fail(error)
                 return
             self._stopping.wait(self._timing.interval_s)
 
@@ -272,16 +287,6 @@ class CheckpointSigner:
                 self._gathering.tell(note)
             else:
                 self._gathering.gather(head, note)
-
-    def _fail(self, error: BaseException) -> None:
-        with self._changed:
-            if self.failure is not None:
-                return
-            self.failure = str(error) or type(error).__name__
-            self._changed.notify()
-        if self._gathering is not None:
-            self._gathering.quit()
-        self._on_failure(error)
 
 
 def _party_of(policy: Policy, cosigner: str) -> str:

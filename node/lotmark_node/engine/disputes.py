@@ -5,27 +5,20 @@ others may not: then this node's own history is not the consortium's, and it sto
 """
 
 import hashlib
-import logging
-import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lotmark.checkpoint import Checkpoint, parse_checkpoint
 from lotmark.evidence import checkpoints_evidence, histories_evidence
 from lotmark.genesis import quorum_count
 from lotmark.signed_note import Note, format_note
-from lotmark_consensus.disk import make_folder, sync_folder
 from lotmark_node.engine.errors import HistoryConflict
+from lotmark_node.engine.evidence_folder import EvidenceFolder
 from lotmark_node.engine.log_tree import LogTree
 from lotmark_node.engine.shared_notes import NoteReader
 
-logger = logging.getLogger(__name__)
-
-FOLDER = "evidence"
-EVIDENCE_FILES_MAX = 64
-EVIDENCE_FOLDER_SIZE_MAX = 8 << 20
 _TREES_REMEMBERED_MAX = 64
 
 
@@ -33,18 +26,27 @@ class Disputes:
     """Judges what others say of this node's log; any thread may ask."""
 
     def __init__(
-        self, folder: Path, *, chain_id: bytes, party: str, reader: NoteReader, tree: LogTree
+        self,
+        evidence: EvidenceFolder,
+        *,
+        chain_id: bytes,
+        party: str,
+        reader: NoteReader,
+        tree: LogTree,
+        on_dispute: Callable[[int], None],
     ) -> None:
-        """Make it; the folder `evidence` in this node's data is made when there is some.
+        """Make it.
 
         Args:
-            folder: Of this node's data.
+            evidence: Takes what is to be kept.
             chain_id: The ledger's.
             party: This node's, whose own word does not count against it.
             reader: Knows whose word counts.
             tree: This node's log.
+            on_dispute: Told the size of each other tree that somebody shows, when it is new.
         """
-        self._folder = folder / FOLDER
+        self._evidence = evidence
+        self._on_dispute = on_dispute
         self._chain_id = chain_id
         self._party = party
         self._reader = reader
@@ -68,6 +70,8 @@ class Disputes:
             HistoryConflict: A quorum of other parties stands behind it.
         """
         with self._lock:
+            if (checkpoint.size, checkpoint.root) not in self._against:
+                self._on_dispute(checkpoint.size)
             parties = self._parties_against(note, checkpoint)
             beyond_doubt = self._reader.is_final(note) or len(parties) >= self._enough
             path = self._keep(shown_by, note, checkpoint, own_notes, at_any_price=beyond_doubt)
@@ -106,34 +110,22 @@ class Disputes:
         *,
         at_any_price: bool,
     ) -> Path | None:
-        """Write the evidence once, while there is room, and return its path; None: it is not there.
+        """Keep evidence against whoever signed both this and a note of our log, or the note alone.
 
-        It tells of whoever signed both this and a note of our log, or is the note alone.
+        Returns:
+            The file; None: it is not there.
         """
         evidence = self._conviction(note, checkpoint, own_notes)
         signers = b"".join(sorted(signature.key_id for signature in note.signatures))
         digest = hashlib.sha256(note.text.encode() + signers).hexdigest()
         suffix = "note" if evidence is None else "json"
-        path = self._folder / f"{checkpoint.size}-{digest[:16]}.{suffix}"
-        said = {"shown_by": shown_by, "size": checkpoint.size, "evidence": str(path)}
-        try:
-            if path.exists():
-                return path
-            if self._is_full and not at_any_price:
-                return None
-            _write_durably(path, format_note(note) if evidence is None else evidence)
-        except OSError as error:
-            logger.error("evidence cannot be kept", extra={**said, "reason": str(error)})
-            return None
-        logger.error("another history of this ledger is signed", extra=said)
-        if self._is_full:
-            logger.error("the evidence folder is full; nothing more is kept", extra=said)
-        return path
-
-    @property
-    def _is_full(self) -> bool:
-        sizes = [file.stat().st_size for file in self._folder.glob("*")]
-        return len(sizes) >= EVIDENCE_FILES_MAX or sum(sizes) >= EVIDENCE_FOLDER_SIZE_MAX
+        return self._evidence.keep(
+            f"{checkpoint.size}-{digest[:16]}.{suffix}",
+            format_note(note) if evidence is None else evidence,
+            event="another history of this ledger is signed",
+            told={"shown_by": shown_by, "size": checkpoint.size},
+            at_any_price=at_any_price,
+        )
 
     def _conviction(
         self, note: Note, checkpoint: Checkpoint, own_notes: Iterable[Note]
@@ -153,18 +145,6 @@ class Disputes:
                 path=self._tree.consistency_path(checkpoint.size, size),
             )
         return None
-
-
-def _write_durably(path: Path, raw: bytes) -> None:
-    """Write a file that is whole under its name, also after a loss of power."""
-    make_folder(path.parent)
-    unfinished = path.with_suffix(".new")
-    with unfinished.open("wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    sync_folder(path.parent)
 
 
 def _common_signers(note: Note, other: Note) -> set[tuple[str, bytes]]:

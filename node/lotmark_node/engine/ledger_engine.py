@@ -28,12 +28,14 @@ from lotmark_node.engine.checkpoints import (
     SignedCheckpoint,
 )
 from lotmark_node.engine.errors import EngineError, PeerUnreachable, Regression
+from lotmark_node.engine.evidence_folder import EvidenceFolder
 from lotmark_node.engine.forwarding import Forwarding
 from lotmark_node.engine.gathering import CheckpointPeer
 from lotmark_node.engine.leadership import LeadershipDuties
 from lotmark_node.engine.log_reader import LogReader, PlacedBatch
 from lotmark_node.engine.log_tree import LogTree, StoredLogTree
 from lotmark_node.engine.peers import Peers
+from lotmark_node.engine.proposal_search import ProposalSearch
 from lotmark_node.engine.reads import Reads
 from lotmark_node.engine.receipts import ReceiptMaker
 from lotmark_node.engine.signature_worker import SignatureWorker
@@ -179,6 +181,7 @@ class LedgerEngine:
             find_made=lambda raw: self._cutter.find_made(raw),
             on_applied=self._applied,
             on_passed=self._passed,
+            on_invalid=self._invalid,
             on_synced=self.ordering.prune,
             on_failure=self._fail,
             clock=self.clock,
@@ -193,6 +196,7 @@ class LedgerEngine:
             clock=self.clock,
         )
         self._recover(place)
+        self._evidence = EvidenceFolder(folder)
         self.reader = LogReader(self.store, self.genesis_block)
         self.receipts = ReceiptMaker(self.store, self.reader)
         self.checkpoints = CheckpointSigner(
@@ -214,7 +218,12 @@ class LedgerEngine:
             return None
         tree = StoredLogTree(self.store)
         return CheckpointNetwork(
-            chain_id=self.chain_id, folder=self.folder, tree=tree, peers=self._cosigners(tree)
+            chain_id=self.chain_id,
+            folder=self.folder,
+            tree=tree,
+            peers=self._cosigners(tree),
+            evidence=self._evidence,
+            on_dispute=self._disputed,
         )
 
     def _build_network(self, now_ms: Callable[[], int]) -> None:
@@ -248,13 +257,32 @@ class LedgerEngine:
             read_index=self.read_index,
         )
         self._catch_up: CatchUp | None = None
+        self._search: ProposalSearch | None = None
         if self._peers is not None:
+            self._search = self._proposal_search(self._peers)
             self._catch_up = CatchUp(
                 self._peers,
                 self._applying,
                 height=lambda: self.state.height,
                 installed=lambda place: self.ordering.installed(place.index, place.term),
             )
+
+    def _proposal_search(self, peers: Peers) -> ProposalSearch:
+        return ProposalSearch(
+            peers,
+            self.store,
+            self._evidence,
+            self.genesis,
+            name=self.name,
+            ordered_index=lambda: self.applied_index,
+            height=lambda: self.state.height,
+            shared_height=self._shared_height,
+            on_conflict=self.checkpoints.fail,  # which stops all else too
+        )
+
+    def _shared_height(self) -> int:
+        final = self.checkpoints.newest_final
+        return final.head.height if final else 0
 
     def _recover(self, place: OrderPlace) -> None:
         """Apply what the order has committed beyond what the store holds.
@@ -295,6 +323,8 @@ class LedgerEngine:
             self._storage_timer.cancel()
         if self._catch_up is not None:
             await self._catch_up.stop()
+        if self._search is not None:
+            await self._search.stop()
         await self._settle()
         self.leadership.stop()
         await self._loop.run_in_executor(None, self._stop_threads)
@@ -346,6 +376,18 @@ class LedgerEngine:
     def _passed(self) -> None:
         """After each entry of the order, with a block or without."""
         self._loop.call_soon_threadsafe(self._tell_passed)
+
+    def _invalid(self) -> None:
+        """After each block that broke a rule here; the others may hold another ledger."""
+        self._search_proposals(self.state.height + 1)
+
+    def _disputed(self, size: int) -> None:
+        """On any thread: somebody has signed another tree of this size."""
+        self._search_proposals(self.store.height_of(size - 1))
+
+    def _search_proposals(self, height: int) -> None:
+        if self._search is not None:
+            self._loop.call_soon_threadsafe(self._search.begin, height)
 
     def _storage_full(self, full: bool) -> None:
         """On the cutter's thread: the order has no room for a block, or has it again."""

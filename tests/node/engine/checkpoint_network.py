@@ -19,6 +19,7 @@ from lotmark.signed_note import Note, NoteSignature, format_note, parse_note, si
 from lotmark.tlog_policy import Policy, parse_policy
 from lotmark_node.engine.checkpoints import CheckpointNetwork, CheckpointSigner
 from lotmark_node.engine.errors import PeerUnreachable
+from lotmark_node.engine.evidence_folder import EvidenceFolder
 from lotmark_node.engine.gathering import CheckpointPeer, CheckpointTiming
 from lotmark_node.engine.signed_maximum import SignedMaximum
 from lotmark_node.state_machine.tables import LogHead
@@ -135,6 +136,7 @@ class Node:
         self.peers: list[Peer] = []
         self.extra: list[CheckpointPeer] = []
         self.failures: list[BaseException] = []
+        self.disputed_sizes: list[int] = []
         self.is_voter = any(f"{each.party}/{each.node}" == name for each in genesis.voters)
         self.signer: CheckpointSigner  # from `start` on
         self._is_open = False
@@ -157,6 +159,8 @@ class Node:
                 folder=self.folder,
                 tree=self.log,
                 peers=[*self.peers, *self.extra],
+                evidence=EvidenceFolder(self.folder),
+                on_dispute=self.disputed_sizes.append,
             ),
             timing=self.timing,
         )

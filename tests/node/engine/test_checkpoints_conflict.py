@@ -12,8 +12,8 @@ from lotmark.errors import ProtocolError
 from lotmark.evidence import Conviction, check_evidence
 from lotmark.genesis import Genesis
 from lotmark.signed_note import Note, format_note, parse_note
-from lotmark_node.engine.disputes import EVIDENCE_FILES_MAX
 from lotmark_node.engine.errors import EngineError, HistoryConflict, Regression
+from lotmark_node.engine.evidence_folder import EVIDENCE_FILES_MAX
 from tests.node.engine.checkpoint_network import (
     AT_ONCE,
     FOUR,
@@ -83,6 +83,7 @@ def test_the_same_thing_again_is_neither_kept_nor_told_twice(
         node.restart()
         node.shown(other(THREE, 7))
         assert len(node.evidence()) == 1
+        assert node.disputed_sizes == [ledger(THREE).sizes[7]] * 2, "once, and after the restart"
         assert sum(each.levelno == logging.ERROR for each in caplog.records) == 1
 
 

@@ -1,0 +1,236 @@
+"""Two blocks that a leader signed for one place are found at the other voters, and convict it."""
+
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lotmark.block import encode_block, parse_block, parse_block_head
+from lotmark.evidence import check_evidence
+from lotmark_consensus.ordering import Ordered
+from lotmark_consensus.raft.wire import Wire
+from lotmark_node.engine import proposal_search
+from lotmark_node.engine.errors import HistoryConflict, PeerUnreachable
+from lotmark_node.engine.evidence_folder import EVIDENCE_FILES_MAX, EvidenceFolder
+from lotmark_node.engine.peers import Broken, ForwardLink, Refused
+from lotmark_node.engine.proposal_search import ProposalSearch
+from tests.node.engine.checkpoint_network import FOUR, OEM, TIER1, TIER2, chain_of, ledger
+from tests.node.engine.running_engine import run, until
+from tests.node.engine.stored_ledger import StoredLedger
+from tests.node.ledger_in_memory import LedgerInMemory
+
+FORK = 5  # the height after which branches differ
+OWN, OTHER = ledger(FOUR), ledger(FOUR, "b", FORK)
+PAUSE_S = 0.002
+
+Blocks = list[tuple[int, Ordered]]
+
+
+def blocks_of(whole: LedgerInMemory, height: int) -> Blocks:
+    """Return a ledger's blocks as a voter at a height gives them."""
+    return [(at, ordered(at, raw)) for at, (raw, _) in enumerate(whole.blocks[:height], 1)]
+
+
+def ordered(index: int, raw: bytes) -> Ordered:
+    return Ordered(index=index, term=1, time_ms=parse_block_head(raw)[0].time_ms, block=raw)
+
+
+class LedgersOfOthers:
+    """`Peers` that give blocks and do nothing else.
+
+    Attributes:
+        given: By voter: its blocks. Who is missing does not answer.
+        asked: Whom, and from which height.
+    """
+
+    def __init__(self, **given: Blocks) -> None:
+        self.given = {{"oem": OEM, "tier2": TIER2}[name]: blocks for name, blocks in given.items()}
+        self.asked: list[tuple[str, int]] = []
+
+    @property
+    def wire(self) -> Wire:
+        raise NotImplementedError
+
+    def forward_to(self, peer: str, refused: Refused, broken: Broken) -> ForwardLink:
+        raise NotImplementedError
+
+    async def read_index(self, peer: str) -> int:
+        raise NotImplementedError
+
+    async def fetch_blocks(
+        self, peer: str, from_height: int
+    ) -> AsyncGenerator[tuple[int, Ordered], None]:
+        self.asked.append((peer, from_height))
+        if peer not in self.given:
+            raise PeerUnreachable(f"{peer} is unplugged")
+        for height, block in self.given[peer]:
+            if height >= from_height:
+                yield height, block
+
+
+class Searching:
+    """A node's search, and what came of it."""
+
+    def __init__(self, folder: Path, others: LedgersOfOthers, *, height: int, shared: int) -> None:
+        self.folder, self.others = folder, others
+        self.stored = StoredLedger(folder / "ledger", OWN)
+        self.stored.grow(height)
+        self.ordered_index = height
+        self.conflicts: list[HistoryConflict] = []
+        self.search = ProposalSearch(
+            others,
+            self.stored.store,
+            EvidenceFolder(folder),
+            FOUR,
+            name=TIER1,
+            ordered_index=lambda: self.ordered_index,
+            height=lambda: self.stored.state.height,
+            shared_height=lambda: shared,
+            on_conflict=self.conflicts.append,
+        )
+
+    def evidence(self) -> list[Path]:
+        return sorted((self.folder / "evidence").glob("*"))
+
+    def convicted(self) -> set[str]:
+        return {
+            f"{one.party}/{one.node}"
+            for file in self.evidence()
+            for one in check_evidence(file.read_bytes(), FOUR, chain_of(FOUR))
+        }
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposal_search, "PAUSE_S", PAUSE_S)
+
+
+@contextmanager
+def searching(
+    folder: Path, others: LedgersOfOthers, *, height: int = 9, shared: int = FORK - 2
+) -> Iterator[Searching]:
+    made = Searching(folder, others, height=height, shared=shared)
+    try:
+        yield made
+    finally:
+        made.stored.close()
+
+
+def search(made: Searching, *steps: tuple[int, Callable[[], bool]]) -> None:
+    """Search up to each height, one after the other, until something has come about."""
+
+    async def within() -> None:
+        for height, ended in steps:
+            made.search.begin(height)
+            await until(ended)
+        await made.search.stop()
+
+    run(within())
+
+
+def test_a_leader_that_signed_two_blocks_for_one_place_is_convicted_by_the_file(
+    tmp_path: Path,
+) -> None:
+    others = LedgersOfOthers(oem=blocks_of(OTHER, 9), tier2=blocks_of(OWN, 9))
+    with searching(tmp_path, others) as made:
+        search(made, (8, lambda: bool(made.evidence()) and len(others.asked) == 2))
+
+        (file,) = made.evidence()
+        assert made.convicted() == {OEM}
+        assert file.name.startswith(f"term-1-block-{FORK + 1}-"), "the first that differs"
+        assert others.asked == [(OEM, FORK - 1), (TIER2, FORK - 1)], "nothing that all share"
+        assert not made.conflicts, "one of two others: nobody knows which one is wrong"
+
+
+def test_a_majority_with_other_blocks_stops_the_node(tmp_path: Path) -> None:
+    others = LedgersOfOthers(oem=blocks_of(OTHER, 9), tier2=blocks_of(OTHER, 7))
+    with searching(tmp_path, others) as made:
+        search(made, (8, lambda: bool(made.conflicts)), (9, lambda: len(others.asked) == 2))
+        assert len(made.evidence()) == 1, "two gave the same pair"
+        assert made.convicted() == {OEM}
+        (conflict,) = made.conflicts
+        assert f"{OEM} and {TIER2}" in str(conflict)
+        assert "new id" in str(conflict)
+
+
+def test_a_majority_with_a_block_that_this_node_passed_over_stops_the_node(tmp_path: Path) -> None:
+    others = LedgersOfOthers(oem=blocks_of(OWN, 9), tier2=blocks_of(OWN, 9))
+    with searching(tmp_path, others, height=7) as made:
+
+        def asked_in_vain() -> bool:
+            if ended := len(others.asked) == 2 * proposal_search.ROUNDS_MAX:
+                assert not made.conflicts, "the order has not brought it here yet"
+                made.ordered_index = 8
+            return ended
+
+        search(made, (8, asked_in_vain), (8, lambda: bool(made.conflicts)))
+        assert not made.evidence()
+
+
+def test_a_block_that_all_passed_over_stops_nobody(tmp_path: Path) -> None:
+    others = LedgersOfOthers(oem=blocks_of(OWN, 7), tier2=blocks_of(OWN, 7))
+    with searching(tmp_path, others, height=7) as made:
+        made.ordered_index = 8
+        search(made, (8, lambda: len(others.asked) == 2 * proposal_search.ROUNDS_MAX))
+        assert not made.conflicts
+        assert not made.evidence()
+
+
+def test_who_does_not_answer_is_passed_over_and_asked_again_a_few_times(tmp_path: Path) -> None:
+    others = LedgersOfOthers(tier2=blocks_of(OTHER, 9))
+    with searching(tmp_path, others) as made:
+        search(made, (8, lambda: len(others.asked) == 2 * proposal_search.ROUNDS_MAX))
+        assert made.convicted() == {OEM}
+        assert not made.conflicts
+
+
+def test_who_has_not_got_there_yet_is_asked_again_until_it_has(tmp_path: Path) -> None:
+    others = LedgersOfOthers(oem=blocks_of(OTHER, FORK), tier2=blocks_of(OTHER, FORK))
+    with searching(tmp_path, others) as made:
+
+        def grown() -> bool:
+            if len(others.asked) == 4:
+                others.given = dict.fromkeys(others.given, blocks_of(OTHER, FORK + 1))
+            return bool(made.conflicts)
+
+        search(made, (8, grown))
+        assert made.convicted() == {OEM}
+
+
+def test_nobody_is_convicted_by_a_block_of_another_leader_or_one_that_nobody_signed(
+    tmp_path: Path,
+) -> None:
+    replaced = LedgerInMemory(FOUR)
+    for raw, _ in OWN.blocks[:FORK]:
+        replaced.apply(raw)
+    replaced.block([], voter=TIER2, term=2, counter=1)
+    block = parse_block(OTHER.blocks[FORK][0])
+    forged = encode_block(replace(block, signature=bytes(64)))
+    fakes = [*blocks_of(OTHER, FORK), (FORK + 1, ordered(FORK + 1, forged))]
+    others = LedgersOfOthers(oem=fakes, tier2=blocks_of(replaced, FORK + 1))
+    with searching(tmp_path, others) as made:
+        search(made, (8, lambda: bool(made.conflicts)))
+        assert not made.evidence()
+
+
+def test_no_more_blocks_are_compared_than_the_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposal_search, "BLOCKS_MAX", 2)
+    others = LedgersOfOthers(oem=blocks_of(OWN, 9), tier2=blocks_of(OWN, 9))
+    with searching(tmp_path, others, shared=0) as made:
+        search(made, (8, lambda: len(others.asked) == 2))
+        assert others.asked == [(OEM, 7), (TIER2, 7)]
+
+
+def test_a_conviction_is_kept_in_a_full_folder_too(tmp_path: Path) -> None:
+    folder = tmp_path / "evidence"
+    folder.mkdir()
+    for number in range(EVIDENCE_FILES_MAX):
+        (folder / f"{number}.note").touch()
+    others = LedgersOfOthers(oem=blocks_of(OTHER, 9), tier2=blocks_of(OWN, 9))
+    with searching(tmp_path, others) as made:
+        search(made, (8, lambda: len(made.evidence()) > EVIDENCE_FILES_MAX))
+        assert (folder / made.evidence()[-1].name).suffix == ".json"
