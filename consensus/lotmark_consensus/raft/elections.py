@@ -35,6 +35,19 @@ class Elections:
         self._leader_heard_s = monotonic_s()
         self._pre_votes = (0, set())
 
+    @property
+    def known_leader(self) -> str | None:
+        """Who leads; None once it has been silent for so long that any voter would replace it.
+
+        The core goes on to name it while nobody else is elected: a voter that is cut off would
+        never learn that it has no leader.
+        """
+        state = self._state
+        silent_s = monotonic_s() - self._leader_heard_s
+        if not state.core.leads and silent_s > state.timing.election_max_s:
+            return None
+        return state.core.leader
+
     def state_changed(self, state: CoreState) -> None:
         """Take note of what this voter is now."""
         if state is CoreState.LEADER:

@@ -318,7 +318,7 @@ class RaftEngine:
         return EngineStatus(
             role=_ROLES[core.state],
             term=core.term,
-            leader=core.leader,
+            leader=self._guard.elections.known_leader,
             voters=state.voters,
             first_index=journal.first,
             last_index=journal.last,

@@ -46,6 +46,22 @@ def test_when_the_leader_is_cut_off_the_others_go_on_and_it_learns_their_order(
         voter.wait_blocks(b"before", b"after")
 
 
+def test_a_follower_that_is_cut_off_says_that_it_knows_no_leader(cluster: VoterCluster) -> None:
+    cluster.start_all()
+    leader = cluster.leader()
+    alone = cluster.followers(leader)[0]
+    alone.wait_leader(leader.name)
+    term = alone.leadership.term
+
+    cluster.links.isolate(alone.name)
+    alone.wait_for(lambda: alone.leadership.leader is None)
+
+    assert (alone.leadership.role, alone.leadership.term) == (Role.FOLLOWER, term)
+    assert alone.ordering.status().leader is None
+    leader.propose(b"by the others")
+    cluster.stop(alone.name)
+
+
 def test_a_leader_that_was_replaced_gives_no_read_index(in_memory: VoterCluster) -> None:
     in_memory.start_all()
     old = in_memory.leader()
