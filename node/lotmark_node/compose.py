@@ -116,6 +116,7 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
         now_ms=now_ms,
         peers=peers,
         cosigners=_cosigners(settings, genesis, peers),
+        certificate_not_after_ms=certificate_not_after_ms(certificate),
     )
     stop = _stop_event()
     identities = Identities(genesis, engine.chain_id, settings.party, now_ms)

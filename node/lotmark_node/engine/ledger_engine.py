@@ -51,6 +51,7 @@ logger = logging.getLogger(__name__)
 
 FREE_SIZE_MIN = 256 << 20  # below this the disk counts as full, so that the store can still write
 STORAGE_CHECK_S = 1.0
+HAND_OVER_AGAIN_S = 60.0  # by a node whose certificate has ended: the others' may have too
 PENDING_WAIT_MAX_S = 5.0  # that a stop gives admitted batches to be applied
 
 
@@ -79,6 +80,7 @@ class LedgerEngine:
         peers: Peers | None = None,
         cosigners: Callable[[LogTree], Sequence[CheckpointPeer]] | None = None,
         free_size_min: int = FREE_SIZE_MIN,
+        certificate_not_after_ms: int | None = None,
     ) -> None:
         """Open the folder and bring the ledger to where the order stands.
 
@@ -92,6 +94,7 @@ class LedgerEngine:
             peers: The other voters; None where the genesis names one voter.
             cosigners: Returns whom to ask for cosignatures of this node's log; None: nobody.
             free_size_min: With less room on the disk, nothing is taken.
+            certificate_not_after_ms: When this node's TLS certificate ends; None: never.
 
         Raises:
             EngineError, ConsensusError: The folder is in use, foreign, damaged, or behind what
@@ -102,6 +105,8 @@ class LedgerEngine:
         self.genesis, self.chain_id = genesis, chain_id
         self.name = f"{party}/{node}"
         self.folder, self._free_size_min = folder, free_size_min
+        self._certificate_not_after_ms = certificate_not_after_ms
+        self._handed_over_s = float("-inf")  # for its clock, monotonic
         self._peers = peers
         self._cosigners = cosigners
         self.now_ms = now_ms
@@ -468,11 +473,29 @@ class LedgerEngine:
         free = shutil.disk_usage(self.folder).free
         self._space_short = free < self._free_size_min
         self._judge_closed()
-        if self._space_short and self.leadership.leads:
+        if self.leadership.leads and (self._space_short or self._is_out_of_time()):
             self.ordering.transfer_leadership()
         if isinstance(self.ordering, RaftOrdering):
             self.ordering.set_signed_size(self.checkpoints.signed_size)  # shown when peers connect
         self._storage_timer = self._loop.call_later(STORAGE_CHECK_S, self._check_storage)
+
+    def _is_out_of_time(self) -> bool:
+        """Whether to hand over as by this node's clock its own certificate has ended.
+
+        If the clock is wrong, it takes everybody's certificates for ended and refuses who calls the
+        leader; if it is right, everybody refuses this node. Either way another one leads better.
+        """
+        end_ms, now_s = self._certificate_not_after_ms, time.monotonic()
+        if end_ms is None or self.now_ms() <= end_ms:
+            return False
+        if now_s - self._handed_over_s < HAND_OVER_AGAIN_S:
+            return False
+        self._handed_over_s = now_s
+        logger.error(
+            "by this node's clock its certificate has ended: another node is to lead",
+            extra={"now_ms": self.now_ms(), "certificate_not_after_ms": end_ms},
+        )
+        return True
 
     @property
     def waiting_count(self) -> int:
