@@ -12,7 +12,7 @@ from lotmark_consensus.errors import (
     QueueFull,
 )
 from lotmark_consensus.ordering import Role
-from lotmark_consensus.raft import kept_tail
+from lotmark_consensus.raft import kept_tail, ordering
 from lotmark_consensus.raft.ordering import PROPOSALS_MAX
 from lotmark_consensus.raft.timing import RaftTiming
 from tests.consensus.raft.peer_network import VOTERS, WAIT_MAX_S
@@ -139,13 +139,17 @@ def test_proposals_beyond_the_bound_are_refused_until_others_are_committed(
     assert leader.propose(b"fits").block == b"fits"
 
 
-def test_proposals_are_bounded_by_their_size_too(in_memory: VoterCluster) -> None:
+def test_proposals_are_bounded_by_their_size_too(
+    in_memory: VoterCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Small, as whole 64 MiB take so long to copy that quick voters hold an election meanwhile.
+    monkeypatch.setattr(ordering, "PROPOSALS_SIZE_MAX", 64 << 10)
     in_memory.start_all()
     leader = in_memory.leader()
     term = leader.leadership.term
     for voter in in_memory.followers(leader):
         voter.disk.runs.clear()
-    block = bytes(8 << 20)
+    block = bytes(8 << 10)
 
     futures = [leader.ordering.propose(block, time_ms=1, term=term) for _ in range(8)]
     with pytest.raises(QueueFull):
@@ -153,7 +157,7 @@ def test_proposals_are_bounded_by_their_size_too(in_memory: VoterCluster) -> Non
     for voter in in_memory.followers(leader):
         voter.disk.runs.set()
 
-    assert [len(future.result(WAIT_MAX_S).block) for future in futures] == [8 << 20] * 8
+    assert [len(future.result(WAIT_MAX_S).block) for future in futures] == [8 << 10] * 8
 
 
 def test_a_withdrawn_proposal_is_counted_no_more(in_memory: VoterCluster) -> None:
