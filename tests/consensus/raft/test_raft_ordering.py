@@ -62,7 +62,7 @@ def test_only_the_leader_of_the_term_takes_proposals(cluster: VoterCluster) -> N
     term = leader.leadership.term
 
     for voter in cluster.followers(leader):
-        voter.wait_role(Role.FOLLOWER)
+        voter.wait_leader(leader.name)  # a follower before that may not know the term yet
         with pytest.raises(NotLeader, match=f"a follower in term {term}: propose at the leader"):
             voter.ordering.propose(b"x", time_ms=1, term=term)
         with pytest.raises(NotLeader):
