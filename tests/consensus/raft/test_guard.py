@@ -101,6 +101,24 @@ def test_no_term_begins_before_a_quorum_would_vote_for_it(voter: Voter, clock: C
     assert 4 <= len(asked) <= 4 * 2 * 10
 
 
+def test_a_leader_is_known_no_more_once_it_has_been_silent_for_long(
+    voter: Voter, clock: Clock
+) -> None:
+    follow(voter, 1, b"x")
+    leader = voter.status.leader
+    assert leader is not None
+    clock.now_s += TIMING.election_max_s - 0.01
+    voter.turn()
+    assert voter.status.leader == leader
+
+    clock.now_s += 0.02
+    voter.turn()
+    assert voter.status.leader is None
+
+    voter.hear(leader, append(1, (1, 1)))
+    assert voter.status.leader == leader
+
+
 def test_promises_are_void_once_the_leader_was_heard_again(voter: Voter, clock: Clock) -> None:
     follow(voter, 1, b"x")
     clock.now_s += TIMING.election_max_s
