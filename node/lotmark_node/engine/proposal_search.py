@@ -113,7 +113,7 @@ class ProposalSearch:
 
     async def _ask_all(self, last: int) -> bool:
         """Compare with every other voter; return whether asking again would tell nothing new."""
-        first = max(self._shared_height() + 1, last - BLOCKS_MAX + 1)
+        first = min(max(self._shared_height() + 1, last - BLOCKS_MAX + 1), last)
         others, is_settled = [], True
         for voter in self._others:
             found = await self._ask(voter, first, last)

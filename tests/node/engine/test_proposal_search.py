@@ -225,6 +225,14 @@ def test_no_more_blocks_are_compared_than_the_bound(
         assert others.asked == [(OEM, 7), (TIER2, 7)]
 
 
+def test_no_more_than_one_block_is_compared_below_what_all_share(tmp_path: Path) -> None:
+    others = LedgersOfOthers(oem=blocks_of(OTHER, 9), tier2=blocks_of(OTHER, 9))
+    with searching(tmp_path, others, shared=FORK + 2) as made:
+        search(made, (FORK - 1, lambda: len(others.asked) == 2))
+        assert others.asked == [(OEM, FORK - 1), (TIER2, FORK - 1)]
+        assert not made.evidence()
+
+
 def test_a_conviction_is_kept_in_a_full_folder_too(tmp_path: Path) -> None:
     folder = tmp_path / "evidence"
     folder.mkdir()
