@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from lotmark.outcome import MEANINGS, Outcome
 from lotmark_consensus.ordering import OrderingStatus, Role
-from lotmark_node.engine.disputes import FOLDER as EVIDENCE
+from lotmark_node.engine.evidence_folder import FOLDER as EVIDENCE
 from lotmark_node.engine.ledger_engine import LedgerEngine
 from lotmark_node.monitoring.families import counter, counters, gauge, gauges, histogram
 from lotmark_node.monitoring.lifetimes import lifetimes
