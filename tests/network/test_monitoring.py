@@ -1,44 +1,34 @@
 """Three voters and a witness as real processes, as whoever watches them sees them."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
-from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lotmark.client import LedgerSession
-from lotmark_node.consortium.plan import make_plan
-from lotmark_node.trial.network import TrialNetwork, free_address
+from lotmark_node.trial.network import TrialNetwork
 from lotmark_node.trial.server_process import ServerProcess
+from tests.network.network import (
+    CLIENT,
+    VOTERS,
+    WAIT_MAX_S,
+    WITNESS,
+    running_network,
+    until,
+)
 from tests.node.ledger_in_memory import measurement
 from tests.node.submitting import submit_events
-
-VOTERS = ("OEM-A/n1", "T1-STATOR/n1", "T2-CU-JX/n1")
-WITNESS = "LAB-17025/w1"
-CLIENT = "OEM-A/erp"
-WAIT_MAX_S = 30.0
 
 Samples = dict[tuple[str, str], float]  # by metric, and its only label's value
 
 
-@pytest.fixture
-def trial(tmp_path: Path) -> Iterator[TrialNetwork]:
-    plan = make_plan(
-        "watched",
-        [],
-        [f"{name}@{free_address()}" for name in VOTERS],
-        [CLIENT],
-        [f"{WITNESS}@{free_address()}"],
-    )
-    network = TrialNetwork(tmp_path / "consortium", plan)
-    try:
-        network.start()
-        yield network
-    finally:
-        network.stop()
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrialNetwork]:
+    """One network for all tests; the last one leaves it without a majority."""
+    with running_network(tmp_path_factory.mktemp("watched") / "consortium") as network:
+        yield network.trial
 
 
 def asked(process: ServerProcess, path: str) -> tuple[int, str]:
@@ -58,13 +48,6 @@ def metrics(process: ServerProcess) -> Samples:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + WAIT_MAX_S
-    while not condition():
-        assert time.monotonic() < end_s, "it never came about"
-        time.sleep(0.05)  # another process's state, which nothing announces
 
 
 def test_who_leads_how_far_each_peer_is_and_what_is_final_can_be_watched(
