@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tools import protocol_example_blocks as blocks
 from tools import protocol_example_log as log
+from tools import protocol_example_operators as operators
 from tools import protocol_example_tables as tables
 from tools.protocol_example_fields import Block, check_references, shown_lines
 from tools.protocol_example_ledger import make_ledger
@@ -43,6 +44,7 @@ def _examples() -> dict[str, Block]:
         "keys": blocks.key_block(),
         **blocks.genesis_blocks(ledger),
         **blocks.grant_blocks(ledger),
+        **operators.operator_blocks(ledger),
         **blocks.batch_blocks(ledger),
         **blocks.block_blocks(ledger),
         **log.log_blocks(ledger),

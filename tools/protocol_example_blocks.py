@@ -88,7 +88,7 @@ def key_block() -> list[Field]:
 def genesis_blocks(ledger: ExampleLedger) -> dict[str, Block]:
     """Return the founding of the ledger."""
     accepted = acceptance_statement(ledger.chain_id)
-    signatures = [field for party in ROOT_LABELS for field in _root_signatures(party, accepted)]
+    signatures = [field for party in ROOT_LABELS for field in root_signatures(party, accepted)]
     policy = protocol_genesis.policy_text(ledger.genesis, ledger.chain_id)
     return {
         "genesis.json": wrapped(ledger.genesis_json),
@@ -103,7 +103,8 @@ def genesis_blocks(ledger: ExampleLedger) -> dict[str, Block]:
     }
 
 
-def _root_signatures(party: str, signed: bytes) -> list[Field]:
+def root_signatures(party: str, signed: bytes) -> list[Field]:
+    """Return the signatures of all roots of a party over a statement."""
     labels = {private_key(label).public: label for label in ROOT_LABELS[party]}
     return [
         following(root.sign(signed), f"signature of {labels[root.public]}")
@@ -125,7 +126,7 @@ def grant_blocks(ledger: ExampleLedger) -> dict[str, Block]:
         "key.grant": _grant_fields(grant(BATCH_LABEL), seed("nonce"), "nonce", BATCH_LABEL),
         "key.registration": [
             *_grant_fields(later, chain, "chain id", NEW_KEY_LABEL),
-            *_root_signatures(SUPPLIER, statement(later, chain)),
+            *root_signatures(SUPPLIER, statement(later, chain)),
         ],
         "key.revocation": [
             *cut(
@@ -135,7 +136,7 @@ def grant_blocks(ledger: ExampleLedger) -> dict[str, Block]:
                 ("u64", "compromised_since_ms"),
                 ("str8", "party"),
             ),
-            *_root_signatures(SUPPLIER, revocation),
+            *root_signatures(SUPPLIER, revocation),
         ],
         "lane.closure": [
             *cut(
@@ -145,7 +146,7 @@ def grant_blocks(ledger: ExampleLedger) -> dict[str, Block]:
                 ("u32", "lane"),
                 ("str8", "party"),
             ),
-            *_root_signatures(SUPPLIER, closure),
+            *root_signatures(SUPPLIER, closure),
         ],
     }
 

@@ -165,7 +165,8 @@ def _acceptances(genesis: Genesis, chain: bytes) -> bytes:
     return format_acceptances(made)
 
 
-def _event(number: int, **fields: object) -> event_pb2.Event:
+def example_event(number: int, **fields: object) -> event_pb2.Event:
+    """Return the event of this number; each has its own nonce and second."""
     time_ms = CREATED_MS + 40_000 + 1_000 * number
     return event_pb2.Event(
         nonce=seed(f"event {number}")[:16],
@@ -185,12 +186,12 @@ def _events() -> list[event_pb2.Event]:
     )
     stator, motor = "ST-000001", "M-000001"
     return [
-        _event(
+        example_event(
             1,
             items=[wire, event_pb2.ItemReference(id=stator, role=event_pb2.ITEM_ROLE_OUTPUT)],
             transformation=quality_pb2.Transformation(process="winding", recipe="R-17"),
         ),
-        _event(
+        example_event(
             2,
             items=[
                 event_pb2.ItemReference(id=motor, role=event_pb2.ITEM_ROLE_PARENT),
@@ -201,7 +202,7 @@ def _events() -> list[event_pb2.Event]:
                 action=quality_pb2.RELATION_ACTION_ADD, process="assembly"
             ),
         ),
-        _event(
+        example_event(
             3,
             items=[event_pb2.ItemReference(id=stator, role=event_pb2.ITEM_ROLE_SUBJECT)],
             measurement=quality_pb2.Measurement(

@@ -12,7 +12,7 @@ from lotmark.event_rules import ANYTHING, BODY_RULES, Rule
 from lotmark.key_grant import TIME_MAX_MS, TIME_MIN_MS
 from lotmark.outcome import MEANINGS, Outcome
 from lotmark.text import IDENTIFIER_CHARACTER
-from lotmark.v1 import event_pb2, governance_pb2, quality_pb2
+from lotmark.v1 import event_pb2, governance_pb2, operators_pb2, quality_pb2
 
 _TYPE_NAMES = {
     FieldDescriptor.TYPE_BOOL: "bool",
@@ -30,6 +30,7 @@ _FIXED_RULES = {
     event_rules.OPTIONAL_DIGEST: "0 or 32 bytes",
     event_rules.PARTY: "party",
 }
+_OCTETS = re.compile(rb"\(\?s\)\.\{(\d+),(\d+)\}")
 _SIZES = re.compile(r"(.*)\{(\d+),(\d+)\}")
 _TIMES = range(TIME_MIN_MS, TIME_MAX_MS)
 _EXACT_MAX = 2**53 - 1  # what a double holds exactly
@@ -52,6 +53,7 @@ def enum_table() -> list[str]:
         quality_pb2.Verdict.DESCRIPTOR,
         quality_pb2.RelationAction.DESCRIPTOR,
         governance_pb2.KeyPurpose.DESCRIPTOR,
+        operators_pb2.OperatorMeaning.DESCRIPTOR,
     )
     return _table(("enumeration", "values"), [(each.name, _values(each)) for each in enums])
 
@@ -104,6 +106,10 @@ def message_table() -> list[str]:
         governance_pb2.KeySignature.DESCRIPTOR: dict.fromkeys(
             governance_pb2.KeySignature.DESCRIPTOR.fields_by_name, _IN_SECTION_2
         ),
+        operators_pb2.OperatorGrant.DESCRIPTOR: dict.fromkeys(
+            operators_pb2.OperatorGrant.DESCRIPTOR.fields_by_name, _IN_SECTION_2
+        ),
+        operators_pb2.WebauthnAssertion.DESCRIPTOR: _member_texts(event_rules._ASSERTION),
     }
     rows: list[Row] = []
     for descriptor, texts in rules.items():
@@ -162,6 +168,8 @@ def describe(rule: Rule) -> str:
         case range() as allowed:
             return _describe_range(allowed)
         case re.Pattern() as pattern:
+            if isinstance(pattern.pattern, bytes):
+                return _describe_octets(pattern.pattern)
             return _describe_pattern(str(pattern.pattern))
     if rule is event_rules._EPCIS_DOCUMENT:
         return f"at most {event_rules.EPCIS_DOCUMENT_SIZE_MAX:,} bytes"
@@ -190,6 +198,12 @@ def _describe_pattern(pattern: str) -> str:
         return f"text, up to {size_max:,} bytes"
     assert characters == IDENTIFIER_CHARACTER, f"a pattern of unknown kind: {pattern}"
     return f"identifier up to {size_max}" + ("" if size_min else ", or empty")
+
+
+def _describe_octets(pattern: bytes) -> str:
+    sizes = _OCTETS.fullmatch(pattern)
+    assert sizes is not None, f"a pattern of unknown kind: {pattern!r}"
+    return f"{int(sizes[1]):,} to {int(sizes[2]):,} bytes"
 
 
 def _closure(rule: Rule) -> Mapping[str, Any]:

@@ -21,6 +21,11 @@ from lotmark.text import (
 ATTRIBUTES_MAX = 32
 REPORT_FIELDS_MAX = 64
 EPCIS_DOCUMENT_SIZE_MAX = 12_288
+CREDENTIAL_ID_SIZE_MIN = 16
+CREDENTIAL_ID_SIZE_MAX = 1_000  # of 1,023 that WebAuthn allows: it is part of a row's key
+AUTHENTICATOR_DATA_SIZE_MAX = 256
+CLIENT_DATA_SIZE_MAX = 2_048
+ASSERTION_SIGNATURE_SIZE_MAX = 128
 
 
 class ForbiddenTextError(MalformedError):
@@ -71,6 +76,15 @@ def _explain_digest(value: bytes, what: str) -> None:
 
 DIGEST = Rule(re.compile(rb"(?s).{32}").fullmatch, _explain_digest)
 OPTIONAL_DIGEST = Rule(re.compile(rb"(?s)(.{32})?").fullmatch, _explain_digest)
+
+
+def octets(size_min: int, size_max: int) -> Rule:
+    """Return the rule of bytes from `size_min` to `size_max` of them."""
+
+    def explain(value: bytes, what: str) -> None:
+        raise MalformedError(f"{what} has {len(value)} bytes; {size_min} to {size_max} are allowed")
+
+    return Rule(re.compile(rb"(?s).{%d,%d}" % (size_min, size_max)).fullmatch, explain)
 
 
 def _explain_party(value: str, what: str) -> None:
@@ -160,6 +174,12 @@ _ATTRIBUTES = each(members(name=_ID, value=text(256)), ATTRIBUTES_MAX)
 _CURRENCY = Rule(re.compile(r"[A-Z]{3}").fullmatch, _explain_currency)
 _MONEY = members(minor_units=between(0, 2**53 - 1), currency=_CURRENCY)
 _TIME_MS = between(TIME_MIN_MS, TIME_MAX_MS - 1)
+_CREDENTIAL_ID = octets(CREDENTIAL_ID_SIZE_MIN, CREDENTIAL_ID_SIZE_MAX)
+_ASSERTION = members(
+    authenticator_data=octets(1, AUTHENTICATOR_DATA_SIZE_MAX),
+    client_data_json=octets(1, CLIENT_DATA_SIZE_MAX),
+    signature=octets(1, ASSERTION_SIGNATURE_SIZE_MAX),
+)
 _EPCIS_DOCUMENT = Rule(_is_empty, _explain_epcis_document)
 
 # Body name -> (field, rule) in the order of the .proto file.
@@ -304,5 +324,20 @@ BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
     ),
     "lane_closure": (
         ("key", DIGEST), ("lane", ANYTHING), ("party", PARTY), ("roots", ANYTHING),
+    ),
+    # So are operators' grants and assertions, by the operator rules.
+    "operator_registration": (("grant", ANYTHING), ("possession", ANYTHING), ("roots", ANYTHING)),
+    "operator_revocation": (
+        ("credential_id", _CREDENTIAL_ID),
+        ("party", PARTY),
+        ("compromised_since_ms", ANYTHING),
+        ("reason", _TEXT),
+        ("roots", ANYTHING),
+    ),
+    "operator_signature": (
+        ("event_id", DIGEST),
+        ("meaning", between(1, 4)),
+        ("credential_id", _CREDENTIAL_ID),
+        ("assertion", _ASSERTION),
     ),
 }  # fmt: skip

@@ -48,6 +48,19 @@ class Outcome(IntEnum):
     KEY_ALREADY_REGISTERED = 112
     KEY_NOT_FOUND = 113
 
+    OPERATOR_GRANT_INVALID = 140
+    CREDENTIAL_ALREADY_REGISTERED = 141
+    CREDENTIAL_UNKNOWN = 142
+    CREDENTIAL_NOT_YET_VALID = 143
+    CREDENTIAL_EXPIRED = 144
+    CREDENTIAL_REVOKED = 145
+    MEANING_NOT_PERMITTED = 146
+    ASSERTION_MALFORMED = 147
+    CHALLENGE_MISMATCH = 148
+    ORIGIN_MISMATCH = 149
+    USER_NOT_VERIFIED = 150
+    ASSERTION_SIGNATURE_INVALID = 151
+
     BATCH_MALFORMED = 200
     BATCH_OVERSIZE = 201
     MESSAGE_OVERSIZE = 202
@@ -204,6 +217,66 @@ MEANINGS: dict[Outcome, Meaning] = {
     ),
     Outcome.KEY_NOT_FOUND: Meaning(
         "NOT_FOUND", "the party has no such batch key or lane in force", "name a key of the party"
+    ),
+    Outcome.OPERATOR_GRANT_INVALID: Meaning(
+        "INVALID_ARGUMENT",
+        "the operator's grant breaks a rule, or the credential's assertion over it does not hold",
+        "write the grant again with `lotmark operator grant` and let the operator sign it",
+    ),
+    Outcome.CREDENTIAL_ALREADY_REGISTERED: Meaning(
+        "ALREADY_EXISTS",
+        "the operator's credential is registered already",
+        "make a new credential on the authenticator",
+    ),
+    Outcome.CREDENTIAL_UNKNOWN: Meaning(
+        "NOT_FOUND",
+        "the credential is not on the ledger, or not one of that party",
+        "register the credential first; `lotmark operator list` shows those there are",
+    ),
+    Outcome.CREDENTIAL_NOT_YET_VALID: Meaning(
+        "FAILED_PRECONDITION",
+        "the credential is not in force yet",
+        "wait until its registration's block is closed and its not-before time has come",
+    ),
+    Outcome.CREDENTIAL_EXPIRED: Meaning(
+        "PERMISSION_DENIED",
+        "the credential's validity has ended",
+        "register a new credential of the operator",
+    ),
+    Outcome.CREDENTIAL_REVOKED: Meaning(
+        "PERMISSION_DENIED",
+        "the credential was revoked",
+        "let the operator sign with another credential that is registered",
+    ),
+    Outcome.MEANING_NOT_PERMITTED: Meaning(
+        "PERMISSION_DENIED",
+        "the credential may not sign with this meaning",
+        "let an operator sign whose credential may",
+    ),
+    Outcome.ASSERTION_MALFORMED: Meaning(
+        "INVALID_ARGUMENT",
+        "the assertion is no webauthn.get of ES256 without extensions, as browsers write it",
+        "ask the authenticator again, with alg -7 and no extensions",
+    ),
+    Outcome.CHALLENGE_MISMATCH: Meaning(
+        "INVALID_ARGUMENT",
+        "the operator signed something else: another event, meaning or chain",
+        "take the challenge from `lotmark operator challenge` and let the operator sign that",
+    ),
+    Outcome.ORIGIN_MISMATCH: Meaning(
+        "PERMISSION_DENIED",
+        "the operator signed on another page than the credential is registered for",
+        "sign on the page whose origin and relying party id stand in the registration",
+    ),
+    Outcome.USER_NOT_VERIFIED: Meaning(
+        "PERMISSION_DENIED",
+        "the authenticator did not verify that it was the user who signed",
+        'ask with userVerification "required", and set a PIN or biometrics on the authenticator',
+    ),
+    Outcome.ASSERTION_SIGNATURE_INVALID: Meaning(
+        "UNAUTHENTICATED",
+        "the assertion's signature is not by the credential's key",
+        "send authenticator data, client data and signature of one and the same assertion",
     ),
     Outcome.BATCH_MALFORMED: Meaning(
         "INVALID_ARGUMENT", "the bytes are no batch", "build batches as docs/protocol.md says"

@@ -296,7 +296,7 @@ class LedgerInMemory:
         body = governance_pb2.KeyRegistration(
             grant=grant_to_message(granted),
             possession=key.sign(signed),
-            roots=_root_signatures(granted.party, signed),
+            roots=root_signatures(granted.party, signed),
         )
         return event(key_registration=body, device="registry", nonce=signed)
 
@@ -310,7 +310,7 @@ class LedgerInMemory:
             party=party,
             compromised_since_ms=compromised_since_ms,
             reason="lost",
-            roots=_root_signatures(party, signed),
+            roots=root_signatures(party, signed),
         )
         return event(key_revocation=body, device="registry", nonce=signed)
 
@@ -318,12 +318,13 @@ class LedgerInMemory:
         """Return an event that closes a lane."""
         signed = lane_closure_statement(chain_id=self.chain_id, key=key, lane=lane, party=party)
         body = governance_pb2.LaneClosure(
-            key=key, lane=lane, party=party, roots=_root_signatures(party, signed)
+            key=key, lane=lane, party=party, roots=root_signatures(party, signed)
         )
         return event(lane_closure=body, device="registry", nonce=signed)
 
 
-def _root_signatures(party: str, signed: bytes) -> list[governance_pb2.KeySignature]:
+def root_signatures(party: str, signed: bytes) -> list[governance_pb2.KeySignature]:
+    """Return the signatures of all roots of a sample party."""
     roots = sorted((private_key(label) for label in ROOT_LABELS[party]), key=lambda key: key.public)
     return [
         governance_pb2.KeySignature(key=key.public, signature=key.sign(signed)) for key in roots

@@ -46,7 +46,7 @@ class SourceInMemory:
         for block, results in self._ledger.blocks[:height]:
             for leaf, event in leaves(parse_block(block).batches, parse_results(results)):
                 head, _ = parse_leaf_data(leaf)
-                if head.kind is EntryKind.EVENT and not head.outcome and _is_about_keys(event):
+                if head.kind is EntryKind.EVENT and not head.outcome and _governs(event):
                     yield GovernanceEntry(event, leaf, tuple(inclusion_path(hashes, head.index)))
 
     def state_rows(self, height: int) -> Iterator[tuple[bytes, bytes]]:
@@ -56,9 +56,11 @@ class SourceInMemory:
         return replayed.rows.rows(b"")
 
 
-def _is_about_keys(event: bytes) -> bool:
+def _governs(event: bytes) -> bool:
     body = event_pb2.Event.FromString(event).WhichOneof("body")
-    return body in ("key_registration", "key_revocation")
+    return body in (
+        "key_registration", "key_revocation", "operator_registration", "operator_revocation",
+    )  # fmt: skip
 
 
 def snapshot_of(

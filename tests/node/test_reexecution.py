@@ -365,7 +365,7 @@ def test_rows_that_only_the_genesis_writes_must_be_its_own(table: Table) -> None
 
 
 @given(
-    table=st.integers(0, 14),
+    table=st.integers(0, 21),
     parts=st.lists(st.binary(max_size=40), max_size=3),
     value=st.binary(max_size=300),
 )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from google.protobuf.message import Message
 
-from lotmark.v1 import event_pb2, governance_pb2, quality_pb2
+from lotmark.v1 import event_pb2, governance_pb2, operators_pb2, quality_pb2
 from tests.proto.sample_genesis import CREATED_MS
 
 _DIGEST = hashlib.sha256(b"content").digest()
@@ -14,6 +14,10 @@ _ADD = quality_pb2.RELATION_ACTION_ADD
 _ATTRIBUTES = [quality_pb2.Attribute(name="heat_number", value="H 4711 ü")]
 _MONEY = quality_pb2.Money(minor_units=12_345, currency="EUR")
 _ROOTS = [governance_pb2.KeySignature(key=_DIGEST, signature=bytes(range(64)))]
+
+_ASSERTION = operators_pb2.WebauthnAssertion(
+    authenticator_data=bytes(range(37)), client_data_json=b"{}", signature=bytes(range(70))
+)
 
 SOUND_BODIES: Mapping[str, Message] = {
     "lot_created": quality_pb2.LotCreated(
@@ -141,6 +145,28 @@ SOUND_BODIES: Mapping[str, Message] = {
         key=_DIGEST, party="OEM-A", compromised_since_ms=1, reason="lost", roots=_ROOTS
     ),
     "lane_closure": governance_pb2.LaneClosure(key=_DIGEST, lane=3, party="OEM-A", roots=_ROOTS),
+    "operator_registration": operators_pb2.OperatorRegistration(
+        grant=operators_pb2.OperatorGrant(
+            party="OEM-A",
+            credential_id=_DIGEST,
+            role="welding-inspector",
+            meanings=[
+                operators_pb2.OPERATOR_MEANING_REVIEW,
+                operators_pb2.OPERATOR_MEANING_APPROVE,
+            ],
+        ),
+        possession=_ASSERTION,
+        roots=_ROOTS,
+    ),
+    "operator_revocation": operators_pb2.OperatorRevocation(
+        credential_id=_DIGEST, party="OEM-A", compromised_since_ms=1, reason="lost", roots=_ROOTS
+    ),
+    "operator_signature": operators_pb2.OperatorSignature(
+        event_id=_DIGEST,
+        meaning=operators_pb2.OPERATOR_MEANING_APPROVE,
+        credential_id=_DIGEST,
+        assertion=_ASSERTION,
+    ),
 }
 
 

@@ -27,7 +27,7 @@ from lotmark.event_rules import (
 )
 from lotmark.outcome import Outcome
 from lotmark.text import check_decimal, check_identifier, check_text
-from lotmark.v1 import event_pb2, quality_pb2
+from lotmark.v1 import event_pb2, operators_pb2, quality_pb2
 from tests.proto.sound_events import SOUND_BODIES, encoded, sound_event
 
 KINDS: dict[str, str] = {
@@ -67,6 +67,11 @@ KINDS: dict[str, str] = {
     "key_registration": "grant=any possession=any roots=any",
     "key_revocation": "key=digest party=party compromised_since_ms=any reason=text roots=any",
     "lane_closure": "key=digest lane=any party=party roots=any",
+    "operator_registration": "grant=any possession=any roots=any",
+    "operator_revocation": "credential_id=credential party=party compromised_since_ms=any"
+    " reason=text roots=any",
+    "operator_signature": "event_id=digest meaning=meaning credential_id=credential"
+    " assertion=assertion",
 }
 
 _NO_IDENTIFIER = ("a b", "ä", "a\n", "\x00", "a\u0301", '"', "<", "\\", "{", "|", "^", "`")
@@ -85,6 +90,14 @@ def money(minor_units: int, currency: str) -> quality_pb2.Money:
     return quality_pb2.Money(minor_units=minor_units, currency=currency)
 
 
+def assertion(
+    *, data: bytes = b"d", client: bytes = b"c", signature: bytes = b"s"
+) -> operators_pb2.WebauthnAssertion:
+    return operators_pb2.WebauthnAssertion(
+        authenticator_data=data, client_data_json=client, signature=signature
+    )
+
+
 # Kind -> values that break the rule. A kind with ? may be empty besides.
 BREAKING: dict[str, tuple[object, ...]] = {
     "id": ("", "x" * 65, *_NO_IDENTIFIER),
@@ -92,6 +105,13 @@ BREAKING: dict[str, tuple[object, ...]] = {
     "unit": ("", "x" * 17, *_NO_IDENTIFIER),
     "decimal": ("", *_NO_DECIMAL),
     "digest": (b"", bytes(31), bytes(33)),
+    "credential": (b"", bytes(15), bytes(1_001)),
+    "meaning": (0, 5, -1),
+    "assertion": (
+        None, assertion(data=b""), assertion(client=b""), assertion(signature=b""),
+        assertion(data=bytes(257)), assertion(client=bytes(2_049)),
+        assertion(signature=bytes(129)),
+    ),
     "party": ("", "oem", "-A", "A" * 32, "A_B", "Ä", "A\n"),
     "verdict": (0, 4, -1),
     "action": (0, 4, -1),
@@ -118,6 +138,12 @@ PASSING: dict[str, tuple[object, ...]] = {
     "unit": ("x" * 16,),
     "decimal": ("0", "0.0", "-1", "9" * 18, "-0.5", "1." + "1" * 12, "1.500"),
     "digest": (bytes(32), b"\n" * 32),
+    "credential": (bytes(16), b"\n" * 1_000),
+    "meaning": (1, 4),
+    "assertion": (
+        assertion(),
+        assertion(data=bytes(256), client=b"\n" * 2_048, signature=bytes(128)),
+    ),
     "party": ("A", "7", "A" * 31, "A-"),
     "verdict": (1, 2, 3),
     "action": (1, 2, 3),
@@ -186,7 +212,8 @@ def test_only_numbers_booleans_and_what_the_key_rules_judge_may_be_anything() ->
             FieldDescriptor.TYPE_MESSAGE,
             FieldDescriptor.TYPE_ENUM,
         }
-        governance = body == "key_registration" or field == "roots"
+        registers = ("key_registration", "operator_registration")
+        governance = body in registers or field == "roots"
         assert (kind != "any") or plain or governance, (body, field)
 
 

@@ -8,6 +8,7 @@ from lotmark.errors import ProtocolError
 from lotmark.event import check_event
 from lotmark.merkle import Frontier
 from lotmark.snapshot import GovernanceEntry, SnapshotRefused, SnapshotStart
+from lotmark.verify.structure import governs
 from lotmark_node.engine.checkpoints import SignedCheckpoint
 from lotmark_node.engine.errors import NotOnLedger
 from lotmark_node.engine.ledger_engine import LedgerEngine
@@ -16,8 +17,6 @@ from lotmark_node.state_machine.ledger_state import load_state
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.state import StateInMemory
 from lotmark_node.state_machine.transition import apply_block
-
-_GOVERNANCE = ("key_registration", "key_revocation")
 
 
 class LedgerSnapshotSource:
@@ -70,7 +69,7 @@ class LedgerSnapshotSource:
         )
 
     def governance(self, height: int) -> Iterator[GovernanceEntry]:
-        """Return every accepted key registration and revocation up to `height`, in order."""
+        """Return every accepted event about keys and operators up to `height`, in order."""
         tree = self._engine.store.tree
         size = self._engine.reader.close_entry(height).index + 1
         for at in range(1, height + 1):
@@ -108,6 +107,6 @@ class LedgerSnapshotSource:
 
 def _governs(event: bytes) -> bool:
     try:
-        return check_event(event).body_name in _GOVERNANCE
+        return governs(check_event(event).message)
     except ProtocolError:
         return False

@@ -7,6 +7,11 @@ from lotmark.event import EVENT_TYPES, CheckedEvent
 from lotmark.outcome import Outcome
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_node.state_machine.key_effects import close_lane, register_key, revoke_key
+from lotmark_node.state_machine.operator_effects import (
+    judge_operator_signature,
+    register_operator,
+    revoke_operator,
+)
 from lotmark_node.state_machine.state import StateChanges
 from lotmark_node.state_machine.tables import (
     Relation,
@@ -136,6 +141,32 @@ def _close_lane(
     return close_lane(state, event.message.lane_closure, chain_id=place.chain_id)
 
 
+def _register_operator(
+    state: StateChanges, event: CheckedEvent, _index: int, place: BlockPlace
+) -> Outcome:
+    body = event.message.operator_registration
+    return register_operator(state, body, chain_id=place.chain_id, height=place.height)
+
+
+def _revoke_operator(
+    state: StateChanges, event: CheckedEvent, _index: int, place: BlockPlace
+) -> Outcome:
+    body = event.message.operator_revocation
+    return revoke_operator(state, body, chain_id=place.chain_id, height=place.height)
+
+
+def _judge_operator_signature(
+    state: StateChanges, event: CheckedEvent, _index: int, place: BlockPlace
+) -> Outcome:
+    return judge_operator_signature(
+        state,
+        event.message.operator_signature,
+        chain_id=place.chain_id,
+        height=place.height,
+        time_ms=place.time_ms,
+    )
+
+
 _EFFECTS: dict[int, Effect] = {
     EVENT_TYPES["lot_created"]: _create_lot,
     EVENT_TYPES["transformation"]: _transform,
@@ -144,4 +175,7 @@ _EFFECTS: dict[int, Effect] = {
     EVENT_TYPES["key_registration"]: _register_key,
     EVENT_TYPES["key_revocation"]: _revoke_key,
     EVENT_TYPES["lane_closure"]: _close_lane,
+    EVENT_TYPES["operator_registration"]: _register_operator,
+    EVENT_TYPES["operator_revocation"]: _revoke_operator,
+    EVENT_TYPES["operator_signature"]: _judge_operator_signature,
 }

@@ -51,7 +51,7 @@ def register_key(
         return Outcome.GRANT_INVALID
     if grant.purpose != KeyPurpose.BATCH:
         return Outcome.GRANT_INVALID  # nodes' keys and roots are those of the genesis
-    outcome = _judge_roots(state, grant.party, statement(grant, chain_id), body.roots)
+    outcome = judge_roots(state, grant.party, statement(grant, chain_id), body.roots)
     if outcome:
         return outcome
     if key_row(state, grant.key) is not None:
@@ -90,7 +90,7 @@ def revoke_key(
         compromised_since_ms=body.compromised_since_ms,
         party=body.party,
     )
-    outcome = _judge_roots(state, body.party, signed, body.roots)
+    outcome = judge_roots(state, body.party, signed, body.roots)
     if outcome:
         return outcome
     revoked = row.revoked(height=height + 1, compromised_since_ms=body.compromised_since_ms)
@@ -109,19 +109,20 @@ def close_lane(
     signed = lane_closure_statement(
         chain_id=chain_id, key=body.key, lane=body.lane, party=body.party
     )
-    outcome = _judge_roots(state, body.party, signed, body.roots)
+    outcome = judge_roots(state, body.party, signed, body.roots)
     if outcome:
         return outcome
     state.put(lane_key(body.key, body.lane), replace(lane, closed=True).encode())
     return Outcome.ACCEPTED
 
 
-def _judge_roots(
+def judge_roots(
     state: StateChanges,
     party: str,
     signed: bytes,
     signatures: Sequence[governance_pb2.KeySignature],
 ) -> Outcome:
+    """Judge whether as many of a party's roots have signed a statement as its threshold asks."""
     raw = state.get(row_key(Table.PARTY, party.encode("ascii")))
     if raw is None:
         return Outcome.PARTY_UNKNOWN

@@ -28,6 +28,7 @@ class Table(IntEnum):
     COUNTER = 10
     QUOTA = 11
     POLICY = 12
+    OPERATOR = 20
 
 
 class Relation(IntEnum):

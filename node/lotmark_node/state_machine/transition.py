@@ -184,6 +184,7 @@ class _BlockInTheMaking:
         """Take in one batch and return what became of it."""
         batch = prepared.batch
         created_before = self.changes.created_count
+        checks_before = self.changes.signature_checks
         row = signer_row(self.changes, batch.header)
         outcome, evidence = self._judge(prepared, row)
         event_outcomes: list[int] = []
@@ -196,7 +197,9 @@ class _BlockInTheMaking:
         if consumes:
             self._move_lane(batch)
         if consumes or evidence:
-            self._bill(batch, result, self.changes.created_count - created_before)
+            created_count = self.changes.created_count - created_before
+            signature_count = 1 + self.changes.signature_checks - checks_before
+            self._bill(batch, result, created_count, signature_count)
         self._index += result.entry_count
         return result
 
@@ -282,7 +285,9 @@ class _BlockInTheMaking:
         counts[3] += sum(1 for outcome in result.event_outcomes if outcome)
         counts[4] += bool(result.evidence)
 
-    def _bill(self, batch: Batch, result: BatchResult, created_count: int) -> None:
+    def _bill(
+        self, batch: Batch, result: BatchResult, created_count: int, signature_count: int
+    ) -> None:
         """Bill a party for a batch that its key has signed and that adds to the log."""
         party, size = batch.header.party, len(batch.raw)
         counters = self._counter(party)
@@ -292,7 +297,7 @@ class _BlockInTheMaking:
         counters.refused_events += sum(1 for outcome in result.event_outcomes if outcome)
         counters.size += size
         usage = self._usage(party)
-        usage.signatures += 1
+        usage.signatures += signature_count
         usage.events += len(result.event_outcomes)
         usage.size += size
         usage.state_keys += created_count

@@ -1,6 +1,7 @@
 """What is no fault, but what somebody who relies on the ledger should know."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -11,6 +12,7 @@ from lotmark.verify.key_register import KeyRegister
 from lotmark.verify.report import Flag, time_text
 from lotmark.verify.structure import StructureFindings
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
+from lotmark_node.verification.operator_flags import OperatorFlags
 from lotmark_node.verification.reexecute import ExecutedBlock
 
 DEVICE_UNCERTAINTY_MAX_US = 1_000_000
@@ -44,13 +46,16 @@ class FlagCollector:
         self._uncertain: _Tally | None = None
         self._contradicted: _Tally | None = None
         self._disputed: dict[bytes, _Tally] = {}
+        self._operators = OperatorFlags(findings.operators)
 
     def take(self, executed: ExecutedBlock) -> None:
         """Look at the next block."""
         index = executed.results.first_index
         for prepared, result in zip(executed.prepared, executed.results.batches, strict=True):
             if not result.outcome:
-                self._look_at_batch(prepared, index, executed.results.close.time_ms)
+                time_ms = executed.results.close.time_ms
+                self._look_at_batch(prepared, index, time_ms)
+                self._look_at_operators(prepared, result.event_outcomes, index, time_ms)
             index += result.entry_count
         self._size = executed.size
         self._roots[executed.size] = executed.root
@@ -72,6 +77,17 @@ class FlagCollector:
         for at, event in enumerate(prepared.events, index + 1):
             if clock_is_bad or _is_uncertain(event):
                 self._uncertain = _counted(self._uncertain, at, 1)
+
+    def _look_at_operators(
+        self, prepared: PreparedBatch, outcomes: Sequence[int], index: int, time_ms: int
+    ) -> None:
+        for at, (event, outcome) in enumerate(
+            zip(prepared.events, outcomes, strict=True), index + 1
+        ):
+            if outcome or not isinstance(event, CheckedEvent):
+                continue
+            if event.body_name == "operator_signature":
+                self._operators.take(event.body, index=at, time_ms=time_ms)
 
     def _contradicts(self, size: int, root: bytes) -> bool:
         """Tell whether an author claims a checkpoint that this log cannot have had by then."""
@@ -103,6 +119,7 @@ class FlagCollector:
                 f" may be in wrong hands since {time_text(registered.compromised_since_ms)}"
             )
             flags.append(_flag("compromised key", tally, ("event is", "events are"), text))
+        flags += self._operators.flags()
         flags += self._checkpoint_flags()
         return flags
 

@@ -6,8 +6,14 @@ from collections.abc import Iterable
 from lotmark.errors import MalformedError, ProofError
 from lotmark.genesis import Genesis
 from lotmark.verify.key_register import KeyRegister
+from lotmark.verify.operator_register import OperatorRegister
 from lotmark_node.state_machine import lthash
 from lotmark_node.state_machine.genesis_block import make_genesis_block
+from lotmark_node.state_machine.operator_row import (
+    OperatorRow,
+    operator_key,
+    parse_operator_row,
+)
 from lotmark_node.state_machine.state import StateInMemory
 from lotmark_node.state_machine.tables import (
     KeyRow,
@@ -96,6 +102,8 @@ def _written_again(table: Table, value: bytes) -> bytes:
             return parse_usage(value, int.from_bytes(value[:8])).encode()
         case Table.POLICY:
             return value
+        case Table.OPERATOR:
+            return parse_operator_row(value).encode()
 
 
 def check_founding_rows(state: StateInMemory, genesis: Genesis, chain_id: bytes) -> None:
@@ -138,4 +146,33 @@ def check_key_rows(state: StateInMemory, keys: KeyRegister) -> None:
             raise ProofError(
                 f"key {key[3:].hex()} is not in the state as the genesis and the events about keys"
                 " of the file have it"
+            )
+
+
+def check_operator_rows(state: StateInMemory, register: OperatorRegister) -> None:
+    """Check that the credentials of the state are those that follow from the events about them.
+
+    Raises:
+        ProofError: They are not: a registration or revocation was left out, or made up.
+    """
+    expected = {
+        operator_key(credential_id): OperatorRow(
+            from_height=registered.from_height,
+            revoked_height=registered.revoked_height,
+            compromised_since_ms=registered.compromised_since_ms,
+            not_before_ms=registered.grant.not_before_ms,
+            not_after_ms=registered.grant.not_after_ms,
+            party=registered.grant.party,
+            role=registered.grant.role,
+            relying_party=registered.grant.relying_party,
+            meanings=registered.grant.meanings,
+        ).encode()
+        for credential_id, registered in register.operators.items()
+    }
+    found = dict(state.rows(bytes([Table.OPERATOR])))
+    for key in sorted(expected.keys() | found.keys()):
+        if expected.get(key) != found.get(key):
+            raise ProofError(
+                f"credential {key[3:].hex()} is not in the state as the events about operators of"
+                " the file have it"
             )

@@ -14,6 +14,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from lotmark.v1 import governance_pb2 as _governance_pb2
+from lotmark.v1 import operators_pb2 as _operators_pb2
 from lotmark.v1 import quality_pb2 as _quality_pb2
 import builtins as _builtins
 import sys
@@ -261,6 +262,9 @@ class Event(_message.Message):
     KEY_REGISTRATION_FIELD_NUMBER: _builtins.int
     KEY_REVOCATION_FIELD_NUMBER: _builtins.int
     LANE_CLOSURE_FIELD_NUMBER: _builtins.int
+    OPERATOR_REGISTRATION_FIELD_NUMBER: _builtins.int
+    OPERATOR_REVOCATION_FIELD_NUMBER: _builtins.int
+    OPERATOR_SIGNATURE_FIELD_NUMBER: _builtins.int
     nonce: _builtins.bytes
     """16 random bytes, so that the digest of a small value cannot be guessed."""
     device: _builtins.str
@@ -395,6 +399,18 @@ class Event(_message.Message):
     def lane_closure(self) -> _governance_pb2.LaneClosure:
         """A lost lane is closed."""
 
+    @_builtins.property
+    def operator_registration(self) -> _operators_pb2.OperatorRegistration:
+        """An operator's credential comes into force."""
+
+    @_builtins.property
+    def operator_revocation(self) -> _operators_pb2.OperatorRevocation:
+        """An operator's credential goes out of force."""
+
+    @_builtins.property
+    def operator_signature(self) -> _operators_pb2.OperatorSignature:
+        """An operator signed an event."""
+
     def __init__(
         self,
         *,
@@ -433,12 +449,15 @@ class Event(_message.Message):
         key_registration: _governance_pb2.KeyRegistration | None = ...,
         key_revocation: _governance_pb2.KeyRevocation | None = ...,
         lane_closure: _governance_pb2.LaneClosure | None = ...,
+        operator_registration: _operators_pb2.OperatorRegistration | None = ...,
+        operator_revocation: _operators_pb2.OperatorRevocation | None = ...,
+        operator_signature: _operators_pb2.OperatorSignature | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "association", b"association", "body", b"body", "calibration", b"calibration", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "correction", b"correction", "epcis_document", b"epcis_document", "gap", b"gap", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "observation_window", b"observation_window", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "shipment", b"shipment", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "association", b"association", "body", b"body", "calibration", b"calibration", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "correction", b"correction", "epcis_document", b"epcis_document", "gap", b"gap", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "shipment", b"shipment", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "association", b"association", "audience", b"audience", "body", b"body", "calibration", b"calibration", "capture_mode", b"capture_mode", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "correction", b"correction", "device", b"device", "epcis_document", b"epcis_document", "files", b"files", "gap", b"gap", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "items", b"items", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "nonce", b"nonce", "observation_window", b"observation_window", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "shipment", b"shipment", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "association", b"association", "audience", b"audience", "body", b"body", "calibration", b"calibration", "capture_mode", b"capture_mode", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "correction", b"correction", "device", b"device", "epcis_document", b"epcis_document", "files", b"files", "gap", b"gap", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "items", b"items", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "nonce", b"nonce", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "shipment", b"shipment", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["lot_created", "material_receipt", "incoming_inspection", "measurement", "observation_window", "transformation", "aggregation", "association", "inference_result", "review_verdict", "report_seal", "calibration", "maintenance", "gap", "clock_quality", "model_registered", "model_promoted", "model_rolled_back", "correction", "shipment", "epcis_document", "claim", "claim_statement", "part_analysis", "claim_decision", "key_registration", "key_revocation", "lane_closure"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["lot_created", "material_receipt", "incoming_inspection", "measurement", "observation_window", "transformation", "aggregation", "association", "inference_result", "review_verdict", "report_seal", "calibration", "maintenance", "gap", "clock_quality", "model_registered", "model_promoted", "model_rolled_back", "correction", "shipment", "epcis_document", "claim", "claim_statement", "part_analysis", "claim_decision", "key_registration", "key_revocation", "lane_closure", "operator_registration", "operator_revocation", "operator_signature"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

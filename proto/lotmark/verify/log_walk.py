@@ -21,6 +21,7 @@ from lotmark.outcome import Outcome
 from lotmark.snapshot import UnknownVersionError
 from lotmark.snapshot_reader import SnapshotBlock
 from lotmark.verify.key_register import KeyRegister
+from lotmark.verify.operator_register import OperatorRegister
 from lotmark.verify.report import blaming
 from lotmark.verify.signed_headers import read_signed_headers
 
@@ -61,6 +62,7 @@ class LogWalk:
         chain_id: bytes,
         policy_digest: bytes,
         keys: KeyRegister,
+        operators: OperatorRegister,
         frontier: Frontier,
         close: BlockClose,
     ) -> None:
@@ -70,12 +72,14 @@ class LogWalk:
             chain_id: The pinned chain id.
             policy_digest: That every close must have.
             keys: The keys as that block left them; moves along.
+            operators: The operators' credentials likewise; moves along.
             frontier: The tree after it; moves along.
             close: Its close.
         """
         self._chain_id = chain_id
         self._policy_digest = policy_digest
         self._keys = keys
+        self._operators = operators
         self._frontier = frontier
         self._height = close.height
         self._heads = deque([(frontier.size, frontier.root())], maxlen=BASES_MAX)
@@ -234,6 +238,7 @@ class LogWalk:
                 event = _check_event_outcome(raw, recorded, permitted)
                 if event is not None and not recorded:
                     self._keys.take(event.message, height=height, time_ms=time_ms)
+                    self._operators.take(event.message, height=height, time_ms=time_ms)
 
     def _check_close(self, proposal: Proposal, results: BlockResults) -> None:
         found = results.close

@@ -26,11 +26,15 @@ from lotmark.genesis import Genesis, policy_text
 from lotmark.merkle import Frontier, leaf_hash
 from lotmark.snapshot import GovernanceEntry, Manifest, SnapshotStart
 from lotmark.snapshot_reader import SnapshotReader
+from lotmark.v1 import event_pb2
 from lotmark.verify.checkpoints import CheckpointFindings, check_checkpoint
 from lotmark.verify.founding import check_founding
 from lotmark.verify.key_register import KeyRegister, parse_event
 from lotmark.verify.log_walk import LogWalk, first_difference
+from lotmark.verify.operator_register import OPERATOR_BODIES, OperatorRegister
 from lotmark.verify.report import Fault, FaultFound, blaming
+
+_GOVERNING = ("key_registration", "key_revocation", *OPERATOR_BODIES)
 
 Progress = Callable[[int, int], None]  # blocks done, blocks in all
 
@@ -43,6 +47,7 @@ class StructureFindings:
     genesis: Genesis
     checkpoint: CheckpointFindings
     keys: KeyRegister  # as the last block left them
+    operators: OperatorRegister  # likewise
     start_close: BlockClose  # of the block before the first one
     time_ms: int  # of the last block
     batch_count: int
@@ -80,8 +85,8 @@ def check_structure(
     with blaming("start", height=manifest.first_height - 1):
         start_close = _check_start(reader, genesis, chain_id, policy_digest)
     frontier = reader.start.frontier
-    keys = KeyRegister(genesis, chain_id)
-    follow_governance(reader, keys)
+    keys, operators = KeyRegister(genesis, chain_id), OperatorRegister(genesis, chain_id)
+    follow_governance(reader, keys, operators)
     with blaming("state"):
         for _ in reader.state_rows():
             """Only whether the rows are in order is seen at this level."""
@@ -89,6 +94,7 @@ def check_structure(
         chain_id=chain_id,
         policy_digest=policy_digest,
         keys=keys,
+        operators=operators,
         frontier=frontier.copy(),
         close=start_close,
     )
@@ -103,6 +109,7 @@ def check_structure(
         genesis=genesis,
         checkpoint=checkpoint,
         keys=keys,
+        operators=operators,
         start_close=start_close,
         time_ms=walk.time_ms,
         batch_count=walk.batch_count,
@@ -160,8 +167,10 @@ def _check_genesis_entries(
         raise ProofError("the first two entries are not the genesis and its close")
 
 
-def follow_governance(reader: SnapshotReader, keys: KeyRegister) -> None:
-    """Take in the events about keys before a range, each of which has its proof.
+def follow_governance(
+    reader: SnapshotReader, keys: KeyRegister, operators: OperatorRegister
+) -> None:
+    """Take in the events about keys and operators before a range, each of which has its proof.
 
     That none is left out is not shown by them, but by the state, at the full level.
 
@@ -172,13 +181,16 @@ def follow_governance(reader: SnapshotReader, keys: KeyRegister) -> None:
     with blaming("governance"):
         previous = -1
         for entry in reader.governance():
-            previous = _follow_key(entry, reader.start.frontier, keys, previous)
+            previous = _check_governing(entry, reader.start.frontier, previous)
+            head, _ = parse_leaf_data(entry.leaf)
+            event = parse_event(entry.event)
+            with blaming("governance", height=head.height, index=head.index):
+                keys.take(event, height=head.height, time_ms=head.time_ms)
+                operators.take(event, height=head.height, time_ms=head.time_ms)
 
 
-def _follow_key(
-    entry: GovernanceEntry, frontier: Frontier, keys: KeyRegister, previous: int
-) -> int:
-    """Take in one event about keys; return its index."""
+def _check_governing(entry: GovernanceEntry, frontier: Frontier, previous: int) -> int:
+    """Check that an accepted event of the kinds that stand here is on the log; return its index."""
     head, payload = parse_leaf_data(entry.leaf)
     with blaming("governance", height=head.height, index=head.index):
         if head.kind is not EntryKind.EVENT or head.outcome or head.index <= previous:
@@ -189,11 +201,14 @@ def _follow_key(
         merkle.verify_inclusion(
             leaf_hash(entry.leaf), head.index, frontier.size, entry.path, frontier.root()
         )
-        event = parse_event(entry.event)
-        if event.WhichOneof("body") not in ("key_registration", "key_revocation"):
-            raise MalformedError("the event is not about keys")
-        keys.take(event, height=head.height, time_ms=head.time_ms)
+        if not governs(parse_event(entry.event)):
+            raise MalformedError("the event is not about keys or operators")
     return head.index
+
+
+def governs(event: event_pb2.Event) -> bool:
+    """Tell whether an event is of those that stand in `governance.bin`, if it was accepted."""
+    return event.WhichOneof("body") in _GOVERNING
 
 
 def _walk_blocks(reader: SnapshotReader, walk: LogWalk, progress: Progress | None) -> None:

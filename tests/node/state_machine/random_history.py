@@ -21,7 +21,9 @@ from tests.node.ledger_in_memory import (
     rebuilt,
     transformation,
 )
+from tests.node.operator_events import registered, revoked, signature, with_body
 from tests.proto.sample_genesis import private_key
+from tests.proto.software_authenticator import Authenticator
 
 HOLDERS = ("OEM-A/erp", "T1-STATOR/mes", "LAB-17025/lims", "T1-STATOR/aoi-cam07")
 NEW_HOLDERS = ("T1-STATOR/press-2", "OEM-A/erp-2")
@@ -121,7 +123,21 @@ class RandomHistory:
             holder = pick.choice(HOLDERS)
             key = private_key(f"{holder} BATCH").public
             return ledger.lane_closure(holder.split("/")[0], key, pick.randrange(1, 3))
+        if kind == 6:
+            return self._operator_event()
         return measurement(pick.randrange(60), item=names[0] if kind % 2 else None)
+
+    def _operator_event(self) -> bytes:
+        pick, ledger = self._random, self.ledger
+        device = Authenticator(f"operator {pick.randrange(3)}")
+        match pick.randrange(8):
+            case 0 | 1:
+                return registered(ledger, device=device)
+            case 2:
+                return revoked(ledger, device)
+        signed = measurement(pick.randrange(60))
+        made = signature(ledger, signed, device=device, nonce=f"{pick.randrange(50)}")
+        return with_body(made, event_id=bytes(32)) if pick.random() < 0.2 else made
 
 
 @cache
