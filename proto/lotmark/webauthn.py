@@ -13,6 +13,7 @@ import hashlib
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -36,7 +37,7 @@ _COSE_KEY = re.compile(rb"(?s)\xa5\x01\x02\x03\x26\x20\x01\x21\x58\x20(.{32})\x2
 # What follows `crossOrigin` is open to later versions of browsers and is not looked at.
 _CLIENT_DATA = re.compile(
     rb'(?s)\{"type":"webauthn\.get","challenge":"([A-Za-z0-9_-]{1,86})","origin":"([!#-\[\]-~]+)"'
-    rb'(,"crossOrigin":(true|false)(,.*)?)?\}'
+    rb'(?:,"crossOrigin":(true|false)(?:,.*)?)?\}'
 )
 _USER_PRESENT = 0x01
 _USER_VERIFIED = 0x04
@@ -128,7 +129,26 @@ def verify_assertion(assertion: Assertion, challenge: bytes, relying_party: Rely
         ) from error
 
 
-def _check_client_data(raw: bytes, challenge: bytes, origin: str) -> None:
+def signed_challenge(client_data_json: bytes) -> bytes:
+    """Return the challenge that client data name; whether it was signed is not known by that.
+
+    Raises:
+        AssertionRefused: They have another form than a browser's.
+    """
+    found = _read_client_data(client_data_json)
+    try:
+        return decode_base64url(found.challenge, what="challenge")
+    except MalformedError as error:
+        raise AssertionRefused(Outcome.ASSERTION_MALFORMED, str(error)) from error
+
+
+class _ClientData(NamedTuple):
+    challenge: str  # base64url
+    origin: str
+    is_framed: bool  # the page was in a frame of another origin's
+
+
+def _read_client_data(raw: bytes) -> _ClientData:
     match = _CLIENT_DATA.fullmatch(raw)
     if match is None:
         raise AssertionRefused(
@@ -136,18 +156,23 @@ def _check_client_data(raw: bytes, challenge: bytes, origin: str) -> None:
             f"client data {raw[:60]!a} does not begin as a browser writes it for webauthn.get:"
             " type, challenge, origin, crossOrigin",
         )
-    found, found_origin, _, cross_origin, _ = match.groups()
+    challenge, origin, cross_origin = match.groups()
+    return _ClientData(challenge.decode(), origin.decode(), cross_origin == b"true")
+
+
+def _check_client_data(raw: bytes, challenge: bytes, origin: str) -> None:
+    found = _read_client_data(raw)
     expected = base64url(challenge)
-    if found.decode() != expected:
+    if found.challenge != expected:
         raise AssertionRefused(
             Outcome.CHALLENGE_MISMATCH,
-            f"the challenge is {found.decode()}, of this event and meaning {expected}",
+            f"challenge {found.challenge} was signed, where {expected} belongs",
         )
-    if found_origin != origin.encode("ascii") or cross_origin == b"true":
-        framed = " in a frame of another page" if cross_origin == b"true" else ""
+    if found.origin != origin or found.is_framed:
+        framed = " in a frame of another page" if found.is_framed else ""
         raise AssertionRefused(
             Outcome.ORIGIN_MISMATCH,
-            f"signed at {found_origin[:_SHOWN_MAX].decode()}{framed}, registered for {origin}",
+            f"signed at {found.origin[:_SHOWN_MAX]}{framed}, registered for {origin}",
         )
 
 

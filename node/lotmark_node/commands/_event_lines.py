@@ -9,7 +9,7 @@ from lotmark.v1 import event_pb2
 _TELLING = (
     "feature", "value", "quantity", "label", "minimum", "maximum", "unit", "product", "process",
     "plan", "supplier", "receiver", "report", "certificate", "work", "source", "model", "claim",
-    "result_class", "action", "reason", "holder", "verdict", "as_left",
+    "result_class", "action", "meaning", "reason", "holder", "verdict", "as_left",
 )  # fmt: skip
 
 
