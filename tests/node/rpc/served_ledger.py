@@ -1,5 +1,6 @@
 """A real engine behind a real gRPC server with mTLS, on one event loop with its clients."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,6 +20,7 @@ from lotmark.genesis import Genesis
 from lotmark.key_file import read_key_file
 from lotmark.key_grant import KeyPurpose
 from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
+from lotmark_consensus.raft.grpc_wire import GrpcWire
 from lotmark_node.compose import now_ms, read_node_keys
 from lotmark_node.consortium.found import found_consortium
 from lotmark_node.consortium.plan import make_plan
@@ -26,6 +28,7 @@ from lotmark_node.engine.ledger_engine import LedgerEngine
 from lotmark_node.node_settings import read_node_settings
 from lotmark_node.rpc.identity import Identities
 from lotmark_node.rpc.ledger_service import LedgerService
+from lotmark_node.rpc.peer_service import PeerService
 from lotmark_node.rpc.server import start_server
 
 PARTIES = (
@@ -190,9 +193,10 @@ async def served(
     engine.start()
     identities = Identities(consortium.genesis, engine.chain_id, "OEM-A", now_ms)
     acceptances = settings.acceptances.read_bytes()
+    wire = GrpcWire(asyncio.get_running_loop(), engine.chain_id, _dial_nobody)
     serving = await start_server(
         LedgerService(engine, identities, acceptances, certificate_not_after_ms=0),
-        None,
+        PeerService(engine, identities, wire),
         consortium.genesis,
         address="127.0.0.1:0",
         certificate=settings.tls_certificate.read_bytes(),
@@ -204,6 +208,10 @@ async def served(
     finally:
         await serving.server.stop(0)
         await engine.stop()
+
+
+def _dial_nobody(peer: str) -> grpc.aio.Channel:
+    raise AssertionError(f"this node is the only voter, so it dials no {peer}")
 
 
 async def answers_of(
