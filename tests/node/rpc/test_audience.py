@@ -1,6 +1,7 @@
 """What a caller outside an event's audience gets of it: nothing, whatever is asked, as a class."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,9 +19,12 @@ from lotmark.outcome import Outcome
 from lotmark.v1 import event_pb2, governance_pb2, ledger_pb2, peer_pb2, peer_pb2_grpc
 from lotmark.verify.receipt import parse_receipt
 from lotmark_node.compose import now_ms
+from lotmark_node.engine.refusal_log import LINES_PER_MINUTE_MAX
+from lotmark_node.rpc.refused_calls import RefusedFor
 from tests.node.engine.running_engine import run, until
 from tests.node.ledger_in_memory import event, measurement
 from tests.node.rpc.served_ledger import CALL_S, FoundedConsortium, ServedLedger, served
+from tests.node.rpc.test_access import leaf
 
 MARK = "SECRET-7"  # stands in every event that is not for all
 AUTHOR, IN_AUDIENCE, OWNER = "T1-STATOR", "LAB-17025", "OEM-A"
@@ -231,6 +235,46 @@ def test_the_service_of_voters_is_closed_to_every_client(
                 assert f"{party}/erp is no other voter".encode() in said
 
     run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("party", "chain", "closed", "reason"),
+    [
+        ("SITE-1", "own", [OPEN_TO_REGULATORS, *PEER_CALLS], RefusedFor.ACCESS),
+        ("REG-EU", "own", ["SubmitStream", "Submit", *PEER_CALLS], RefusedFor.ACCESS),
+        ("SITE-1", "another", [*LEDGER_CALLS, *PEER_CALLS], RefusedFor.IDENTITY),
+    ],
+)
+def test_every_refused_call_is_counted_and_logged_without_what_it_carried(
+    consortium: FoundedConsortium,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    party: str,
+    chain: str,
+    closed: Sequence[str],
+    reason: RefusedFor,
+) -> None:
+    async def scenario() -> None:
+        async with filled(consortium, tmp_path) as ledger:
+            if chain == "another":
+                certificate, key = leaf(consortium.ca(party), party, bytes(32))
+                stranger = await ledger.ledger.channel(certificate=certificate, key=key)
+                ledger.ledger.use_channel(party, stranger)
+            for rpc in ASKS:
+                await asked(ledger, party, rpc)
+            counts = ledger.ledger.identities.refused.counts
+            assert {rpc for _, rpc in counts} == set(closed)
+            assert {why for why, _ in counts} == {reason}
+
+    with caplog.at_level(logging.WARNING, logger="lotmark_node.rpc"):
+        run(scenario())
+    lines = [vars(record) for record in caplog.records if record.msg == "call refused"]
+    assert 1 <= len(lines) <= LINES_PER_MINUTE_MAX
+    for line in lines:
+        assert line["reason"] == reason.value
+        assert party in line["text"]
+        told = repr(line)
+        assert not any(word in told for word in (MARK, "PRIVATE KEY", "BEGIN CERTIFICATE"))
 
 
 def registration(consortium: FoundedConsortium, key: PrivateKey) -> bytes:
