@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from lotmark.client.session import LedgerSession
-from lotmark.client.settings import read_client_settings
-from lotmark.key_file import read_key_file
+from lotmark.client import Client
 from lotmark.webauthn import base64url, decode_base64url
 from lotmark_node.main import app
 from tests.node.ledger_in_memory import measurement
@@ -82,9 +80,8 @@ class Console:
 
 def recorded(node: NodeProcess, number: int) -> tuple[int, str]:
     """Return index and id of an event that is on the ledger."""
-    settings = read_client_settings(node.client("T1-STATOR", "mes"))
-    with LedgerSession(settings, read_key_file(settings.batch_key)) as session:
-        (result,) = session.submit([measurement(number)])
+    with Client.open(node.client("T1-STATOR", "mes")) as client:
+        result = client.submit(measurement(number)).result(30)
     assert result.index is not None
     return result.index, result.event_id.hex()
 

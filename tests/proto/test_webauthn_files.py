@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotmark.client.operator_events import EventSource, registration, revocation, signature
+from lotmark.client.new_event import EventBody, new_event
+from lotmark.client.operator_bodies import registration, revocation, signature
 from lotmark.client.webauthn_files import (
     FILE_SIZE_MAX,
     NewCredential,
@@ -24,6 +26,7 @@ from lotmark.operator_grant import (
     signature_challenge,
 )
 from lotmark.outcome import Outcome
+from lotmark.v1 import event_pb2
 from lotmark.webauthn import AssertionRefused, base64url, decode_base64url
 from tests.proto.sample_genesis import CREATED_MS, private_key
 from tests.proto.software_authenticator import Authenticator
@@ -31,9 +34,6 @@ from tests.proto.software_authenticator import Authenticator
 DEVICE = Authenticator("operator 7")
 CHAIN_ID = bytes(range(32))
 EVENT_ID = bytes(32)
-SOURCE = EventSource(
-    chain_id=CHAIN_ID, device="console", time_ms=CREATED_MS, uncertainty_us=1_000_000
-)
 ROOTS = [private_key(f"root {number}") for number in range(3)]
 
 
@@ -157,10 +157,10 @@ def _grant() -> OperatorGrant:
 def test_events_are_made_that_the_ledger_reads_with_roots_in_its_order() -> None:
     possession = DEVICE.sign(possession_challenge(_grant(), CHAIN_ID))
     challenge = signature_challenge(CHAIN_ID, OperatorMeaning.APPROVE, EVENT_ID)
-    events = [
-        registration(SOURCE, _grant(), possession, ROOTS),
+    made: list[EventBody] = [
+        registration(CHAIN_ID, _grant(), possession, ROOTS),
         revocation(
-            SOURCE,
+            CHAIN_ID,
             DEVICE.credential_id,
             party="OEM-A",
             reason="lost",
@@ -168,14 +168,25 @@ def test_events_are_made_that_the_ledger_reads_with_roots_in_its_order() -> None
             roots=ROOTS,
         ),
         signature(
-            SOURCE,
+            CHAIN_ID,
             DEVICE.credential_id,
             DEVICE.sign(challenge),
             event_id=EVENT_ID,
             meaning=OperatorMeaning.APPROVE,
         ),
     ]
-    bodies = [check_event(raw) for raw in events]
+    bodies = [
+        check_event(
+            new_event(
+                body,
+                device="console",
+                capture=event_pb2.CAPTURE_MODE_MANUAL,
+                time=datetime.now(UTC),
+                uncertainty_us=1_000_000,
+            )
+        )
+        for body in made
+    ]
 
     assert [body.event_type for body in bodies] == [61, 62, 63]
     for each in bodies[:2]:
@@ -198,7 +209,7 @@ def test_a_signature_of_something_else_is_refused_before_it_is_sent(
 
     with pytest.raises(AssertionRefused) as caught:
         signature(
-            SOURCE,
+            CHAIN_ID,
             DEVICE.credential_id,
             signed,
             event_id=EVENT_ID,
@@ -209,4 +220,4 @@ def test_a_signature_of_something_else_is_refused_before_it_is_sent(
 
 def test_a_registration_that_the_credential_did_not_sign_is_refused_before_it_is_sent() -> None:
     with pytest.raises(AssertionRefused, match="challenge"):
-        registration(SOURCE, _grant(), DEVICE.sign(EVENT_ID), ROOTS)
+        registration(CHAIN_ID, _grant(), DEVICE.sign(EVENT_ID), ROOTS)

@@ -16,11 +16,10 @@ from lotmark_node.commands._client import (
     parse_entry_name,
     read_settings,
     reading,
-    tell_passed_over,
 )
 
 if TYPE_CHECKING:
-    from lotmark.client.operator_events import EventSource
+    from lotmark.client.new_event import EventBody
     from lotmark.client.settings import ClientSettings
     from lotmark.ed25519 import PrivateKey
     from lotmark.operator_grant import OperatorGrant
@@ -29,6 +28,7 @@ app = typer.Typer(help="Operators: register their credentials, and sign events w
 
 DAY_MS = 86_400_000
 DAYS_MAX = 3_650
+ACKNOWLEDGED_S = 30.0  # for the event's acknowledgement
 CLOCK_UNCERTAINTY_US = 1_000_000  # of a computer that nobody has asked
 
 
@@ -49,6 +49,10 @@ AssertionFile = Annotated[
         metavar="FILE",
         help="What navigator.credentials.get gave, as JSON (credential.toJSON()).",
     ),
+]
+OutboxFile = Annotated[
+    Path | None,
+    typer.Option("--outbox", metavar="FILE", help="Another outbox than the client's own."),
 ]
 RootFiles = Annotated[
     list[Path],
@@ -129,17 +133,18 @@ def register(
     client: ClientFile = None,
     assertion: AssertionFile,
     roots: RootFiles,
+    outbox: OutboxFile = None,
     as_json: terminal.JsonFlag = False,
 ) -> None:
     """Register a credential. Exit status 1: it was refused."""
-    from lotmark.client.operator_events import registration
+    from lotmark.client.operator_bodies import registration
     from lotmark.client.webauthn_files import FILE_SIZE_MAX, read_assertion
 
     settings = read_settings(client)
     granted = _read_grant(file)
     signed = read_assertion(_read(assertion, FILE_SIZE_MAX), name=str(assertion))
-    event = registration(_source(settings), granted, signed.assertion, _read_roots(roots))
-    _submit(settings, event, "registered from the next block on", as_json=as_json)
+    body = registration(settings.chain_id, granted, signed.assertion, _read_roots(roots))
+    _submit(settings, body, outbox, "registered from the next block on", as_json=as_json)
 
 
 # A credential id may begin with a hyphen.
@@ -159,23 +164,24 @@ def revoke(
             help="Since when it may have been in wrong hands, such as 2026-11-20T08:00:00Z.",
         ),
     ] = "",
+    outbox: OutboxFile = None,
     as_json: terminal.JsonFlag = False,
 ) -> None:
     """Revoke a credential of the client's party. Exit status 1: it was refused."""
-    from lotmark.client.operator_events import revocation
+    from lotmark.client.operator_bodies import revocation
     from lotmark.rfc3339 import parse_ms
     from lotmark.webauthn import decode_base64url
 
     settings = read_settings(client)
-    event = revocation(
-        _source(settings),
+    body = revocation(
+        settings.chain_id,
         decode_base64url(credential, what="credential id"),
         party=settings.party,
         reason=reason,
         compromised_since_ms=parse_ms(compromised_since) if compromised_since else 0,
         roots=_read_roots(roots),
     )
-    _submit(settings, event, "revoked from the next block on", as_json=as_json)
+    _submit(settings, body, outbox, "revoked from the next block on", as_json=as_json)
 
 
 @app.command(name="list")
@@ -225,24 +231,25 @@ def sign(
     client: ClientFile = None,
     meaning: MeaningOption,
     assertion: AssertionFile,
+    outbox: OutboxFile = None,
     as_json: terminal.JsonFlag = False,
 ) -> None:
     """Put an operator's signature of an event on the ledger. Exit status 1: it was refused."""
-    from lotmark.client.operator_events import signature
+    from lotmark.client.operator_bodies import signature
     from lotmark.client.webauthn_files import FILE_SIZE_MAX, read_assertion
     from lotmark.operator_grant import OperatorMeaning
 
     event_id = _event_id(name, client)
     settings = read_settings(client)
     signed = read_assertion(_read(assertion, FILE_SIZE_MAX), name=str(assertion))
-    event = signature(
-        _source(settings),
+    body = signature(
+        settings.chain_id,
         signed.credential_id,
         signed.assertion,
         event_id=event_id,
         meaning=OperatorMeaning[meaning.name],
     )
-    _submit(settings, event, f"signed: {meaning} of {event_id.hex()}", as_json=as_json)
+    _submit(settings, body, outbox, f"signed: {meaning} of {event_id.hex()}", as_json=as_json)
 
 
 def _now_ms() -> int:
@@ -281,17 +288,6 @@ def _refuse_file(_path: str, _place: object) -> bytes:
     raise AssertionError("a grant names no files: none of its fields is a digest")
 
 
-def _source(settings: "ClientSettings") -> "EventSource":
-    from lotmark.client.operator_events import EventSource
-
-    return EventSource(
-        chain_id=settings.chain_id,
-        device=settings.holder,
-        time_ms=_now_ms(),
-        uncertainty_us=CLOCK_UNCERTAINTY_US,
-    )
-
-
 def _event_id(name: str, client: Path | None) -> bytes:
     """Return the id of the event that a person named; an index is looked up."""
     named = parse_entry_name(name)
@@ -304,14 +300,30 @@ def _event_id(name: str, client: Path | None) -> bytes:
     return found
 
 
-def _submit(settings: "ClientSettings", event: bytes, done: str, *, as_json: bool) -> None:
-    from lotmark.client.session import LedgerSession
-    from lotmark.key_file import read_key_file
-    from lotmark.outcome import MEANINGS
+def _submit(
+    settings: "ClientSettings", body: "EventBody", outbox: Path | None, done: str, *, as_json: bool
+) -> None:
+    """Put an event with this body on the ledger, and tell what became of it."""
+    from datetime import UTC, datetime
 
-    with LedgerSession(settings, read_key_file(settings.batch_key)) as session:
-        tell_passed_over(session)
-        (result,) = session.submit([event])
+    from lotmark.client import Client, SubmissionRefused, new_event
+    from lotmark.outcome import MEANINGS
+    from lotmark.v1 import event_pb2
+
+    event = new_event(
+        body,
+        device=settings.holder,
+        capture=event_pb2.CAPTURE_MODE_MANUAL,
+        time=datetime.now(UTC),
+        uncertainty_us=CLOCK_UNCERTAINTY_US,
+    )
+    client = Client(settings, outbox=outbox)
+    try:
+        result, said = client.submit(event).result(ACKNOWLEDGED_S), done
+    except SubmissionRefused as error:
+        result, said = error.result, str(error)
+    finally:
+        client.close(timeout_s=0.0)
     place = "no entry" if result.index is None else f"entry {result.index}"
     terminal.answer(
         {
@@ -321,7 +333,7 @@ def _submit(settings: "ClientSettings", event: bytes, done: str, *, as_json: boo
             "outcome": result.outcome.name,
             "detail": result.detail,
         },
-        lambda: f"{place}: {result.detail or done}",
+        lambda: f"{place}: {said}",
         as_json=as_json,
     )
     if result.outcome:

@@ -10,8 +10,8 @@
         items=[item("https://id.gs1.org/01/04012345000023/21/ST2601120001234")],
     )
 
-The bodies are the generated classes of `quality.proto`, so a type checker knows every field. The
-rules are those that nodes apply, so nothing here can differ from them.
+The bodies are the generated classes of `quality.proto` and `operators.proto`, so a type checker
+knows every field. The rules are those that nodes apply, so nothing here can differ from them.
 """
 
 import os
@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from lotmark.event import NONCE_SIZE, check_event
-from lotmark.v1 import event_pb2, quality_pb2
+from lotmark.v1 import event_pb2, operators_pb2, quality_pb2
 
 EventBody: TypeAlias = (
     quality_pb2.LotCreated
@@ -48,6 +48,9 @@ EventBody: TypeAlias = (
     | quality_pb2.ClaimStatement
     | quality_pb2.PartAnalysis
     | quality_pb2.ClaimDecision
+    | operators_pb2.OperatorRegistration
+    | operators_pb2.OperatorRevocation
+    | operators_pb2.OperatorSignature
 )
 
 _FIELD_OF_BODY = {
