@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from lotmark import merkle
-from lotmark.batch import BatchHeader, parse_header
+from lotmark.batch import BatchHeader, ClockState, parse_header
 from lotmark.client import (
     Client,
     ClientClosed,
@@ -34,6 +34,7 @@ from lotmark.client import (
     SubmissionRefused,
     read_client_settings,
 )
+from lotmark.client.clock import kernel_clock
 from lotmark.client.ledger_records import LedgerEntry
 from lotmark.client.settings import NodeAddress
 from lotmark.ed25519 import PrivateKey
@@ -133,6 +134,26 @@ def test_many_events_fill_batches_of_256_and_a_later_client_goes_on_in_the_lane(
     assert [header.event_count for header in made] == [256, 256, 88, 1]
     assert [header.sequence for header in made] == [1, 2, 3, 4]
     assert len({header.lane for header in made}) == 1
+
+
+def test_every_batch_says_how_good_the_clock_is_and_which_checkpoint_was_seen(
+    settings: ClientSettings,
+) -> None:
+    events = new_events(2)
+    with Client(settings) as client:
+        for event in events:
+            client.submit(event).result(WAIT_S)
+    made = headers(settings, events)
+    kernel = kernel_clock()
+
+    for header in made:
+        assert (header.clock is ClockState.UNKNOWN) == (kernel is None)
+        assert abs(header.created_at_ms - time.time_ns() // 1_000_000) < 60_000
+    with LedgerSession(settings) as session:
+        seen, now = made[-1], session.checkpoint()
+        assert 0 < seen.seen_size <= now.size
+        leaves = [merkle.leaf_hash(each.leaf_data) for each in entries(settings)]
+    assert merkle.root(leaves[: seen.seen_size]) == seen.seen_root
 
 
 def test_events_that_come_within_the_linger_time_share_a_batch(settings: ClientSettings) -> None:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from lotmark.batch import Batch
+from lotmark.client.clock import Clock
 from lotmark.client.connection import read_pinned_genesis
 from lotmark.client.delivery import Delivery
 from lotmark.client.errors import ClientClosed, OutboxFull
@@ -93,7 +94,11 @@ class Client:
                 self._outbox.path, bounds or OutboxBounds(), self._new_delivery, kept
             )
             signer = Signer(
-                key=key, chain_id=settings.chain_id, party=settings.party, seen=seen.newest
+                key=key,
+                chain_id=settings.chain_id,
+                party=settings.party,
+                clock=Clock(),
+                seen=seen.newest,
             )
             self._writer = Writer(self._outbox, self._waiting, signer, linger_s=linger_s)
         except BaseException:

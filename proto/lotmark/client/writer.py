@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from secrets import randbits
 
 from lotmark.batch import BATCH_EVENTS_MAX, ZERO_HASH, Batch, sign_batch
+from lotmark.client.clock import Clock
 from lotmark.client.errors import OutboxUnusable
 from lotmark.client.outbox import READ_BATCHES_MAX, Lane, Outbox, StoredBatch
 from lotmark.client.submission import cut_batches
@@ -38,11 +39,13 @@ class Signer:
     key: PrivateKey
     chain_id: bytes
     party: str
+    clock: Clock
     seen: Callable[[], tuple[int, bytes]]  # newest checkpoint that a node has shown: size, root
 
     def sign(self, events: Sequence[bytes], lane: Lane, replaces: bytes = ZERO_HASH) -> Batch:
         """Return the next batch of a lane."""
         seen_size, seen_root = self.seen()
+        now = self.clock.read()
         return sign_batch(
             self.key,
             events,
@@ -51,7 +54,9 @@ class Signer:
             sequence=lane.sequence + 1,
             previous=lane.batch_id,
             replaces=replaces,
-            created_at_ms=time.time_ns() // 1_000_000,
+            created_at_ms=now.time_ms,
+            clock=now.state,
+            clock_uncertainty_us=now.uncertainty_us,
             seen_size=seen_size,
             seen_root=seen_root,
             party=self.party,
