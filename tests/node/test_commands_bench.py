@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from lotmark_node.bench import ledger_bench, network_bench
+from lotmark_node.bench import client_bench, ledger_bench, network_bench
 from lotmark_node.bench.etcd_cluster import missing_programs, put_request
 from lotmark_node.bench.order_bench import OrderFigures
 from lotmark_node.bench.pumped import Pumped
@@ -36,14 +36,14 @@ SHORTEST = replace(
 def test_the_usage_is_written_as_it_is_typed() -> None:
     shown = CliRunner().invoke(app, ["bench", "--help"], prog_name="lotmark").stdout
 
-    assert shown.startswith("Usage: lotmark bench ledger|network|order [--quick]\n")
+    assert shown.startswith("Usage: lotmark bench client|ledger|network|order [--quick]\n")
 
 
 def test_an_unknown_bench_is_named_with_those_that_there_are() -> None:
     done = CliRunner().invoke(app, ["bench", "disk"])
 
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == "'disk' is no bench. Use one of ledger, network, order.\n"
+    assert done.stderr == "'disk' is no bench. Use one of client, ledger, network, order.\n"
 
 
 def test_a_node_that_does_not_start_is_told_in_one_line_with_its_last_words(
@@ -131,3 +131,23 @@ def test_a_run_of_a_network_prints_every_figure(tmp_path: Path) -> None:
     assert {"admit", "cut", "apply", "write"} <= set(leader)
     for costs in followers.values():
         assert {"prepare", "apply", "write"} <= set(costs)
+
+
+def test_the_client_is_measured_with_every_figure_and_all_its_events_are_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shortest = client_bench.Extent(events=3_000, single_events=3, outbox_seconds=0.2)
+    monkeypatch.setattr(client_bench, "QUICK", shortest)
+    monkeypatch.setattr(client_bench, "IMPORTS", 2)
+    figures = json.loads(CliRunner().invoke(app, ["bench", "client", "--quick"]).stdout)
+
+    assert set(figures) == {
+        *("outbox_per_s", "sdk_events_per_s", "sdk_events", "sdk_stored_per_s", "import_ms"),
+        *("import_grpc_ms", "rss_mb", "client_cpu_us_per_event", "submit_p50_ms", "submit_p99_ms"),
+        *("acknowledged_p50_ms", "machine", "versions", "load", "fdatasync_p99_ms"),
+    }
+    assert figures["sdk_events"] == 3_000
+    assert all(value > 0 for name, value in figures.items() if name.endswith(("_s", "_ms", "_mb")))
+    assert figures["import_grpc_ms"] < figures["import_ms"]
+    assert list(tmp_path.iterdir()) == []
