@@ -18,17 +18,13 @@ the ledger takes it once. Many events stand in ``[[event]]`` tables. How the fie
 `lotmark.document_fields`.
 """
 
-import hashlib
-import tomllib
 from collections.abc import Callable, Mapping
 from importlib.resources.abc import Traversable
-from pathlib import PurePosixPath
 from typing import Any
 
 from google.protobuf.message import Message
 
 from lotmark.batch import EVENT_SIZE_MAX
-from lotmark.canonical_json import load_foreign
 from lotmark.document_fields import (
     DocumentValue,
     FileDigester,
@@ -44,13 +40,12 @@ from lotmark.document_fields import (
     table_at,
     table_of,
 )
+from lotmark.document_source import digest_beneath, file_beneath, parse_document
 from lotmark.errors import MalformedError
 from lotmark.event import EVENT_TYPES, EventRefused, check_event
 from lotmark.event_rules import BODY_RULES, DECIMAL, DEVICE, ITEM_ID, PARTY, UNIT, Rule
 from lotmark.rfc3339 import TEXT_MAX_MS, parse_ms, text_of_ms
 from lotmark.v1 import event_pb2
-
-DOCUMENT_SIZE_MAX = 4_194_304
 
 _COMMON = (
     "type", "device", "time", "start", "end", "uncertainty_us", "capture",
@@ -58,7 +53,6 @@ _COMMON = (
 )  # fmt: skip
 _CAPTURE = event_pb2.CaptureMode.DESCRIPTOR
 _UNCERTAINTY_MAX_US = 2**32 - 1
-_READ_SIZE = 1_048_576
 _NONCE_SIZE = 16
 
 
@@ -78,7 +72,7 @@ def read_events(
         MalformedError: The document or an event in it is not as it should be. The message names
             the document, the place in it, the value and what is allowed.
     """
-    document = _parse(raw, Place(name))
+    document = parse_document(raw, Place(name))
     top = Place(name)
     reader = _Reader(nonce, folder)
     if "event" not in document:
@@ -114,26 +108,6 @@ def describe(event: event_pb2.Event) -> dict[str, DocumentValue]:
 
 def _time_text(time_ms: int) -> DocumentValue:
     return text_of_ms(time_ms) if time_ms < TEXT_MAX_MS else time_ms
-
-
-def _parse(raw: bytes, place: Place) -> dict[str, Any]:
-    if len(raw) > DOCUMENT_SIZE_MAX:
-        raise place.refusal(
-            f"it has {len(raw)} bytes; at most {DOCUMENT_SIZE_MAX} are allowed: split it"
-        )
-    try:
-        # No TOML document begins with a brace, and every JSON object does.
-        if raw.lstrip()[:1] == b"{":
-            document = load_foreign(raw, size_max=DOCUMENT_SIZE_MAX)
-            assert isinstance(document, dict)
-            return document
-        return tomllib.loads(raw.decode())
-    except MalformedError as error:
-        raise place.refusal(str(error)) from error
-    except RecursionError as error:
-        raise place.refusal("the TOML nests too deeply; an event needs four levels") from error
-    except ValueError as error:  # no UTF-8, no TOML, or an integer of thousands of digits
-        raise place.refusal(f"this is neither a JSON object nor TOML in UTF-8: {error}") from error
 
 
 class _Reader:
@@ -200,29 +174,12 @@ class _Reader:
         for index, value in enumerate(list_at(table.get("files", []), place)):
             at = place.element(index)
             if isinstance(value, dict) and "path" in value:
-                event.files.append(self._file_beside(value, at))
+                event.files.append(file_beneath(self._folder, value, at, self._nonce))
             else:
                 fill(event.files.add(), value, at, self._digester())
 
-    def _file_beside(self, value: dict[str, Any], place: Place) -> event_pb2.FileDigest:
-        table = table_at(value, place, ["path", "media_type", "salted"])
-        path = string_at(table["path"], place.member("path"))
-        salted = table.get("salted", False)
-        if not isinstance(salted, bool):
-            raise place.member("salted").refusal(f"{shown(salted)} is neither true nor false")
-        salt = self._nonce() if salted else b""
-        digest, size = _digest_of(self._folder, path, place.member("path"), salt)
-        media_type = string_at(_required(table, "media_type", place), place.member("media_type"))
-        return event_pb2.FileDigest(
-            sha256=digest,
-            size=size,
-            salt=salt,
-            media_type=media_type,
-            name=PurePosixPath(path).name,
-        )
-
     def _digester(self) -> FileDigester:
-        return lambda path, place: _digest_of(self._folder, path, place, b"")[0]
+        return lambda path, place: digest_beneath(self._folder, path, place, b"")[0]
 
 
 def _body_name(value: object, place: Place) -> str:
@@ -246,7 +203,6 @@ _REMEDIES = {
     "device": "name the device, line or system that saw it",
     "capture": f"write one of {', '.join(short_names(_CAPTURE).values())}",
     "uncertainty_us": "state how far the clock may be off, such as 1000000 for a second",
-    "media_type": "write what the file is, such as text/csv",
 }
 
 
@@ -278,31 +234,6 @@ def _time_at(value: object, place: Place) -> int:
         return parse_ms(text)
     except MalformedError as error:
         raise place.refusal(str(error)) from error
-
-
-def _digest_of(
-    folder: Traversable | None, path: str, place: Place, salt: bytes
-) -> tuple[bytes, int]:
-    """Return SHA-256 of salt and content, and the content's size."""
-    if folder is None:
-        raise place.refusal(
-            f"{shown(path)} stands beside no file, since this document came without a folder;"
-            " write sha256 and size"
-        )
-    # A document from elsewhere shall not make its reader publish digests of the reader's files.
-    if not path or "\\" in path or "\0" in path or path.startswith("/") or ".." in path.split("/"):
-        raise place.refusal(f"{shown(path)} is no path beneath the document's own folder")
-    digest, size = hashlib.sha256(salt), 0
-    try:
-        with folder.joinpath(path).open("rb") as file:
-            while chunk := file.read(_READ_SIZE):
-                digest.update(chunk)
-                size += len(chunk)
-    except OSError as error:
-        raise place.refusal(
-            f"{shown(path)} cannot be read beside the document: {error.strerror or error}"
-        ) from error
-    return digest.digest(), size
 
 
 def _check(rule: Rule, value: object, place: Place) -> None:

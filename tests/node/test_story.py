@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import re
-import tomllib
 from collections.abc import Callable
 from decimal import Decimal
 from importlib.resources import files
@@ -15,12 +14,15 @@ import pytest
 from lotmark.canonical_json import dump
 from lotmark.event import check_event
 from lotmark.merkle import leaf_hash, root
+from lotmark.report import read_report, seal_event
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_node.story.load import STORY, load_document, read_file
 from lotmark_node.story.welds import COLD_WELD, STATOR, review_verdict, weld_inspections
 
 WIRE_LOT = "https://id.gs1.org/01/04012345000016/10/CU-20251223-07"
 CSV = "resistivity-CU-20251223-07.csv"
+REPORT = "report-4711.toml"  # sealed by its fields' digest, which names no file
+DOCUMENTS = files("lotmark_node.story").joinpath("documents")
 SEED = 137
 
 
@@ -49,11 +51,10 @@ def only(name: str, body: str) -> event_pb2.Event:
 
 
 def test_every_document_in_the_folder_is_told_or_named_by_one_that_is() -> None:
-    folder = files("lotmark_node.story").joinpath("documents")
     told = {f"{document.name}.toml" for document in STORY}
     named = {file.name for event in story_events() for file in event.files}
 
-    assert {entry.name for entry in folder.iterdir()} == told | named
+    assert {entry.name for entry in DOCUMENTS.iterdir()} == told | named | {REPORT}
 
 
 def test_every_event_of_the_story_keeps_the_rules_and_none_is_there_twice() -> None:
@@ -131,14 +132,22 @@ def test_the_measured_value_is_the_mean_of_the_raw_readings() -> None:
     assert Decimal(measurement.value) <= Decimal(measurement.upper_limit)
 
 
-def test_the_seal_is_of_the_report_that_is_shipped_and_names_its_fields() -> None:
-    report = tomllib.loads(read_file("report-4711.toml").decode())
+def test_the_seal_is_the_one_that_sealing_the_shipped_report_makes() -> None:
+    raw = read_file(REPORT)
+    sealed = only("resistivity", "report_seal")
 
-    seal = only("resistivity", "report_seal").report_seal
-    assert seal.report_digest == hashlib.sha256(dump(report)).digest()
-    assert list(seal.fields) == sorted(report)
-    assert seal.report == report["report_number"]
-    assert report["results"][0]["value"] == only("resistivity", "measurement").measurement.value
+    report = read_report(raw, name=REPORT, folder=DOCUMENTS, nonce=lambda: bytes(16))
+    made = seal_event(
+        report,
+        device=sealed.device,
+        time_ms=sealed.time.start_ms,
+        uncertainty_us=sealed.time.uncertainty_us,
+        nonce=sealed.nonce,
+    )
+    assert made == sealed
+    assert sealed.report_seal.report_digest == hashlib.sha256(dump(dict(report.fields))).digest()
+    measured = only("resistivity", "measurement").measurement.value
+    assert report.fields["results"][0]["value"] == measured
 
 
 def test_the_calibration_is_of_the_certificate_that_is_shipped_and_in_force_at_the_welds() -> None:

@@ -14,9 +14,10 @@ from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lotmark.document_source import DOCUMENT_SIZE_MAX
 from lotmark.errors import MalformedError
 from lotmark.event import EVENT_TYPES, check_event
-from lotmark.event_document import DOCUMENT_SIZE_MAX, describe, read_events
+from lotmark.event_document import describe, read_events
 from lotmark.merkle import leaf_hash
 from lotmark.v1 import event_pb2
 

@@ -185,7 +185,8 @@ def _drawn() -> bytes:
 
 
 def _read_file(file: Path, context: EpcisContext, nonce: Callable[[], bytes]) -> Made:
-    from lotmark.event_document import DOCUMENT_SIZE_MAX, read_events
+    from lotmark.document_source import DOCUMENT_SIZE_MAX
+    from lotmark.event_document import read_events
     from lotmark_adapters import epcis
 
     is_epcis = file.suffix == EPCIS_SUFFIX
