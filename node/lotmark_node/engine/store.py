@@ -32,6 +32,7 @@ from lotmark_node.engine.errors import (
     StoreLocked,
 )
 from lotmark_node.engine.row_cache import RowCache
+from lotmark_node.engine.seal_index import seal_rows
 from lotmark_node.engine.tiles import TileTree, TileWriter
 from lotmark_node.state_machine.genesis_block import GenesisBlock
 from lotmark_node.state_machine.ledger_state import LogPosition
@@ -292,6 +293,18 @@ class LedgerStore:
         """Return the entry index of a batch; the entry tells whether it is that batch."""
         return self._index(_BATCH_ID + batch_id[:_ID_PREFIX])
 
+    def listed_indexes(self, prefix: bytes, from_index: int) -> Iterator[int]:
+        """Return the entry indexes that `seal_index` has listed under a prefix, ascending."""
+        try:
+            cursor = self._families["index"].iter()
+            cursor.seek(prefix + _U64.pack(from_index))
+            while cursor.valid() and cursor.key().startswith(prefix):
+                yield _U64.unpack(cursor.key()[len(prefix) :])[0]
+                cursor.next()
+            cursor.status()
+        except Exception as error:
+            raise _damaged(self._folder, error) from error
+
     def _index(self, key: bytes) -> int | None:
         raw = self._read("index", key)
         return None if raw is None else _U64.unpack(raw)[0]
@@ -313,6 +326,9 @@ class LedgerStore:
                 key = _EVENT_ID + batch.event_ids[position][:_ID_PREFIX]
                 if not outcome or (key not in rows and self._read("index", key) is None):
                     rows[key] = pack(index + 1 + position)
+                if not outcome:
+                    event, at = batch.events[position], index + 1 + position
+                    rows.update(seal_rows(event, batch.header.party, at))
             index += result.entry_count
         return sorted(rows.items())
 

@@ -21,6 +21,7 @@ ACCESS: dict[str, frozenset[PartyRole]] = {
     "GetCheckpoint": _ALL,
     "GetConsistencyProof": _ALL,
     "Subscribe": _ALL,
+    "FindSeals": _ALL,
     "ExportSnapshot": _INSPECTORS,
     "GetLedger": _ALL,
     "GetNodeStatus": _ALL,

@@ -26,6 +26,7 @@ from lotmark_node.rpc.entry_filter import EntryFilter, entry_message
 from lotmark_node.rpc.identity import Identities
 from lotmark_node.rpc.node_status import node_status
 from lotmark_node.rpc.refused_calls import RefusedFor
+from lotmark_node.rpc.seal_search import find_seals
 from lotmark_node.rpc.snapshot_exports import SnapshotExports
 from lotmark_node.rpc.status import status_of_error, status_of_outcome
 from lotmark_node.state_machine.batch_rules import lane_row
@@ -298,6 +299,16 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         for entry in self._engine.reader.entries(first, end):
             if entry_filter.passes(entry):
                 yield entry_message(entry, caller)
+
+    async def FindSeals(  # noqa: N802 - the name is fixed by the proto
+        self, request: ledger_pb2.FindSealsRequest, context: Context
+    ) -> ledger_pb2.FindSealsResponse:
+        """Find seals by item or report."""
+        caller = await self._admit_caller(context, "FindSeals")
+        try:
+            return find_seals(request, self._engine.store, self._engine.reader, caller)
+        except (EngineError, ProtocolError) as error:
+            await _fail(context, error)
 
     async def ExportSnapshot(  # noqa: N802 - the name is fixed by the proto
         self, request: ledger_pb2.ExportSnapshotRequest, context: Context

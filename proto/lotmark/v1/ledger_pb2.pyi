@@ -615,6 +615,104 @@ class SubscribeResponse(_message.Message):
 Global___SubscribeResponse: _TypeAlias = SubscribeResponse  # noqa: Y015
 
 @_typing.final
+class FindSealsRequest(_message.Message):
+    """Which seals to find: of an item or of a report's digest, one of which is given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    REPORT_DIGEST_FIELD_NUMBER: _builtins.int
+    TEST_FIELD_NUMBER: _builtins.int
+    LABORATORY_FIELD_NUMBER: _builtins.int
+    PARTY_FIELD_NUMBER: _builtins.int
+    FROM_INDEX_FIELD_NUMBER: _builtins.int
+    item: _builtins.str
+    """Item that the seal is of."""
+    report_digest: _builtins.bytes
+    """SHA-256 of the canonical report, 32 bytes."""
+    test: _builtins.str
+    """Test; empty: any."""
+    laboratory: _builtins.str
+    """Laboratory that the seal names; empty: any."""
+    party: _builtins.str
+    """Party that signed it; empty: any."""
+    from_index: _builtins.int
+    """First index to look at; 0, then what the last answer gave."""
+    def __init__(
+        self,
+        *,
+        item: _builtins.str = ...,
+        report_digest: _builtins.bytes = ...,
+        test: _builtins.str = ...,
+        laboratory: _builtins.str = ...,
+        party: _builtins.str = ...,
+        from_index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_index", b"from_index", "item", b"item", "laboratory", b"laboratory", "party", b"party", "report_digest", b"report_digest", "test", b"test"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindSealsRequest: _TypeAlias = FindSealsRequest  # noqa: Y015
+
+@_typing.final
+class FoundSeal(_message.Message):
+    """A seal on the ledger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    CORRECTED_BY_FIELD_NUMBER: _builtins.int
+    corrected_by: _builtins.int
+    """Index of the signing party's own correction of it; 0: there is none."""
+    @_builtins.property
+    def entry(self) -> Global___Entry:
+        """Its entry, with the event."""
+
+    def __init__(
+        self,
+        *,
+        entry: Global___Entry | None = ...,
+        corrected_by: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corrected_by", b"corrected_by", "entry", b"entry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FoundSeal: _TypeAlias = FoundSeal  # noqa: Y015
+
+@_typing.final
+class FindSealsResponse(_message.Message):
+    """Seals that were accepted and that the caller may read, in the order of the log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEALS_FIELD_NUMBER: _builtins.int
+    NEXT_INDEX_FIELD_NUMBER: _builtins.int
+    next_index: _builtins.int
+    """Index to go on from; 0: these were all."""
+    @_builtins.property
+    def seals(self) -> _containers.RepeatedCompositeFieldContainer[Global___FoundSeal]:
+        """The seals."""
+
+    def __init__(
+        self,
+        *,
+        seals: _abc.Iterable[Global___FoundSeal] | None = ...,
+        next_index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_index", b"next_index", "seals", b"seals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindSealsResponse: _TypeAlias = FindSealsResponse  # noqa: Y015
+
+@_typing.final
 class ExportSnapshotRequest(_message.Message):
     """What to export."""
 

@@ -86,6 +86,11 @@ class LedgerServiceStub:
                 request_serializer=lotmark_dot_v1_dot_ledger__pb2.SubscribeRequest.SerializeToString,
                 response_deserializer=lotmark_dot_v1_dot_ledger__pb2.SubscribeResponse.FromString,
                 _registered_method=True)
+        self.FindSeals = channel.unary_unary(
+                '/lotmark.v1.LedgerService/FindSeals',
+                request_serializer=lotmark_dot_v1_dot_ledger__pb2.FindSealsRequest.SerializeToString,
+                response_deserializer=lotmark_dot_v1_dot_ledger__pb2.FindSealsResponse.FromString,
+                _registered_method=True)
         self.ExportSnapshot = channel.unary_stream(
                 '/lotmark.v1.LedgerService/ExportSnapshot',
                 request_serializer=lotmark_dot_v1_dot_ledger__pb2.ExportSnapshotRequest.SerializeToString,
@@ -177,6 +182,13 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindSeals(self, request, context):
+        """FindSeals looks up which reports were sealed about an item, or where a report was sealed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportSnapshot(self, request, context):
         """ExportSnapshot streams a snapshot file.
         """
@@ -245,6 +257,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.Subscribe,
                     request_deserializer=lotmark_dot_v1_dot_ledger__pb2.SubscribeRequest.FromString,
                     response_serializer=lotmark_dot_v1_dot_ledger__pb2.SubscribeResponse.SerializeToString,
+            ),
+            'FindSeals': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindSeals,
+                    request_deserializer=lotmark_dot_v1_dot_ledger__pb2.FindSealsRequest.FromString,
+                    response_serializer=lotmark_dot_v1_dot_ledger__pb2.FindSealsResponse.SerializeToString,
             ),
             'ExportSnapshot': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportSnapshot,
@@ -512,6 +529,33 @@ class LedgerService:
             '/lotmark.v1.LedgerService/Subscribe',
             lotmark_dot_v1_dot_ledger__pb2.SubscribeRequest.SerializeToString,
             lotmark_dot_v1_dot_ledger__pb2.SubscribeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindSeals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lotmark.v1.LedgerService/FindSeals',
+            lotmark_dot_v1_dot_ledger__pb2.FindSealsRequest.SerializeToString,
+            lotmark_dot_v1_dot_ledger__pb2.FindSealsResponse.FromString,
             options,
             channel_credentials,
             insecure,

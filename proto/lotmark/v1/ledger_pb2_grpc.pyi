@@ -62,6 +62,8 @@ class LedgerServiceStub:
     """GetConsistencyProof proves that one tree is the beginning of another."""
     Subscribe: _grpc.UnaryStreamMultiCallable[_ledger_pb2.SubscribeRequest, _ledger_pb2.SubscribeResponse]
     """Subscribe streams entries from an index, then new ones as they come."""
+    FindSeals: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.FindSealsRequest, _ledger_pb2.FindSealsResponse]
+    """FindSeals looks up which reports were sealed about an item, or where a report was sealed."""
     ExportSnapshot: _grpc.UnaryStreamMultiCallable[_ledger_pb2.ExportSnapshotRequest, _ledger_pb2.ExportSnapshotResponse]
     """ExportSnapshot streams a snapshot file."""
     GetLedger: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetLedgerRequest, _ledger_pb2.GetLedgerResponse]
@@ -101,6 +103,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """GetConsistencyProof proves that one tree is the beginning of another."""
     Subscribe: _aio.UnaryStreamMultiCallable[_ledger_pb2.SubscribeRequest, _ledger_pb2.SubscribeResponse]  # type: ignore[assignment]
     """Subscribe streams entries from an index, then new ones as they come."""
+    FindSeals: _aio.UnaryUnaryMultiCallable[_ledger_pb2.FindSealsRequest, _ledger_pb2.FindSealsResponse]  # type: ignore[assignment]
+    """FindSeals looks up which reports were sealed about an item, or where a report was sealed."""
     ExportSnapshot: _aio.UnaryStreamMultiCallable[_ledger_pb2.ExportSnapshotRequest, _ledger_pb2.ExportSnapshotResponse]  # type: ignore[assignment]
     """ExportSnapshot streams a snapshot file."""
     GetLedger: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetLedgerRequest, _ledger_pb2.GetLedgerResponse]  # type: ignore[assignment]
@@ -191,6 +195,14 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_ledger_pb2.SubscribeResponse], _abc.AsyncIterator[_ledger_pb2.SubscribeResponse]]:
         """Subscribe streams entries from an index, then new ones as they come."""
+
+    @_abc_1.abstractmethod
+    def FindSeals(
+        self,
+        request: _ledger_pb2.FindSealsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.FindSealsResponse, _abc.Awaitable[_ledger_pb2.FindSealsResponse]]:
+        """FindSeals looks up which reports were sealed about an item, or where a report was sealed."""
 
     @_abc_1.abstractmethod
     def ExportSnapshot(

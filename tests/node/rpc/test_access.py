@@ -176,6 +176,9 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "GetConsistencyProof": lambda stub: stub.GetConsistencyProof(
         ledger_pb2.GetConsistencyProofRequest(first_size=1), timeout=CALL_S
     ),
+    "FindSeals": lambda stub: stub.FindSeals(
+        ledger_pb2.FindSealsRequest(item="CU-7"), timeout=CALL_S
+    ),
     "Subscribe": lambda stub: _stream_once(
         stub.Subscribe(ledger_pb2.SubscribeRequest(), timeout=CALL_S)
     ),
