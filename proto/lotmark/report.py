@@ -36,6 +36,7 @@ class Report:
     fields: Mapping[str, Any]
     digest: bytes  # of the fields
     files: tuple[event_pb2.FileDigest, ...]
+    folder: Traversable | None = None  # where the files are that it names by path
 
     @property
     def number(self) -> str:
@@ -50,6 +51,29 @@ class Report:
             item=str(self.fields["item_identification"]),
             test=str(self.fields["test"]),
         )
+
+    def is_sealed_by(self, event: event_pb2.Event) -> bool:
+        """Tell whether an event seals this very report with these very files."""
+        return (
+            sealed_place(event) == self.place
+            and event.report_seal.report_digest == self.digest
+            and len(event.files) == len(self.files)
+            and all(
+                self._is_same_file(own, sealed, entry)
+                for own, sealed, entry in zip(
+                    self.files, event.files, self.fields.get("files", []), strict=True
+                )
+            )
+        )
+
+    def _is_same_file(
+        self, own: event_pb2.FileDigest, sealed: event_pb2.FileDigest, entry: Mapping[str, Any]
+    ) -> bool:
+        if own.salt == sealed.salt or "path" not in entry:
+            return own == sealed
+        # Each reading has a salt of its own: digested once more, with the seal's.
+        found = digest_beneath(self.folder, entry["path"], Place(own.name), sealed.salt)
+        return found == (sealed.sha256, sealed.size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +131,7 @@ def make_report(
     files = tuple(
         _file_digest(entry, at.element(index), folder, nonce) for index, entry in enumerate(entries)
     )
-    return Report(fields=fields, digest=digest, files=files)
+    return Report(fields=fields, digest=digest, files=files, folder=folder)
 
 
 def fields_digest(fields: Mapping[str, Any]) -> bytes:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from lotmark.report_checks import text
 from lotmark.report_fields import BLANK_RESULT, FIELDS, LASTING, ReportField, missing_fields
 
 
@@ -17,7 +18,8 @@ def report_template(known: Mapping[str, Any]) -> str:
     missing = {each.field.name for each in missing_fields(known)}
     lines = [
         "# Write what is missing between the quotes, then: lotmark seal THIS FILE",
-        "# Numbers in brackets are the clauses of ISO/IEC 17025:2017 that ask for a field.",
+        "# Numbers in brackets are the clauses of ISO/IEC 17025:2017 that ask for a field. A",
+        "# line that begins with # is for some reports only.",
     ]
     for field in FIELDS.values():
         if field.name == "results":
@@ -26,6 +28,8 @@ def report_template(known: Mapping[str, Any]) -> str:
             lines.append(f'{field.name} = ""  # {_purpose(field)}')
         elif field.name in known:
             lines.append(f"{field.name} = {_toml(known[field.name])}")
+        elif field.check is text:
+            lines.append(f'# {field.name} = ""  # {_purpose(field)}')
     if "results" in missing:
         lines += ["", f"[[results]]  # one for each; {_purpose(FIELDS['results'])}"]
         lines += [f'{name} = ""' for name in BLANK_RESULT]

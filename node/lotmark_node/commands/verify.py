@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, NoReturn
 
 import typer
 
@@ -37,17 +37,61 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE", help="genesis.json of the ledger, for a receipt only."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Report that the receipt is said to be of, its files beside it."
+        ),
+    ] = None,
     level: Annotated[
         Level, typer.Option(help="structure: who signed what; full: execute everything again too.")
     ] = Level.FULL,
     as_json: terminal.JsonFlag = False,
 ) -> None:
-    """Check a snapshot or a receipt offline. Exit status: 0 valid, 1 a fault, 2 cannot tell."""
+    """Check a snapshot or a receipt offline. Exit status: 0 valid, 1 a fault, 2 cannot tell.
+
+    With --report also whether that report is what was sealed: 1 where it, or a file of it, is not.
+    """
     pinned = _parse_chain_id(chain_id) if chain_id else None
     with file.open("rb") as source:
         verdict = _judge(source, pinned, genesis, level)
+        if report is not None:
+            _compare(source, verdict, report, as_json=as_json)
     terminal.answer(verdict.to_json(), lambda: "\n".join(verdict.lines()), as_json=as_json)
     raise typer.Exit(verdict.conclusion)
+
+
+def _compare(source: BinaryIO, verdict: "Verdict", file: Path, *, as_json: bool) -> NoReturn:
+    """Tell whether a report is the one that a receipt's event sealed."""
+    from lotmark.document_source import DOCUMENT_SIZE_MAX
+    from lotmark.report import compare_with_seal
+    from lotmark.verify.key_register import parse_event
+    from lotmark.verify.receipt import parse_receipt
+
+    if verdict.details.get("event_type") != "report_seal":
+        terminal.fail(f"{verdict.text}.", "A report is compared with the receipt of its seal.")
+    source.seek(0)
+    event = parse_event(parse_receipt(source.read()).event)
+    with file.open("rb") as opened:
+        raw = opened.read(DOCUMENT_SIZE_MAX + 1)
+    found = compare_with_seal(raw, event, name=str(file), folder=file.parent)
+    fields = "MATCH" if found.fields_match else "MISMATCH"
+    told = [f"{fields}  the fields of {file}"]
+    told += [f"{state.name}  {name}" for name, state in found.files]
+    if not found.fields_match:
+        told.append("Which field differs cannot be told: the ledger has their digest alone.")
+    terminal.answer(
+        {
+            **verdict.to_json(),
+            "report": {
+                "fields": fields.lower(),
+                "files": [{"name": name, "state": state.value} for name, state in found.files],
+            },
+        },
+        lambda: "\n".join([*verdict.lines(), *told]),
+        as_json=as_json,
+    )
+    raise typer.Exit(verdict.conclusion if found.holds else terminal.ExitCode.NO)
 
 
 def _parse_chain_id(text: str) -> bytes:

@@ -1,7 +1,7 @@
 """What a system embeds that submits to a ledger and keeps its receipts.
 
-`Client` sends, `LedgerSession` reads and proves, `new_event` makes events. The bodies of events and
-their enumerations are `lotmark.v1.quality_pb2` and `lotmark.v1.event_pb2`.
+`Client` sends, `LedgerSession` reads and proves, `new_event` makes events, `seal_report` seals. The
+bodies of events and their enumerations are `lotmark.v1.quality_pb2` and `lotmark.v1.event_pb2`.
 """
 
 import logging
@@ -19,6 +19,8 @@ from lotmark.client.errors import (
     SubmissionRefused,
 )
 from lotmark.client.new_event import item, new_event
+from lotmark.client.report_file import SealedReport, SealStanding, seal_report
+from lotmark.client.sealing import NothingToCorrect, SealedOtherwise
 from lotmark.client.session import LedgerSession
 from lotmark.client.settings import ClientSettings, SettingsError, read_client_settings
 from lotmark.client.submission import EventResult
@@ -37,17 +39,22 @@ __all__ = [
     "LaneStateError",
     "LedgerSession",
     "NotAcknowledgedYet",
+    "NothingToCorrect",
     "OutboxBounds",
     "OutboxBusy",
     "OutboxFull",
     "OutboxUnusable",
     "Outcome",
     "Pending",
+    "SealStanding",
+    "SealedOtherwise",
+    "SealedReport",
     "SettingsError",
     "SubmissionRefused",
     "item",
     "new_event",
     "read_client_settings",
+    "seal_report",
 ]
 
 # Whoever embeds it decides where its log lines go; without that they go nowhere.

@@ -208,6 +208,13 @@ class Client:
         """Why nothing is acknowledged at present; "" where all is well."""
         return self._waiting.trouble
 
+    def waiting_events(self) -> list[bytes]:
+        """Return the events in the outbox without an acknowledgement."""
+        # First what is in no batch yet: it may be in one a moment later.
+        unsigned = [each.raw for each in self._outbox.all_events()]
+        signed = [event for each in self._outbox.all_batches() for event in each.batch.events]
+        return list(dict.fromkeys([*signed, *unsigned]))
+
     def refused(self) -> list[tuple[Batch, str]]:
         """Return batches that can never be accepted, each with the reason; kept in the outbox."""
         return self._outbox.refused()

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from lotmark import merkle
 from lotmark.entry import EntryHead, EntryKind, parse_event_payload, parse_leaf_data
 from lotmark.errors import ProofError
-from lotmark.v1 import ledger_pb2
+from lotmark.event import EventRefused, check_event
+from lotmark.v1 import event_pb2, ledger_pb2
 from lotmark.verify.checkpoints import CheckpointFindings
 
 
@@ -53,6 +54,36 @@ class LedgerEntry:
         if self.head.kind is not EntryKind.EVENT:
             return None
         return parse_event_payload(self.payload)[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundSeal:
+    """A seal on the ledger, as a node found it; that it names all of them is the node's word."""
+
+    entry: LedgerEntry
+    event: event_pb2.Event
+    corrected_by: int | None  # entry of its party's correction
+
+
+def read_found_seal(
+    message: ledger_pb2.FoundSeal, request: ledger_pb2.FindSealsRequest
+) -> FoundSeal:
+    """Return the seal that a node found.
+
+    Raises:
+        MalformedError: Its entry is none.
+        ProofError: It does not fit together, or is not one that was asked for.
+    """
+    entry = read_entry(message.entry)
+    try:
+        event = check_event(entry.event).message
+    except EventRefused as error:
+        raise ProofError(f"entry {entry.head.index} came with an unsound event: {error}") from error
+    named = request.item in ("", *(item.id for item in event.items))
+    digest_fits = request.report_digest in (b"", event.report_seal.report_digest)
+    if event.WhichOneof("body") != "report_seal" or not named or not digest_fits:
+        raise ProofError(f"entry {entry.head.index} is no seal that was asked for")
+    return FoundSeal(entry=entry, event=event, corrected_by=message.corrected_by or None)
 
 
 def read_entry(message: ledger_pb2.Entry) -> LedgerEntry:

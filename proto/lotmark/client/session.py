@@ -13,10 +13,12 @@ from lotmark import merkle
 from lotmark.client.calls import NotOnLedgerError, node_errors
 from lotmark.client.connection import connect, place, read_pinned_genesis
 from lotmark.client.ledger_records import (
+    FoundSeal,
     LedgerCheckpoint,
     LedgerEntry,
     LedgerPosition,
     read_entry,
+    read_found_seal,
 )
 from lotmark.client.settings import ClientSettings
 from lotmark.errors import ProofError, SignatureError
@@ -33,6 +35,8 @@ COVERED_S = 10.0  # until a checkpoint covers an entry; nodes sign ten a second
 FINAL_S = 3.0  # until its quorum has cosigned one; without it the newest is taken
 COVERED_POLL_S = 0.05
 READ_KEY = "lotmark-read"  # in a call's metadata: how fresh its answer must be
+
+_FRESH = (("lotmark-read", "linearizable"),)  # metadata: nothing acknowledged may be left out
 
 
 class LedgerSession:
@@ -272,6 +276,44 @@ class LedgerSession:
                     return
         finally:
             stream.cancel()
+
+    def seals(
+        self,
+        *,
+        item: str = "",
+        report_digest: bytes = b"",
+        test: str = "",
+        laboratory: str = "",
+        party: str = "",
+    ) -> Iterator[FoundSeal]:
+        """Return the seals of an item or of a report, of which one is given, in order.
+
+        None that is acknowledged before the call is left out, by the node's word.
+
+        Args:
+            item: The item that they name.
+            report_digest: SHA-256 of the canonical report.
+            test: The test; empty: any.
+            laboratory: The laboratory that they name; empty: any.
+            party: The party that signed them; empty: any.
+
+        Raises:
+            ProofError: What the node gave is no such seal.
+            ProtocolError, ConnectionError, TimeoutError: As for every call.
+        """
+        request = ledger_pb2.FindSealsRequest(
+            item=item, report_digest=report_digest, test=test, laboratory=laboratory, party=party
+        )
+        while True:
+            with node_errors(self._place, ANSWER_S):
+                found = self._stub.FindSeals(request, timeout=ANSWER_S, metadata=_FRESH)
+            for each in found.seals:
+                yield read_found_seal(each, request)
+            if not found.next_index:
+                return
+            if found.next_index <= request.from_index:
+                raise ProofError(f"{self._place} goes back to entry {found.next_index}")
+            request.from_index = found.next_index
 
     def receipt(self, index: int) -> bytes:
         """Return the receipt of an event entry, verified; waits for a checkpoint over it.
