@@ -5,14 +5,18 @@ import hashlib
 from lotmark import genesis as protocol_genesis
 from lotmark.block import encode_block
 from lotmark.genesis import acceptance_statement
+from lotmark.governance import approval_statement, proposal_bytes, proposal_hash
 from lotmark.key_grant import (
     NO_KEY,
     KeyGrant,
+    RootSet,
     lane_closure_statement,
     revocation_statement,
+    root_rotation_statement,
     statement,
 )
 from lotmark.merkle import leaf_hash
+from lotmark.v1 import governance_pb2
 from tools.protocol_example_fields import (
     Block,
     Field,
@@ -81,7 +85,7 @@ _ADMISSION: tuple[Part, ...] = (
 def key_block() -> list[Field]:
     """Return the public keys of the examples, each with the label of its seed."""
     labels = [label for labels in ROOT_LABELS.values() for label in labels]
-    labels += [*KEY_LABELS, NEW_KEY_LABEL]
+    labels += [*KEY_LABELS, NEW_KEY_LABEL, NEW_ROOT_LABEL]
     return [Field(private_key(label).public, label) for label in labels]
 
 
@@ -112,6 +116,9 @@ def root_signatures(party: str, signed: bytes) -> list[Field]:
     ]
 
 
+NEW_ROOT_LABEL = "T1-STATOR root 3"
+
+
 def grant_blocks(ledger: ExampleLedger) -> dict[str, Block]:
     """Return the statements about keys and lanes."""
     chain = ledger.chain_id
@@ -138,6 +145,8 @@ def grant_blocks(ledger: ExampleLedger) -> dict[str, Block]:
             ),
             *root_signatures(SUPPLIER, revocation),
         ],
+        "root.rotation": _rotation_fields(chain),
+        **_proposal_blocks(chain),
         "lane.closure": [
             *cut(
                 closure,
@@ -148,6 +157,56 @@ def grant_blocks(ledger: ExampleLedger) -> dict[str, Block]:
             ),
             *root_signatures(SUPPLIER, closure),
         ],
+    }
+
+
+def _rotation_fields(chain: bytes) -> list[Field]:
+    """Return the rotation by which one root takes the place of two."""
+    new = private_key(NEW_ROOT_LABEL)
+    signed = root_rotation_statement(
+        chain_id=chain,
+        party=SUPPLIER,
+        generation=1,
+        roots=RootSet(threshold=1, keys=(new.public,)),
+    )
+    fields = cut(
+        signed,
+        domain("lotmark/root-rotate/v1"),
+        (32, "chain id"),
+        ("u32", "generation"),
+        ("u8", "threshold"),
+        ("u8", "count"),
+        (32, "new root"),
+        ("str8", "party"),
+    )
+    by_new = following(new.sign(signed), f"signature of {NEW_ROOT_LABEL}")
+    return [
+        *fields,
+        by_new,
+        *root_signatures(SUPPLIER, signed),
+    ]
+
+
+def _proposal_blocks(chain: bytes) -> dict[str, Block]:
+    """Return a proposal, and its approval by a party."""
+    proposal = governance_pb2.Proposal(
+        expires_ms=CREATED_MS + 86_400_000,
+        change_quotas=governance_pb2.QuotaChange(
+            events=1_200_000, bytes=200_000_000, signatures=120_000, state_keys=1_200_000
+        ),
+    )
+    hashed = proposal_hash(chain, proposal_bytes(proposal))
+    approval = approval_statement(chain_id=chain, proposal=hashed, party=SUPPLIER)
+    fields = cut(
+        approval,
+        domain("lotmark/approve/v1"),
+        (32, "chain id"),
+        (32, "proposal hash"),
+        ("str8", "party"),
+    )
+    return {
+        "proposal": [*message_fields(proposal), following(hashed, "proposal hash")],
+        "proposal.approval": [*fields, *root_signatures(SUPPLIER, approval)],
     }
 
 

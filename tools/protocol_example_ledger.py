@@ -30,6 +30,7 @@ from lotmark.genesis import (
     Voter,
     acceptance_statement,
     chain_id,
+    chain_of,
     check_acceptances,
     cosigner_name,
     format_acceptances,
@@ -43,7 +44,6 @@ from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_node.state_machine.genesis_block import (
     GenesisBlock,
     make_genesis_block,
-    policy_digest,
 )
 from lotmark_node.state_machine.ledger_state import LedgerState, load_state
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
@@ -248,9 +248,7 @@ def make_ledger() -> ExampleLedger:
     founded = make_genesis_block(genesis, chain)
     reader = StateInMemory()
     reader.write(founded.changes.changed())
-    state = load_state(
-        reader, founded.position, chain_id=chain, policy_digest=policy_digest(genesis, chain)
-    )
+    state = load_state(reader, founded.position, chain=chain_of(genesis, chain))
     *events, late_event = _events()
     batch = _batch(state, events, seen=True)
     admission = _admission(state, batch)

@@ -53,6 +53,8 @@ def enum_table() -> list[str]:
         quality_pb2.Verdict.DESCRIPTOR,
         quality_pb2.RelationAction.DESCRIPTOR,
         governance_pb2.KeyPurpose.DESCRIPTOR,
+        governance_pb2.PartyRole.DESCRIPTOR,
+        governance_pb2.ApprovalRule.DESCRIPTOR,
         operators_pb2.OperatorMeaning.DESCRIPTOR,
     )
     return _table(("enumeration", "values"), [(each.name, _values(each)) for each in enums])
@@ -106,6 +108,17 @@ def message_table() -> list[str]:
         governance_pb2.KeySignature.DESCRIPTOR: dict.fromkeys(
             governance_pb2.KeySignature.DESCRIPTOR.fields_by_name, _IN_SECTION_2
         ),
+        **{
+            each: dict.fromkeys(each.fields_by_name, _IN_SECTION_2)
+            for each in (
+                governance_pb2.Proposal.DESCRIPTOR,
+                governance_pb2.PartyAddition.DESCRIPTOR,
+                governance_pb2.PartyRemoval.DESCRIPTOR,
+                governance_pb2.CosignerRemoval.DESCRIPTOR,
+                governance_pb2.RuleChange.DESCRIPTOR,
+                governance_pb2.QuotaChange.DESCRIPTOR,
+            )
+        },
         operators_pb2.OperatorGrant.DESCRIPTOR: dict.fromkeys(
             operators_pb2.OperatorGrant.DESCRIPTOR.fields_by_name, _IN_SECTION_2
         ),

@@ -5,7 +5,7 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,9 @@ from lotmark.errors import SignatureError
 from lotmark.genesis import Genesis
 from lotmark.key_file import read_key_file
 from lotmark.key_grant import KeyPurpose
-from lotmark.tlog_policy import parse_policy
+from lotmark.key_rules import REPLACEABLE
 from lotmark_node.engine.errors import EngineError
-from lotmark_node.engine.gathering import CheckpointPeer
-from lotmark_node.engine.ledger_engine import LedgerEngine, NodeKeys
-from lotmark_node.engine.log_tree import LogTree
+from lotmark_node.engine.ledger_engine import LedgerEngine, MakeCosigners, NodeKeys
 from lotmark_node.monitoring.http_listener import HttpListener
 from lotmark_node.monitoring.node_metrics import node_registry, not_ready
 from lotmark_node.node_settings import NodeSettings, check_peers
@@ -69,7 +67,10 @@ def read_consortium(settings: NodeSettings) -> tuple[Genesis, bytes]:
 
 
 def read_node_keys(settings: NodeSettings, genesis: Genesis) -> NodeKeys:
-    """Return the node's keys, each the one that the genesis gives this node.
+    """Return the node's keys, none of which the genesis gives to somebody or something else.
+
+    A proposal or cosign key that it does not know may have been registered later; the engine asks
+    its ledger.
 
     Raises:
         ProtocolError: A key file cannot be used, or holds another key.
@@ -78,11 +79,13 @@ def read_node_keys(settings: NodeSettings, genesis: Genesis) -> NodeKeys:
 
     def read(path: Path, purpose: KeyPurpose) -> PrivateKey:
         key = read_key_file(path)
-        for first in genesis.keys:
-            grant = first.grant
-            own = (grant.party, grant.holder) == (settings.party, settings.node)
-            if own and (grant.key, grant.purpose) == (key.public, purpose):
-                return key
+        granted = {first.grant.key: first.grant for first in genesis.keys}
+        grant = granted.get(key.public)
+        own = settings.party, settings.node, purpose
+        if grant is None and purpose in REPLACEABLE:
+            return key
+        if grant is not None and (grant.party, grant.holder, grant.purpose) == own:
+            return key
         raise SignatureError(
             f"{path}: the genesis gives {settings.party}/{settings.node} another key for"
             f" {purpose.name.lower()}; name the right file"
@@ -107,21 +110,23 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
     check_peers(settings, genesis)
     certificate, key = settings.tls_certificate.read_bytes(), settings.tls_key.read_bytes()
     peers = _open_peers(settings, genesis, certificate, key)
+    keys = read_node_keys(settings, genesis)
     engine = LedgerEngine(
         settings.data,
         genesis,
         party=settings.party,
         node=settings.node,
-        keys=read_node_keys(settings, genesis),
+        keys=keys,
         now_ms=now_ms,
         peers=peers,
-        cosigners=_cosigners(settings, genesis, peers),
+        cosigners=_cosigners(settings, protocol_genesis.chain_id(genesis.to_json()), peers),
         certificate_not_after_ms=certificate_not_after_ms(certificate),
     )
     stop = _stop_event()
-    identities = Identities(genesis, engine.chain_id, settings.party, now_ms)
+    identities = Identities(engine.membership, engine.chain_id, settings.party, now_ms)
     monitor: HttpListener | None = None
     try:
+        engine.check_keys(keys)
         engine.start()
         gc.freeze()  # what is here now stays: no collection needs to look at it again
         serving = await start_server(
@@ -132,7 +137,7 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
                 certificate_not_after_ms=certificate_not_after_ms(certificate),
             ),
             PeerService(engine, identities, peers.wire) if peers else None,
-            genesis,
+            engine.membership,
             address=settings.listen,
             certificate=certificate,
             key=key,
@@ -212,16 +217,14 @@ def _open_peers(
 
 
 def _cosigners(
-    settings: NodeSettings, genesis: Genesis, peers: GrpcPeers | None
-) -> Callable[[LogTree], Sequence[CheckpointPeer]] | None:
+    settings: NodeSettings, chain_id: bytes, peers: GrpcPeers | None
+) -> MakeCosigners | None:
     """Return what makes this node's cosigners known to its engine; None: there are none."""
     if peers is None and not settings.witnesses:
         return None
-    chain_id = protocol_genesis.chain_id(genesis.to_json())
-    policy = parse_policy(protocol_genesis.policy_text(genesis, chain_id))
     loop = asyncio.get_running_loop()
-    return lambda tree: checkpoint_peers(
-        genesis,
+    return lambda tree, policy, ca_certificates: checkpoint_peers(
+        ca_certificates,
         chain_id,
         policy,
         peers=peers,

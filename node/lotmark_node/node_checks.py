@@ -160,7 +160,7 @@ def _check_keys(settings: NodeSettings, genesis: Genesis, now: datetime) -> Iter
 def _check_certificate(settings: NodeSettings, genesis: Genesis, now_ms: int) -> Iterator[Finding]:
     pem = settings.tls_certificate.read_bytes()
     chain_id = chain_id_of(genesis.to_json())
-    peer = peer_identity(pem, genesis, chain_id, now_ms=now_ms)
+    peer = peer_identity(pem, genesis.ca_certificates(), chain_id, now_ms=now_ms)
     if (peer.party, peer.node) != (settings.party, settings.node):
         raise SignatureError(
             f"{settings.tls_certificate} is the certificate of {peer.party}/{peer.node}; name that"

@@ -10,7 +10,7 @@ TLS keys are not ledger keys: losing one lets somebody connect, not sign.
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -28,7 +28,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lotmark.ca_certificate import load_ca
 from lotmark.errors import MalformedError, SignatureError
-from lotmark.genesis import Genesis
 
 CA_DAYS = 20 * 365
 LEAF_DAYS_MAX = 825  # beyond this, TLS libraries of some systems refuse a certificate
@@ -202,7 +201,7 @@ def certificate_not_after_ms(cert_pem: bytes) -> int:
 
 
 def peer_identity(
-    cert_pem: bytes, genesis: Genesis, chain_id: bytes, *, now_ms: int
+    cert_pem: bytes, ca_certificates: Mapping[str, str], chain_id: bytes, *, now_ms: int
 ) -> PeerIdentity:
     """Return who presented a certificate, after all that a TLS library does not check.
 
@@ -211,8 +210,8 @@ def peer_identity(
 
     Args:
         cert_pem: The certificate, whose private key the peer proved to have.
-        genesis: The consortium.
-        chain_id: Its chain.
+        ca_certificates: Each member's, PEM.
+        chain_id: The consortium's chain.
         now_ms: When it must be valid.
 
     Raises:
@@ -246,7 +245,7 @@ def peer_identity(
         )
     if is_ca:
         raise SignatureError(f"the certificate of {party}/{node} is a CA's; present a node's")
-    _check_issuer(certificate, genesis, party=party, node=node, now_ms=now_ms)
+    _check_issuer(certificate, ca_certificates, party=party, node=node, now_ms=now_ms)
     return PeerIdentity(party=party, node=node)
 
 
@@ -258,12 +257,17 @@ def _is_ca(certificate: x509.Certificate) -> bool:
 
 
 def _check_issuer(
-    certificate: x509.Certificate, genesis: Genesis, *, party: str, node: str, now_ms: int
+    certificate: x509.Certificate,
+    ca_certificates: Mapping[str, str],
+    *,
+    party: str,
+    node: str,
+    now_ms: int,
 ) -> None:
-    member = genesis.party(party)
-    if member is None:
+    ca_pem = ca_certificates.get(party)
+    if ca_pem is None:
         raise SignatureError(f"the certificate names {party}/{node}, but {party} is no party")
-    ca = load_ca(member.ca_pem, party=party)
+    ca = load_ca(ca_pem, party=party)
     try:
         certificate.verify_directly_issued_by(ca)
     except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm) as error:

@@ -325,6 +325,15 @@ BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
     "lane_closure": (
         ("key", DIGEST), ("lane", ANYTHING), ("party", PARTY), ("roots", ANYTHING),
     ),
+    "root_rotation": (
+        ("party", PARTY),
+        ("generation", ANYTHING),
+        ("threshold", ANYTHING),
+        ("keys", ANYTHING),
+        ("signatures", ANYTHING),
+    ),
+    "governance_proposal": (("proposal", ANYTHING), ("party", PARTY), ("roots", ANYTHING)),
+    "governance_approval": (("proposal", DIGEST), ("party", PARTY), ("roots", ANYTHING)),
     # So are operators' grants and assertions, by the operator rules.
     "operator_registration": (("grant", ANYTHING), ("possession", ANYTHING), ("roots", ANYTHING)),
     "operator_revocation": (

@@ -15,33 +15,29 @@ from typing import TypeVar
 
 from lotmark import canonical_json
 from lotmark.ca_certificate import ca_key, load_ca
-from lotmark.ed25519 import PUBLIC_KEY_SIZE, SIGNATURE_SIZE, check_public_key
+from lotmark.ed25519 import PUBLIC_KEY_SIZE, SIGNATURE_SIZE
 from lotmark.errors import MalformedError, SignatureError
+from lotmark.finality_policy import Chain, policy_of_keys
 from lotmark.json_fields import JsonFields
 from lotmark.key_grant import (
     BINDING_SIZE,
     NODE_PURPOSES,
     KeyGrant,
     KeyPurpose,
+    RootSet,
     check_grant,
     check_node,
     check_party,
+    check_root_set,
     check_time_ms,
     verify_possession,
     verify_roots,
 )
-from lotmark.signed_note import (
-    COSIGNATURE_ED25519,
-    ED25519,
-    NOTE_SIGNATURES_MAX,
-    format_vkey,
-    verifier_key,
-)
+from lotmark.signed_note import NOTE_SIGNATURES_MAX
 
 PROTOCOL_VERSION = 1
 GENESIS_SIZE_MAX = 1 << 20
 ACCEPTANCES_SIZE_MAX = 1 << 20
-ROOTS_MAX = 255  # the state keeps their number in a byte
 COSIGNERS_MAX = NOTE_SIGNATURES_MAX - 1  # a checkpoint has the log's signature beside theirs
 
 _GENESIS_DOMAIN = b"lotmark/genesis/v1\n"
@@ -113,6 +109,10 @@ class Genesis:
     def party(self, party_id: str) -> Party | None:
         """Return a party, None where the consortium has none of this id."""
         return next((party for party in self.parties if party.id == party_id), None)
+
+    def ca_certificates(self) -> dict[str, str]:
+        """Return each party's CA certificate, PEM."""
+        return {party.id: party.ca_pem for party in self.parties}
 
     def to_json(self) -> bytes:
         """Return the one encoding of the document."""
@@ -281,18 +281,7 @@ def _check_parties(parties: Sequence[Party]) -> None:
     _check_ascending(((party.id,) for party in parties), "parties")
     owners: dict[bytes, str] = {}
     for party in parties:
-        if not 1 <= len(party.roots) <= ROOTS_MAX:
-            raise MalformedError(
-                f"{party.id} has {len(party.roots)} root keys; 1 to {ROOTS_MAX} are allowed"
-            )
-        if not 1 <= party.threshold <= len(party.roots):
-            raise MalformedError(
-                f"{party.id} has threshold {party.threshold}; with its number of root keys"
-                f" 1 to {len(party.roots)} is possible"
-            )
-        _check_ascending(((key.hex(),) for key in party.roots), f"root keys of {party.id}")
-        for key in party.roots:
-            check_public_key(key)
+        check_root_set(RootSet(threshold=party.threshold, keys=party.roots), party=party.id)
         # Who issues certificates for two parties can act as either.
         issuer = ca_key(load_ca(party.ca_pem, party=party.id))
         if (owner := owners.setdefault(issuer, party.id)) != party.id:
@@ -355,58 +344,34 @@ def chain_id(raw: bytes) -> bytes:
     return hashlib.sha256(_GENESIS_DOMAIN + raw).digest()
 
 
+def chain_of(genesis: Genesis, chain_id: bytes) -> Chain:
+    """Return what names in the chain's checkpoints are made of."""
+    return Chain(chain_id, genesis.consortium)
+
+
 def origin(genesis: Genesis, chain_id: bytes) -> str:
     """Return the first line of the chain's checkpoints, which is the name of its log keys too."""
-    return f"lotmark.invalid/{genesis.consortium}/{chain_id.hex()}"
+    return chain_of(genesis, chain_id).origin
 
 
 def cosigner_name(genesis: Genesis, party: str, node: str) -> str:
     """Return the name under which a node cosigns checkpoints."""
-    return f"lotmark.invalid/{genesis.consortium}/{party}/{node}"
-
-
-def quorum_count(party_count: int) -> int:
-    """Return how many parties must cosign for a checkpoint to be final.
-
-    It is the smallest q with 2q > n + 1: any two sets of q parties then share two at least, so
-    that one dishonest party alone cannot make two histories final. A single party has no such q
-    and cosigns alone.
-    """
-    return min(party_count, (party_count + 1) // 2 + 1)
+    return Chain(b"", genesis.consortium).cosigner_name(party, node)
 
 
 def policy_text(genesis: Genesis, chain_id: bytes) -> bytes:
-    """Return the C2SP tlog-policy that the genesis implies: by which keys a checkpoint is final."""
-    log_name = origin(genesis, chain_id)
+    """Return the policy of height 0, by the genesis's keys alone."""
     log_keys = _keys_by_holder(genesis, KeyPurpose.LOG)
-    lines = [
-        f"log {_vkey(log_name, ED25519, log_keys[voter.party, voter.node])}"
-        for voter in genesis.voters
-    ]
-    groups: dict[str, list[str]] = {}
     cosign_keys = _keys_by_holder(genesis, KeyPurpose.COSIGN)
-    # By name, not by (party, node): "A-B/x" stands before "A/x".
-    for (party, node), key in sorted(cosign_keys.items(), key=lambda item: "/".join(item[0])):
-        vkey = _vkey(cosigner_name(genesis, party, node), COSIGNATURE_ED25519, key)
-        lines.append(f"witness {party}/{node} {vkey}")
-        groups.setdefault(party, []).append(f"{party}/{node}")
-    parties = sorted(groups)
-    lines += [f"group {party} any {' '.join(groups[party])}" for party in parties]
-    lines.append(f"group final {quorum_count(len(parties))} {' '.join(parties)}")
-    lines.append("quorum final")
-    return "".join(f"{line}\n" for line in lines).encode("ascii")
+    return policy_of_keys(chain_of(genesis, chain_id), log_keys, cosign_keys)
 
 
-def _keys_by_holder(genesis: Genesis, purpose: KeyPurpose) -> dict[tuple[str, str], bytes]:
+def _keys_by_holder(genesis: Genesis, purpose: KeyPurpose) -> dict[tuple[str, str], list[bytes]]:
     return {
-        (first.grant.party, first.grant.holder): first.grant.key
+        (first.grant.party, first.grant.holder): [first.grant.key]
         for first in genesis.keys
         if first.grant.purpose is purpose
     }
-
-
-def _vkey(name: str, kind: int, key: bytes) -> str:
-    return format_vkey(verifier_key(name, kind, key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

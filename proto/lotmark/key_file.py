@@ -1,4 +1,7 @@
-"""Ed25519 private keys in files that only their owner can read: PKCS#8 in PEM."""
+"""Ed25519 private keys in files that only their owner can read: PKCS#8 in PEM, or sealed.
+
+A sealed one opens with its passphrase alone: `lotmark.sealed_key`.
+"""
 
 import os
 import stat
@@ -7,9 +10,7 @@ from pathlib import Path
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
-    KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from lotmark.ed25519 import PrivateKey
 from lotmark.errors import MalformedError, ProtocolError
+from lotmark.sealed_key import BEGIN, WrongPassphraseError, open_key, seal_key
 
 KEY_FILE_SIZE_MAX = 4096
 
@@ -36,17 +38,14 @@ def write_key_file(path: Path, key: PrivateKey, passphrase: bytes | None = None)
     Raises:
         KeyFileError: The file exists, or cannot be written.
     """
-    encryption: KeySerializationEncryption = NoEncryption()
-    if passphrase is not None:
-        if not passphrase:
-            raise KeyFileError(f"{path}: an empty passphrase protects nothing; give one or none")
-        encryption = BestAvailableEncryption(passphrase)
-    write_new_file(
-        path,
-        Ed25519PrivateKey.from_private_bytes(key.seed).private_bytes(
-            Encoding.PEM, PrivateFormat.PKCS8, encryption
-        ),
-    )
+    if passphrase is None:
+        private = Ed25519PrivateKey.from_private_bytes(key.seed)
+        content = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    elif passphrase:
+        content = seal_key(key, passphrase)
+    else:
+        raise KeyFileError(f"{path}: an empty passphrase protects nothing; give one or none")
+    write_new_file(path, content)
 
 
 def write_new_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -92,6 +91,15 @@ def read_key_file(path: Path, passphrase: bytes | None = None) -> PrivateKey:
         MalformedError: It holds no Ed25519 key in PKCS#8 PEM.
     """
     raw = read_secret_file(path, size_max=KEY_FILE_SIZE_MAX)
+    if raw.startswith(BEGIN):
+        if passphrase is None:
+            raise KeyFileError(f"{path} is encrypted; give its passphrase")
+        try:
+            return open_key(raw, passphrase)
+        except WrongPassphraseError as error:
+            raise KeyFileError(f"{path} does not open with this passphrase") from error
+        except MalformedError as error:
+            raise MalformedError(f"{path}: {error}") from error
     try:
         key = load_pem_private_key(raw, passphrase)
     except TypeError as error:
@@ -105,6 +113,16 @@ def read_key_file(path: Path, passphrase: bytes | None = None) -> PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise MalformedError(f"{path} holds a key of another kind than Ed25519")
     return PrivateKey.from_seed(key.private_bytes_raw())
+
+
+def is_sealed(path: Path) -> bool:
+    """Return whether a key file asks for a passphrase.
+
+    Raises:
+        KeyFileError: There is no such file, or others can read it.
+    """
+    raw = read_secret_file(path, size_max=KEY_FILE_SIZE_MAX)
+    return raw.startswith(BEGIN) or b"ENCRYPTED" in raw
 
 
 def read_secret_file(path: Path, *, size_max: int) -> bytes:

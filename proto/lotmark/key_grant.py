@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 
 from lotmark.ed25519 import PUBLIC_KEY_SIZE, check_public_key, verify
 from lotmark.errors import MalformedError, SignatureError
@@ -20,10 +21,11 @@ NO_KEY = bytes(PUBLIC_KEY_SIZE)  # in `replaces`: the key takes no other key's p
 TIME_MIN_MS = 946_684_800_000  # 2000-01-01
 TIME_MAX_MS = 4_102_444_800_000  # 2100-01-01
 EVENT_TYPE_MIN = 16
-EVENT_TYPE_MAX = 63
+EVENT_TYPE_MAX = 79  # a grant may name types that a later version defines
 EVENT_TYPES_MAX = 64
 HOLDER_SIZE_MAX = 64
 BINDING_SIZE = 32
+ROOTS_MAX = 255  # the state keeps their number in a byte
 NEVER = 2**64 - 1  # height from which a key is revoked that is not
 ROTATION_OVERLAP_MS = 30 * 24 * 60 * 60 * 1000  # a key that has a successor is accepted so long
 PARTY_PATTERN = r"[A-Z0-9][A-Z0-9-]{0,30}"
@@ -31,6 +33,7 @@ PARTY_PATTERN = r"[A-Z0-9][A-Z0-9-]{0,30}"
 _GRANT_DOMAIN = b"lotmark/key-reg/v1\n"
 _REVOCATION_DOMAIN = b"lotmark/key-revoke/v1\n"
 _LANE_CLOSURE_DOMAIN = b"lotmark/lane-close/v1\n"
+_ROOT_ROTATION_DOMAIN = b"lotmark/root-rotate/v1\n"
 
 _PARTY = re.compile(PARTY_PATTERN)
 _NODE = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
@@ -197,6 +200,64 @@ def lane_closure_statement(*, chain_id: bytes, key: bytes, lane: int, party: str
     return _LANE_CLOSURE_DOMAIN + _named_key(chain_id, key) + number + _party8(party)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootSet:
+    """The keys that speak for a party."""
+
+    threshold: int  # how many of them must sign
+    keys: tuple[bytes, ...]  # ascending
+
+
+def check_root_set(roots: RootSet, *, party: str) -> None:
+    """Check what can be known of a party's roots without any ledger.
+
+    Raises:
+        SignatureError: A key is not one that may be registered.
+        MalformedError: Their number, order or threshold is not as it must be.
+    """
+    if not 1 <= len(roots.keys) <= ROOTS_MAX:
+        raise MalformedError(
+            f"{party} has {len(roots.keys)} root keys; 1 to {ROOTS_MAX} are allowed"
+        )
+    if not 1 <= roots.threshold <= len(roots.keys):
+        raise MalformedError(
+            f"{party} has threshold {roots.threshold}; with its number of root keys"
+            f" 1 to {len(roots.keys)} is possible"
+        )
+    for lower, upper in pairwise(roots.keys):
+        if not lower < upper:
+            raise MalformedError(
+                f"root keys of {party} must ascend without repeats;"
+                f" {upper[:PUBLIC_KEY_SIZE].hex()} does not"
+            )
+    for key in roots.keys:
+        check_public_key(key)
+
+
+def encode_root_set(roots: RootSet) -> bytes:
+    """Return a checked set of roots as statements hold it."""
+    return bytes([roots.threshold, len(roots.keys)]) + b"".join(roots.keys)
+
+
+def root_rotation_statement(
+    *, chain_id: bytes, party: str, generation: int, roots: RootSet
+) -> bytes:
+    """Return the bytes that old and new roots sign when they change places.
+
+    Args:
+        chain_id: The chain.
+        party: Whose roots they are.
+        generation: How many rotations there were, this one included: an old statement is worth
+            nothing later, even where the roots are the same again.
+        roots: The new ones, checked.
+
+    Raises:
+        MalformedError: The party is none, or the generation does not fit.
+    """
+    number = _unsigned(generation, 4, "generation")
+    return _ROOT_ROTATION_DOMAIN + chain_id + number + encode_root_set(roots) + _party8(party)
+
+
 def _named_key(chain_id: bytes, key: bytes) -> bytes:
     assert len(chain_id) == BINDING_SIZE, f"a chain id has {BINDING_SIZE} bytes"
     if len(key) != PUBLIC_KEY_SIZE:
@@ -279,6 +340,31 @@ def verify_possession(grant: KeyGrant, binding: bytes, signature: bytes) -> None
             f"no proof that {grant.party}/{grant.holder} has its {grant.purpose.name.lower()} key:"
             f" {error}"
         ) from error
+
+
+def verify_root_rotation(
+    signed: bytes, signatures: Sequence[tuple[bytes, bytes]], *, old: RootSet, new: RootSet
+) -> None:
+    """Check that enough old and new roots of a party signed its rotation.
+
+    Args:
+        signed: The statement.
+        signatures: Pairs of root key and signature, keys ascending without repeats.
+        old: The roots that speak for the party so far.
+        new: Those that do from now on; each that is not an old one proves that it is there.
+
+    Raises:
+        SignatureError: They are too few, out of order, by a key that is no root, or do not hold.
+    """
+    signers = {key for key, _ in signatures}
+    if missing := set(new.keys) - set(old.keys) - signers:
+        raise SignatureError(f"new root {min(missing).hex()} has not signed the rotation")
+    for what, roots in (("old", old), ("new", new)):
+        count = len(signers & set(roots.keys))
+        if count < roots.threshold:
+            raise SignatureError(f"{count} {what} roots have signed; {roots.threshold} are needed")
+    either = sorted({*old.keys, *new.keys})
+    verify_roots(signed, signatures, either, len(signers))
 
 
 def verify_roots(

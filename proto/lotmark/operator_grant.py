@@ -28,6 +28,8 @@ _CHALLENGE_DOMAIN = b"lotmark/operator/v1\n"
 _RP_ID = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _ORIGIN = re.compile(r"(https?)://([a-z0-9.-]{1,253})(:[1-9][0-9]{0,4})?")
 
+OPERATOR_BODIES = ("operator_registration", "operator_revocation")  # that change who may sign
+
 
 class OperatorMeaning(IntEnum):
     """What an operator's signature means; the numbers are those of the challenge and the wire."""

@@ -48,6 +48,13 @@ class Outcome(IntEnum):
     KEY_ALREADY_REGISTERED = 112
     KEY_NOT_FOUND = 113
 
+    KEY_NEEDED = 120
+    PROPOSAL_INVALID = 121
+    PROPOSAL_EXISTS = 122
+    PROPOSAL_UNKNOWN = 123
+    PROPOSAL_CLOSED = 124
+    APPROVED_ALREADY = 125
+    PROPOSALS_TOO_MANY = 126
     OPERATOR_GRANT_INVALID = 140
     CREDENTIAL_ALREADY_REGISTERED = 141
     CREDENTIAL_UNKNOWN = 142
@@ -204,8 +211,8 @@ MEANINGS: dict[Outcome, Meaning] = {
     ),
     Outcome.GRANT_INVALID: Meaning(
         "INVALID_ARGUMENT",
-        "the key grant breaks a rule, is of no batch key, or its possession does not hold",
-        "make the request again with the new key at hand",
+        "the key grant or the roots break a rule, or the possession does not hold",
+        "make the request again with the new key at hand; a node's key replaces one of that node",
     ),
     Outcome.ROOTS_INSUFFICIENT: Meaning(
         "PERMISSION_DENIED",
@@ -216,7 +223,38 @@ MEANINGS: dict[Outcome, Meaning] = {
         "ALREADY_EXISTS", "the key is registered already", "make a new key"
     ),
     Outcome.KEY_NOT_FOUND: Meaning(
-        "NOT_FOUND", "the party has no such batch key or lane in force", "name a key of the party"
+        "NOT_FOUND", "the party has no such key or lane in force", "name a key of the party"
+    ),
+    Outcome.KEY_NEEDED: Meaning(
+        "FAILED_PRECONDITION",
+        "it is the node's only key in force for its purpose",
+        "register its successor first, then revoke it in a later block",
+    ),
+    Outcome.PROPOSAL_INVALID: Meaning(
+        "INVALID_ARGUMENT",
+        "the proposal breaks a rule, or could not be carried out as things are",
+        "compare it with `lotmark party list` and docs/protocol.md, section 6",
+    ),
+    Outcome.PROPOSAL_EXISTS: Meaning(
+        "ALREADY_EXISTS", "the proposal is on the ledger already", "approve it instead"
+    ),
+    Outcome.PROPOSAL_UNKNOWN: Meaning(
+        "NOT_FOUND",
+        "there is no proposal with this hash",
+        "take the hash from `lotmark governance list`",
+    ),
+    Outcome.PROPOSAL_CLOSED: Meaning(
+        "FAILED_PRECONDITION",
+        "the proposal has expired or is decided",
+        "propose it again with a later end if it is still wanted",
+    ),
+    Outcome.APPROVED_ALREADY: Meaning(
+        "ALREADY_EXISTS", "the party has approved the proposal already", "nothing to do"
+    ),
+    Outcome.PROPOSALS_TOO_MANY: Meaning(
+        "RESOURCE_EXHAUSTED",
+        "the party has 8 open proposals, or all parties together 64",
+        "wait until some are decided or expire",
     ),
     Outcome.OPERATOR_GRANT_INVALID: Meaning(
         "INVALID_ARGUMENT",

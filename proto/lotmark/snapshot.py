@@ -201,9 +201,9 @@ class SnapshotStart:
 
 @dataclass(frozen=True, slots=True)
 class GovernanceEntry:
-    """An accepted key registration or revocation before a range, with its proof."""
+    """An accepted event that governs, or the close of a block that decided proposals; proven."""
 
-    event: bytes
+    event: bytes  # empty with a close
     leaf: bytes  # leaf data of its entry
     path: tuple[bytes, ...]  # of that leaf in the tree at the range's start
 
@@ -249,7 +249,7 @@ class SnapshotSource(Protocol):
         ...
 
     def governance(self, height: int) -> Iterator[GovernanceEntry]:
-        """Return every accepted key registration and revocation up to `height`, in order.
+        """Return the accepted events that govern, and the closes that decided, up to `height`.
 
         Their paths are in the tree after `height`.
         """

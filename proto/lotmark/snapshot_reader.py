@@ -71,7 +71,7 @@ class SnapshotReader:
         self.start = self._read_start()
 
     def governance(self) -> Iterator[GovernanceEntry]:
-        """Yield the key registrations and revocations before a range; none in a full snapshot.
+        """Yield what governs before a range; none in a full snapshot.
 
         Raises:
             CutOffError: The file ends too early.

@@ -23,7 +23,7 @@ from lotmark.checkpoint import Checkpoint, parse_checkpoint
 from lotmark.client.connection import open_channel
 from lotmark.client.settings import read_client_settings
 from lotmark.entry import EntryKind, parse_leaf_data
-from lotmark.genesis import policy_text
+from lotmark.genesis import chain_of, policy_text
 from lotmark.key_file import read_key_file
 from lotmark.merkle import Frontier, leaf_hash, verify_consistency
 from lotmark.outcome import Outcome
@@ -33,7 +33,7 @@ from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
 from lotmark_consensus.journal import Journal
 from lotmark_node.engine.store import LedgerStore
 from lotmark_node.state_machine import lthash
-from lotmark_node.state_machine.genesis_block import make_genesis_block, policy_digest
+from lotmark_node.state_machine.genesis_block import make_genesis_block
 from lotmark_node.state_machine.ledger_state import load_state
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.state import StateInMemory
@@ -226,8 +226,7 @@ def check_against_memory(node: NodeProcess, outbox: Outbox) -> None:
     state = load_state(
         rows,
         first.position,
-        chain_id=node.chain_id,
-        policy_digest=policy_digest(node.genesis, node.chain_id),
+        chain=chain_of(node.genesis, node.chain_id),
     )
     entries = [*first.leaves]
     turns = []

@@ -5,7 +5,7 @@ calls give the same bytes every time.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from lotmark.batch import Batch, sign_batch
@@ -18,6 +18,7 @@ from lotmark.genesis import (
     Genesis,
     Voter,
     chain_id,
+    chain_of,
     cosigner_name,
     format_acceptances,
     origin,
@@ -31,10 +32,12 @@ from lotmark.key_grant import (
     revocation_statement,
     statement,
 )
-from lotmark.merkle import Frontier, leaf_hash
+from lotmark.merkle import Frontier, inclusion_path, leaf_hash
 from lotmark.signed_note import Note, format_note, sign_note
+from lotmark.snapshot import GovernanceEntry
 from lotmark.v1 import event_pb2, governance_pb2, quality_pb2
-from lotmark_node.state_machine.genesis_block import make_genesis_block, policy_digest
+from lotmark.verify.governance_chain import ProvenLeaf
+from lotmark_node.state_machine.genesis_block import make_genesis_block
 from lotmark_node.state_machine.ledger_state import LedgerState, LogPosition, load_state
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.state import StateInMemory
@@ -101,11 +104,11 @@ class LedgerInMemory:
         self.state: LedgerState = load_state(
             self.rows,
             first.position,
-            chain_id=self.chain_id,
-            policy_digest=policy_digest(self.genesis, self.chain_id),
+            chain=chain_of(self.genesis, self.chain_id),
         )
         self.blocks: list[tuple[bytes, bytes]] = []  # block and results of height 1 and on
         self.leaf_data: list[bytes] = list(first.leaves)
+        self.governing: dict[int, bytes] = {}  # events that govern, by entry index; b"": a close
         self.leaf_hashes: list[bytes] = [leaf_hash(leaf) for leaf in first.leaves]
         self.sizes: list[int] = [len(first.leaves)]  # tree size after each height
         self._lanes: dict[tuple[bytes, int], tuple[int, bytes]] = {}
@@ -215,6 +218,9 @@ class LedgerInMemory:
         self.rows.write(effects.changes)
         effects.commit()
         self.blocks.append((raw, effects.results.encode()))
+        events = [event for _, event in leaves(block.batches, effects.results)]
+        for index in effects.governing:
+            self.governing[index] = events[index - effects.results.first_index]
         self.leaf_data += [data for data, _ in leaves(block.batches, effects.results)]
         self.leaf_hashes += effects.leaf_hashes
         self.sizes.append(self.state.size)
@@ -239,6 +245,7 @@ class LedgerInMemory:
         size: int | None = None,
         root: bytes | None = None,
         cosigners: Sequence[str] | None = None,
+        cosign_keys: Mapping[str, PrivateKey] | None = None,
         time_s: int | None = None,
     ) -> bytes:
         """Return a checkpoint signed by the first voter and cosigned.
@@ -247,6 +254,7 @@ class LedgerInMemory:
             size: Tree size; by default the newest.
             root: Another root than the tree's.
             cosigners: Nodes that cosign, "<party>/<node>"; by default all that have the keys.
+            cosign_keys: Other keys than the first of a node.
             time_s: When they do; by default at the newest block's time.
         """
         size = self.size if size is None else size
@@ -263,11 +271,28 @@ class LedgerInMemory:
                 cosign(
                     text,
                     name=cosigner_name(self.genesis, party, node),
-                    private_key=private_key(f"{name} {KeyPurpose.COSIGN.name}"),
+                    private_key=(cosign_keys or {}).get(
+                        name, private_key(f"{name} {KeyPurpose.COSIGN.name}")
+                    ),
                     time_s=self.state.time_ms // 1_000 if time_s is None else time_s,
                 )
             )
         return format_note(Note(text, tuple(signatures)))
+
+    def proven(self, index: int, size: int | None = None) -> ProvenLeaf:
+        """Return an entry and its path in the tree of a size; by default the newest."""
+        hashes = self.leaf_hashes[: self.size if size is None else size]
+        return ProvenLeaf(self.leaf_data[index], tuple(inclusion_path(hashes, index)))
+
+    def governance(self, size: int | None = None) -> list[GovernanceEntry]:
+        """Return what governs in the tree of a size, with proofs; by default the newest."""
+        size = self.size if size is None else size
+        entries = []
+        for index, event in self.governing.items():
+            if index < size:
+                proven = self.proven(index, size)
+                entries.append(GovernanceEntry(event, proven.leaf, tuple(proven.path)))
+        return entries
 
     def cosigners(self) -> list[str]:
         """Return all nodes with a cosign key in the genesis, ascending."""
@@ -290,18 +315,27 @@ class LedgerInMemory:
         granted, key = grant(party, purpose, holder, event_types=event_types)
         return self.registration_of(replace(granted, replaces=replaces), key)
 
-    def registration_of(self, granted: KeyGrant, key: PrivateKey) -> bytes:
-        """Return an event that registers a key by this grant."""
+    def registration_of(
+        self, granted: KeyGrant, key: PrivateKey, *, roots: Sequence[PrivateKey] | None = None
+    ) -> bytes:
+        """Return an event that registers a key by this grant; by default all roots sign it."""
         signed = statement(granted, self.chain_id)
         body = governance_pb2.KeyRegistration(
             grant=grant_to_message(granted),
             possession=key.sign(signed),
-            roots=root_signatures(granted.party, signed),
+            roots=root_signatures(granted.party, signed, roots),
         )
         return event(key_registration=body, device="registry", nonce=signed)
 
-    def revocation(self, party: str, key: bytes, *, compromised_since_ms: int = 0) -> bytes:
-        """Return an event that revokes a key."""
+    def revocation(
+        self,
+        party: str,
+        key: bytes,
+        *,
+        compromised_since_ms: int = 0,
+        roots: Sequence[PrivateKey] | None = None,
+    ) -> bytes:
+        """Return an event that revokes a key; by default all roots sign it."""
         signed = revocation_statement(
             chain_id=self.chain_id, key=key, compromised_since_ms=compromised_since_ms, party=party
         )
@@ -310,7 +344,7 @@ class LedgerInMemory:
             party=party,
             compromised_since_ms=compromised_since_ms,
             reason="lost",
-            roots=root_signatures(party, signed),
+            roots=root_signatures(party, signed, roots),
         )
         return event(key_revocation=body, device="registry", nonce=signed)
 
@@ -323,11 +357,14 @@ class LedgerInMemory:
         return event(lane_closure=body, device="registry", nonce=signed)
 
 
-def root_signatures(party: str, signed: bytes) -> list[governance_pb2.KeySignature]:
-    """Return the signatures of all roots of a sample party."""
-    roots = sorted((private_key(label) for label in ROOT_LABELS[party]), key=lambda key: key.public)
+def root_signatures(
+    party: str, signed: bytes, roots: Sequence[PrivateKey] | None = None
+) -> list[governance_pb2.KeySignature]:
+    """Return the signatures of all roots of a sample party, or of others."""
+    keys = [private_key(label) for label in ROOT_LABELS[party]] if roots is None else roots
     return [
-        governance_pb2.KeySignature(key=key.public, signature=key.sign(signed)) for key in roots
+        governance_pb2.KeySignature(key=key.public, signature=key.sign(signed))
+        for key in sorted(keys, key=lambda key: key.public)
     ]
 
 

@@ -4,13 +4,9 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 
-from lotmark.block import parse_block
-from lotmark.block_results import leaves, parse_results
-from lotmark.entry import EntryKind, parse_leaf_data
 from lotmark.merkle import Frontier, inclusion_path
 from lotmark.snapshot import GovernanceEntry, SnapshotStart, write_snapshot
 from lotmark.ustar import TarWriter
-from lotmark.v1 import event_pb2
 from tests.node.ledger_in_memory import LedgerInMemory
 
 
@@ -42,25 +38,13 @@ class SourceInMemory:
         return SnapshotStart(frontier, self._ledger.leaf_data[size - 1], tuple(path))
 
     def governance(self, height: int) -> Iterator[GovernanceEntry]:
-        hashes = self._ledger.leaf_hashes[: self._ledger.sizes[height]]
-        for block, results in self._ledger.blocks[:height]:
-            for leaf, event in leaves(parse_block(block).batches, parse_results(results)):
-                head, _ = parse_leaf_data(leaf)
-                if head.kind is EntryKind.EVENT and not head.outcome and _governs(event):
-                    yield GovernanceEntry(event, leaf, tuple(inclusion_path(hashes, head.index)))
+        return iter(self._ledger.governance(self._ledger.sizes[height]))
 
     def state_rows(self, height: int) -> Iterator[tuple[bytes, bytes]]:
         replayed = LedgerInMemory(self._ledger.genesis)
         for block, _ in self._ledger.blocks[:height]:
             replayed.apply(block)
         return replayed.rows.rows(b"")
-
-
-def _governs(event: bytes) -> bool:
-    body = event_pb2.Event.FromString(event).WhichOneof("body")
-    return body in (
-        "key_registration", "key_revocation", "operator_registration", "operator_revocation",
-    )  # fmt: skip
 
 
 def snapshot_of(

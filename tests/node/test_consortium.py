@@ -230,7 +230,7 @@ def test_a_nodes_settings_lead_to_its_keys_and_certificate(founded: Founded) -> 
         KeyPurpose.ADMIT: read_key_file(settings.admit_key).public,
     } == granted
     assert peer_identity(
-        certificate, founded.genesis, founded.chain_id, now_ms=NOW_MS
+        certificate, founded.genesis.ca_certificates(), founded.chain_id, now_ms=NOW_MS
     ) == PeerIdentity(party="T1-STATOR", node="n1")
 
 
@@ -249,7 +249,7 @@ def test_a_clients_settings_lead_to_its_key_its_certificate_and_its_node(founded
     assert b"PRIVATE KEY" in settings.certificate_key.read_bytes()
     assert chain_id(settings.genesis.read_bytes()) == settings.chain_id
     assert peer_identity(
-        certificate, founded.genesis, founded.chain_id, now_ms=NOW_MS
+        certificate, founded.genesis.ca_certificates(), founded.chain_id, now_ms=NOW_MS
     ) == PeerIdentity(party="LAB-17025", node="lims")
 
 
@@ -297,7 +297,10 @@ def test_a_witnesss_settings_lead_to_its_key_and_certificate(founded: Founded) -
     assert settings.tls is not None
     assert b"PRIVATE KEY" in settings.tls.key.read_bytes()
     assert peer_identity(
-        settings.tls.certificate.read_bytes(), founded.genesis, founded.chain_id, now_ms=NOW_MS
+        settings.tls.certificate.read_bytes(),
+        founded.genesis.ca_certificates(),
+        founded.chain_id,
+        now_ms=NOW_MS,
     ) == PeerIdentity(party="LAB-17025", node="w1")
 
 

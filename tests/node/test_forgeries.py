@@ -9,6 +9,7 @@ from lotmark.block import batches_root, parse_block
 from lotmark.block_results import leaf_hashes, parse_results
 from lotmark.checkpoint import parse_checkpoint
 from lotmark.errors import SignatureError
+from lotmark.genesis import policy_text
 from lotmark.merkle import leaf_hash, root
 from lotmark.signed_note import parse_note
 from lotmark.snapshot_reader import SnapshotReader
@@ -140,7 +141,11 @@ def test_the_self_made_checkpoint_of_a_forger_is_signed_by_nobody() -> None:
         """The checkpoint stands behind them."""
 
     with pytest.raises(SignatureError, match="does not hold"):
-        check_checkpoint(made.genesis, made.chain_id, forged.checkpoint_note())
+        check_checkpoint(
+            made.state.chain,
+            policy_text(made.genesis, made.chain_id),
+            forged.checkpoint_note(),
+        )
 
 
 def test_a_ledger_of_the_same_names_holds_by_itself_and_is_another_chain_to_who_pinned_one() -> (

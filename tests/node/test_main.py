@@ -79,23 +79,23 @@ def test_a_new_file_is_a_new_command(tmp_path: Path) -> None:
     listed = run(tmp_path, "--help")
     said = run(tmp_path, "say-hello", "line 3")
 
-    assert "  say-hello  Greet." in listed.stdout
-    assert "part" not in listed.stdout
+    assert re.search(r"^  say-hello +Greet\.", listed.stdout, re.MULTILINE)
+    assert not re.search(r"^  _?part\b", listed.stdout, re.MULTILINE)
     assert (said.returncode, said.stdout, said.stderr) == (0, "hello line 3\n", "")
 
 
 def test_a_module_with_two_commands_is_a_group(tmp_path: Path) -> None:
-    write(tmp_path, "key", "@app.command()\ndef make() -> None:\n    '''Make.'''\n"
+    write(tmp_path, "wheel", "@app.command()\ndef make() -> None:\n    '''Make.'''\n"
           "@app.command()\ndef rotate() -> None:\n    '''Rotate.'''\n    typer.echo('turned')\n",
-          help_text="Keys of the party.")  # fmt: skip
+          help_text="Wheels of the car.")  # fmt: skip
 
     listed = run(tmp_path, "--help")
-    group = run(tmp_path, "key", "--help")
-    done = run(tmp_path, "key", "rotate")
+    group = run(tmp_path, "wheel", "--help")
+    done = run(tmp_path, "wheel", "rotate")
 
-    assert "key" in listed.stdout
-    assert "Keys of the party." in listed.stdout
-    assert "Usage: lotmark key [OPTIONS] COMMAND" in group.stdout
+    assert "wheel" in listed.stdout
+    assert "Wheels of the car." in listed.stdout
+    assert "Usage: lotmark wheel [OPTIONS] COMMAND" in group.stdout
     assert "completion" not in group.stdout
     assert done.stdout == "turned\n"
 

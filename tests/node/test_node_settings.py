@@ -232,11 +232,6 @@ def test_a_node_that_can_find_every_other_voter_may_start(tmp_path: Path) -> Non
             " line",
         ),
         (
-            {"witnesses": {"LAB-17025/w2": "https://127.0.0.1:7405"}},
-            "LAB-17025/w2 has an address under [witnesses] but by the genesis it has no cosign key;"
-            " remove that line",
-        ),
-        (
             {"witnesses": {"T1-STATOR/n1": "https://127.0.0.1:7402"}},
             "T1-STATOR/n1 has an address under [witnesses] but by the genesis it votes, and"
             " cosigns as a voter; remove that line",

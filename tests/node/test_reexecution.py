@@ -23,11 +23,13 @@ from lotmark.key_grant import KeyPurpose
 from lotmark.merkle import Frontier, leaf_hash
 from lotmark.outcome import Outcome
 from lotmark.snapshot import SnapshotStart, parse_manifest
+from lotmark.verify.governance_chain import follow_entries
 from lotmark.verify.judge import judge_file
+from lotmark.verify.key_register import KeyRegister
 from lotmark.verify.report import Conclusion, Fault, Verdict
 from lotmark_node.state_machine.state import StateInMemory
 from lotmark_node.state_machine.tables import Table, row_key
-from lotmark_node.verification.state_file import check_founding_rows, load_rows
+from lotmark_node.verification.state_file import check_governed_rows, load_rows
 from lotmark_node.verification.verify import verify_snapshot
 from tests.node.eventful_ledger import DEVICE, eventful_ledger
 from tests.node.ledger_in_memory import (
@@ -351,17 +353,20 @@ def test_a_key_event_left_out_of_a_range_is_found_by_the_state() -> None:
     assert fault_in(raw).rule == "state"
 
 
-@pytest.mark.parametrize("table", [Table.PARAMETER, Table.PARTY, Table.POLICY])
-def test_rows_that_only_the_genesis_writes_must_be_its_own(table: Table) -> None:
+@pytest.mark.parametrize("table", [Table.PARAMETER, Table.PARTY, Table.KEY, Table.POLICY])
+def test_rows_that_follow_from_what_governs_must_be_those(table: Table) -> None:
     state = StateInMemory()
     for key, value in ROWS:
         state.load(key, value)
-    check_founding_rows(state, LEDGER.genesis, LEDGER.chain_id)
+    keys = KeyRegister(LEDGER.genesis, LEDGER.chain_id)
+    size = LEDGER.sizes[5]  # before the range
+    follow_entries(LEDGER.governance(size), keys, size=size, root=LEDGER.root(size))
+    check_governed_rows(state, keys)
     key, value = next(state.rows(bytes([table])))
     state.load(key, value[:-1] + bytes([value[-1] ^ 1]))
 
-    with pytest.raises(ProofError, match=f"{table.name.lower()} rows"):
-        check_founding_rows(state, LEDGER.genesis, LEDGER.chain_id)
+    with pytest.raises(ProofError, match=f"{table.name.lower()} .* is not in the state"):
+        check_governed_rows(state, keys)
 
 
 @given(

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lotmark.merkle import inclusion_path
-from lotmark.verify.receipt import ProvenLeaf, ReceiptParts, make_receipt
+from lotmark.verify.receipt import ReceiptParts, make_receipt
 from tests.node.eventful_ledger import DEVICE, eventful_ledger
 from tests.node.ledger_in_memory import LedgerInMemory, consortium, measurement
 from tests.node.snapshot_source import snapshot_of
@@ -159,17 +158,15 @@ def test_a_receipt_is_verified_with_the_genesis(tmp_path: Path) -> None:
     receipt, genesis = tmp_path / "report-4711.receipt", tmp_path / "genesis.json"
     genesis.write_bytes(ledger.genesis_bytes)
 
-    def proven(index: int) -> ProvenLeaf:
-        return ProvenLeaf(ledger.leaf_data[index], inclusion_path(ledger.leaf_hashes, index))
-
     receipt.write_bytes(
         make_receipt(
             ReceiptParts(
                 event=batch.events[0],
                 event_path=[],
-                entry=proven(3),
-                batch=proven(2),
-                close=proven(4),
+                entry=ledger.proven(3),
+                batch=ledger.proven(2),
+                close=ledger.proven(4),
+                last_close=ledger.proven(4),
                 checkpoint_note=ledger.checkpoint_note(),
             )
         )

@@ -145,6 +145,19 @@ SOUND_BODIES: Mapping[str, Message] = {
         key=_DIGEST, party="OEM-A", compromised_since_ms=1, reason="lost", roots=_ROOTS
     ),
     "lane_closure": governance_pb2.LaneClosure(key=_DIGEST, lane=3, party="OEM-A", roots=_ROOTS),
+    "root_rotation": governance_pb2.RootRotation(
+        party="OEM-A", generation=1, threshold=1, keys=[_DIGEST], signatures=_ROOTS
+    ),
+    "governance_proposal": governance_pb2.GovernanceProposal(
+        proposal=governance_pb2.Proposal(
+            expires_ms=CREATED_MS, remove_party=governance_pb2.PartyRemoval(party="LAB-17025")
+        ),
+        party="OEM-A",
+        roots=_ROOTS,
+    ),
+    "governance_approval": governance_pb2.GovernanceApproval(
+        proposal=_DIGEST, party="OEM-A", roots=_ROOTS
+    ),
     "operator_registration": operators_pb2.OperatorRegistration(
         grant=operators_pb2.OperatorGrant(
             party="OEM-A",

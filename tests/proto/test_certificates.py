@@ -67,7 +67,7 @@ def leaf(
 
 
 def identity(certificate: bytes, *, now_ms: int = NOW_MS) -> PeerIdentity:
-    return peer_identity(certificate, GENESIS, CHAIN, now_ms=now_ms)
+    return peer_identity(certificate, GENESIS.ca_certificates(), CHAIN, now_ms=now_ms)
 
 
 # --- what stands in a certificate ---
@@ -234,7 +234,7 @@ GOLDEN_GENESIS = replace(
 
 def test_a_certificate_of_the_first_release_still_names_its_node() -> None:
     assert peer_identity(
-        GOLDEN_LEAF, GOLDEN_GENESIS, CHAIN, now_ms=CREATED_MS + DAY_MS
+        GOLDEN_LEAF, GOLDEN_GENESIS.ca_certificates(), CHAIN, now_ms=CREATED_MS + DAY_MS
     ) == PeerIdentity(party="OEM-A", node="n1")
 
 
@@ -243,7 +243,7 @@ def test_a_certificate_of_the_first_release_still_names_its_node() -> None:
 def test_a_changed_certificate_is_refused_or_names_the_same_peer(at: int, put: bytes) -> None:
     changed = GOLDEN_LEAF[:at] + put + GOLDEN_LEAF[at + 1 :]
     try:
-        found = peer_identity(changed, GOLDEN_GENESIS, CHAIN, now_ms=CREATED_MS)
+        found = peer_identity(changed, GOLDEN_GENESIS.ca_certificates(), CHAIN, now_ms=CREATED_MS)
     except ProtocolError:
         return
     assert found == PeerIdentity(party="OEM-A", node="n1")

@@ -67,6 +67,9 @@ KINDS: dict[str, str] = {
     "key_registration": "grant=any possession=any roots=any",
     "key_revocation": "key=digest party=party compromised_since_ms=any reason=text roots=any",
     "lane_closure": "key=digest lane=any party=party roots=any",
+    "root_rotation": "party=party generation=any threshold=any keys=any signatures=any",
+    "governance_proposal": "proposal=any party=party roots=any",
+    "governance_approval": "proposal=digest party=party roots=any",
     "operator_registration": "grant=any possession=any roots=any",
     "operator_revocation": "credential_id=credential party=party compromised_since_ms=any"
     " reason=text roots=any",
@@ -212,8 +215,9 @@ def test_only_numbers_booleans_and_what_the_key_rules_judge_may_be_anything() ->
             FieldDescriptor.TYPE_MESSAGE,
             FieldDescriptor.TYPE_ENUM,
         }
-        registers = ("key_registration", "operator_registration")
-        governance = body in registers or field == "roots"
+        registers = {"key_registration", "operator_registration"}
+        governance = body in registers | {"root_rotation", "governance_proposal"}
+        governance |= field == "roots"
         assert (kind != "any") or plain or governance, (body, field)
 
 

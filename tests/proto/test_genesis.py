@@ -16,6 +16,7 @@ from lotmark.certificates import make_ca, make_leaf
 from lotmark.checkpoint import Checkpoint
 from lotmark.cosignature import cosign
 from lotmark.errors import MalformedError, ProofError, ProtocolError, SignatureError
+from lotmark.finality_policy import quorum_count
 from lotmark.genesis import (
     COSIGNERS_MAX,
     GENESIS_SIZE_MAX,
@@ -32,7 +33,6 @@ from lotmark.genesis import (
     parse_acceptances,
     parse_genesis,
     policy_text,
-    quorum_count,
 )
 from lotmark.key_grant import NODE_PURPOSES, KeyPurpose
 from lotmark.signed_note import Note, sign_note

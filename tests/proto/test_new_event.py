@@ -10,12 +10,13 @@ from google.protobuf.message import Message
 from lotmark.client import item, new_event
 from lotmark.client.new_event import EventBody
 from lotmark.event import EVENT_TYPES, EventRefused, check_event
+from lotmark.governance_rules import GOVERNING_BODIES
 from lotmark.outcome import Outcome
 from lotmark.v1 import event_pb2, quality_pb2
 from tests.proto.sound_events import SOUND_BODIES
 
 TIME = datetime(2026, 1, 12, 8, 0, 0, 123_456, tzinfo=UTC)
-GOVERNANCE = {"key_registration", "key_revocation", "lane_closure"}
+GOVERNANCE = {*GOVERNING_BODIES, "lane_closure"}
 COMMON: dict[str, Any] = {
     "device": "gauge-3",
     "capture": event_pb2.CAPTURE_MODE_SENSOR_DIRECT,

@@ -94,7 +94,10 @@ def test_every_first_key_signs_its_grant() -> None:
             assert [bytes.fromhex(first["possession"])] == list(what_follows("key.grant").values())
 
 
-@pytest.mark.parametrize("name", ["key.registration", "key.revocation", "lane.closure"])
+@pytest.mark.parametrize(
+    "name",
+    ["key.registration", "key.revocation", "lane.closure", "root.rotation", "proposal.approval"],
+)
 def test_what_signs_a_statement_about_a_key_holds(name: str) -> None:
     for label, signature in what_follows(name).items():
         verify(label.rpartition("signature of ")[2], example_bytes(name), signature)
@@ -119,6 +122,29 @@ def test_the_statements_about_keys_are_made_of_these_fields() -> None:
     )
     assert example_bytes("lane.closure") == b"".join(
         [b"lotmark/lane-close/v1\n", CHAIN_ID, key, (7).to_bytes(4), str8("T1-STATOR")]
+    )
+    new_root = KEYS["T1-STATOR root 3"]
+    assert example_bytes("root.rotation") == b"".join(
+        [
+            b"lotmark/root-rotate/v1\n",
+            CHAIN_ID,
+            (1).to_bytes(4),
+            b"\1\1",
+            new_root,
+            str8("T1-STATOR"),
+        ]
+    )
+
+
+def test_an_approval_names_the_hash_of_the_proposal() -> None:
+    quotas = pb(1, 1_200_000) + pb(2, 200_000_000) + pb(3, 120_000) + pb(4, 1_200_000)
+    proposal = example_bytes("proposal")
+    hashed = sha256(b"lotmark/governance/v1\n" + CHAIN_ID + proposal)
+
+    assert proposal == pb(1, 1767686400000) + pb(7, quotas)
+    assert what_follows("proposal") == {"proposal hash": hashed}
+    assert example_bytes("proposal.approval") == b"".join(
+        [b"lotmark/approve/v1\n", CHAIN_ID, hashed, str8("T1-STATOR")]
     )
 
 

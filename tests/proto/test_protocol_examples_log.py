@@ -136,14 +136,28 @@ def key_value(purpose: int, first: int, last: int, *, party: str, holder: str, t
     return head + str8(party) + str8(holder) + struct.pack(f">B{len(types)}H", len(types), *types)
 
 
+APPROVAL_RULES = {
+    b"add_party": 1,
+    b"remove_party": 3,
+    b"add_cosigner": 1,
+    b"remove_cosigner": 3,
+    b"change_rule": 2,
+    b"change_quotas": 1,
+}
+
+
 def founding_rows() -> dict[bytes, bytes]:
     made = {row_key(12): example_text("policy").encode()}
     for name, value in GENESIS["parameters"].items():
         made[row_key(1, name.encode())] = u64(value)
+    made[row_key(1, b"cosigners_changed_ms")] = u64(0)
+    for name, rule in APPROVAL_RULES.items():
+        made[row_key(1, b"approve_" + name)] = u64(rule)
     for party in GENESIS["parties"]:
         roots = [bytes.fromhex(key) for key in party["roots"]["keys"]]
-        head = bytes([ROLES[party["role"]], party["roots"]["threshold"], len(roots)])
-        value = head + b"".join(roots) + sha256(party["ca"].encode())
+        head = bytes([ROLES[party["role"]]]) + u64(0) + u64(NEVER) + bytes(4)
+        head += bytes([party["roots"]["threshold"], len(roots)])
+        value = head + b"".join(roots) + party["ca"].encode()
         made[row_key(2, party["id"].encode())] = value
         for root in roots:
             made[row_key(3, root)] = key_value(

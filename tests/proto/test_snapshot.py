@@ -39,8 +39,8 @@ from tests.node.snapshot_source import (
 
 # A reader elsewhere must find these bytes: a change of them is a new version of the format, or of
 # what the ledger's rules make of the sample's blocks.
-GOLDEN_FULL_SHA256 = "55040901a7afa71084ad3ddc76295d9a59798679f0356f53e0c398b2534f93b8"
-GOLDEN_RANGE_SHA256 = "0b2b595e2567bb9caae8d9a1edee2a25cc2b07726b2afeb05e434c39d4dba2ae"
+GOLDEN_FULL_SHA256 = "5dbe1e89173a1498ca806a9afb5a7b5df0471d3a59da262b5b83d58e6731f804"
+GOLDEN_RANGE_SHA256 = "cbb57c740e0ba3653ba4e3c683503d06253c0821ac57087c0a10c24bb0c97c38"
 
 FULL = snapshot_of(eventful_ledger())
 RANGE = snapshot_of(eventful_ledger(), first_height=6)

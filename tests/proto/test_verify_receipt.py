@@ -23,12 +23,13 @@ from lotmark.errors import ProtocolError
 from lotmark.key_grant import KeyPurpose
 from lotmark.merkle import inclusion_path
 from lotmark.outcome import Outcome
+from lotmark.snapshot import GovernanceEntry
 from lotmark.tlog_proof import format_proof, parse_proof
 from lotmark.verify.__main__ import main
+from lotmark.verify.governance_chain import ProvenLeaf
 from lotmark.verify.judge import FileKind, judge_file
 from lotmark.verify.receipt import (
     RECEIPT_SIZE_MAX,
-    ProvenLeaf,
     ReceiptParts,
     make_receipt,
     parse_receipt,
@@ -53,12 +54,9 @@ def parts_of(
     ledger: LedgerInMemory = LEDGER,
     note: bytes | None = None,
     admissions: Sequence[AdmissionAnswer] = (),
-    registration: bytes = b"",
+    governance: Sequence[GovernanceEntry] | None = None,
 ) -> ReceiptParts:
     """Return what a node puts into the receipt of an event entry."""
-
-    def proven(at: int) -> ProvenLeaf:
-        return ProvenLeaf(ledger.leaf_data[at], inclusion_path(ledger.leaf_hashes, at))
 
     head, payload = parse_leaf_data(ledger.leaf_data[index])
     batch_index, position, _ = parse_event_payload(payload)
@@ -73,17 +71,14 @@ def parts_of(
     return ReceiptParts(
         event=batch.events[position],
         event_path=inclusion_path(batch.event_ids, position),
-        entry=proven(index),
-        batch=proven(batch_index),
-        close=proven(results.close_index),
-        registration=registration,
+        entry=ledger.proven(index),
+        batch=ledger.proven(batch_index),
+        close=ledger.proven(results.close_index),
+        last_close=ledger.proven(ledger.size - 1),
+        governance=ledger.governance() if governance is None else governance,
         admissions=admissions,
         checkpoint_note=note or ledger.checkpoint_note(),
     )
-
-
-def registration_of_press() -> bytes:
-    return LEDGER.registration("T1-STATOR", KeyPurpose.BATCH, "press-2", event_types=(19,))
 
 
 def admission(**fields: Any) -> AdmissionAnswer:
@@ -139,16 +134,9 @@ def test_a_receipt_names_the_device_and_the_kind_of_event() -> None:
 @pytest.mark.parametrize("index", [3, 7, 9, 12, 16, 19, 26, 27, 33, 40, 42, 46, 47, 51])
 def test_every_event_has_a_receipt(index: int) -> None:
     head, _ = parse_leaf_data(LEDGER.leaf_data[index])
-    raw = make_receipt(parts_of(index, registration=_registration(index)))
+    raw = make_receipt(parts_of(index))
 
     assert judged(raw).conclusion is Conclusion.VALID, head
-
-
-def _registration(index: int) -> bytes:
-    if index in (46, 47):
-        old = private_key("OEM-A/erp BATCH").public
-        return LEDGER.registration("OEM-A", KeyPurpose.BATCH, "erp-2", replaces=old)
-    return b""
 
 
 def test_a_refused_event_has_a_receipt_that_says_so() -> None:
@@ -160,25 +148,23 @@ def test_a_refused_event_has_a_receipt_that_says_so() -> None:
 
 
 def test_a_key_that_was_registered_later_comes_with_its_registration() -> None:
-    with_it = make_receipt(parts_of(REGISTERED_EVENT, registration=registration_of_press()))
-    without = make_receipt(parts_of(REGISTERED_EVENT))
+    with_it = make_receipt(parts_of(REGISTERED_EVENT))
+    without = make_receipt(parts_of(REGISTERED_EVENT, governance=[]))
 
     assert judged(with_it).details["holder"] == "press-2"
     assert "does not hold its registration" in fault_in(without).text
 
 
-def test_a_registration_that_nobody_needs_is_refused() -> None:
-    raw = make_receipt(parts_of(FIRST_EVENT, registration=registration_of_press()))
-
-    assert "has already" in fault_in(raw).text
-
-
 def test_a_registration_without_the_roots_is_refused() -> None:
     other = LedgerInMemory(consortium(witnesses=()))
     foreign = other.registration("T1-STATOR", KeyPurpose.BATCH, "press-2", event_types=(19,))
-    fault = fault_in(make_receipt(parts_of(REGISTERED_EVENT, registration=foreign)))
+    first = LEDGER.governance()[0]
+    fault = fault_in(
+        make_receipt(parts_of(REGISTERED_EVENT, governance=[replace(first, event=foreign)]))
+    )
 
-    assert fault.rule == "key"
+    assert fault.rule == "governance"
+    assert "another than the entry names" in fault.text
 
 
 def test_the_nodes_that_took_the_batch_are_named() -> None:

@@ -213,13 +213,13 @@ def test_an_accepted_registration_without_the_roots_is_found() -> None:
 
     assert verdict.fault is not None
     assert place_of(verdict.fault) == ("event", 1, 3)
-    assert "0 root signatures" in verdict.text
+    assert "ROOTS_INSUFFICIENT" in verdict.text
 
 
 @pytest.mark.parametrize(
     ("forge", "message"),
     [
-        (lambda entries: [*entries, entries[0]], "no accepted event after"),
+        (lambda entries: [*entries, entries[0]], "no accepted entry after"),
         (lambda entries: [replace(entries[0], event=b"")], "another than the entry names"),
         (lambda entries: [replace(entries[0], path=entries[0].path[1:])], "a path for leaf"),
         (lambda entries: [replace(entries[0], leaf=entries[0].leaf[:-1])], "payload has 42 bytes"),

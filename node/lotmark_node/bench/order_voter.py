@@ -27,9 +27,11 @@ from lotmark_consensus.raft.grpc_wire import SERVER_OPTIONS, GrpcWire
 from lotmark_consensus.raft.ordering import PROPOSALS_MAX, RaftOrdering
 from lotmark_consensus.raft.rocks_log import RocksLogStore
 from lotmark_node.compose import SWITCH_INTERVAL_S, now_ms, read_consortium
+from lotmark_node.engine.membership import Membership
 from lotmark_node.node_settings import NodeSettings, read_node_settings
 from lotmark_node.rpc.grpc_peers import GrpcPeers
 from lotmark_node.rpc.identity import Identities
+from lotmark_node.state_machine.genesis_block import make_genesis_block
 
 SERVICE, METHOD = "lotmark.bench.Order", "Load"
 PRUNE_EVERY = 64  # blocks
@@ -102,8 +104,9 @@ async def _run(settings: NodeSettings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
+    membership = Membership(make_genesis_block(genesis, chain_id).changes, lambda: 0)
     server = _server(settings, genesis, key=key, certificate=certificate)
-    _serve_exchange(server, peers.wire, Identities(genesis, chain_id, settings.party, now_ms))
+    _serve_exchange(server, peers.wire, Identities(membership, chain_id, settings.party, now_ms))
     _serve_load(server, ordering)
     await server.start()
     sys.stdout.write(json.dumps({"ready": True}) + "\n")

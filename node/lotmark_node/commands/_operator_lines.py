@@ -2,28 +2,14 @@
 
 from lotmark.client.session import LedgerSession
 from lotmark.document_fields import table_of
-from lotmark.event import EVENT_TYPES
 from lotmark.operator_grant import grant_to_message
-from lotmark.verify.key_register import parse_event
-from lotmark.verify.operator_register import (
-    OPERATOR_BODIES,
-    OperatorRegister,
-    RegisteredOperator,
-)
+from lotmark.verify.operator_register import OperatorRegister, RegisteredOperator
 from lotmark.webauthn import base64url
 
 
 def register_of(session: LedgerSession) -> OperatorRegister:
     """Return the credentials that the ledger's events about operators add up to."""
-    register = OperatorRegister(session.genesis, session.settings.chain_id)
-    types = [EVENT_TYPES[body] for body in OPERATOR_BODIES]
-    for entry in session.entries(0, event_types=types):
-        head, event = entry.head, parse_event(entry.event)
-        revoked = event.operator_revocation.credential_id
-        if head.outcome or (revoked and revoked not in register.operators):
-            continue  # refused, or the registration has an audience that this client is not of
-        register.take(event, height=head.height, time_ms=head.time_ms)
-    return register
+    return session.governed().operators
 
 
 def operator_document(each: RegisteredOperator, height: int, time_ms: int) -> dict[str, object]:

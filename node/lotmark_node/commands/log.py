@@ -243,12 +243,16 @@ def _read_known(session: "LedgerSession", since: Path) -> "LedgerCheckpoint":
     """Return the checkpoint that an earlier check kept."""
     from lotmark.client.ledger_records import LedgerCheckpoint
     from lotmark.errors import MalformedError, SignatureError
+    from lotmark.genesis import chain_of, policy_text
     from lotmark.verify.checkpoints import check_checkpoint
 
     with since.open("rb") as file:
         note = file.read(NOTE_FILE_SIZE_MAX + 1)
+    # Who stood behind it was said then: here it is enough that this log's voters signed it.
+    chain = chain_of(session.genesis, session.settings.chain_id)
+    text = policy_text(session.genesis, chain.id)
     try:
-        findings = check_checkpoint(session.genesis, session.settings.chain_id, note)
+        findings = check_checkpoint(chain, text, note)
     except (MalformedError, SignatureError) as error:
         terminal.fail(
             f"{since} is no checkpoint that this log signed: {error}.",

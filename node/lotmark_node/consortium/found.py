@@ -113,7 +113,7 @@ def found_consortium(
     genesis = parse_genesis(raw)  # holds the plan to every rule before anything is written
     chain = chain_id(raw)
     acceptances = _accept(genesis, secrets, chain)
-    with _new_content(folder) as work:
+    with new_content(folder) as work:
         for party in genesis.parties:
             _write_party(work, party, secrets)
         for node in plan.nodes:
@@ -224,7 +224,7 @@ def _accept(genesis: Genesis, secrets: _Secrets, chain: bytes) -> list[Acceptanc
 
 
 @contextmanager
-def _new_content(folder: Path) -> Iterator[Path]:
+def new_content(folder: Path) -> Iterator[Path]:
     """Give a work folder whose content moves to `folder` at the end, or vanishes on an error.
 
     The work folder is inside, since `folder` may be the only place to write or a disk of its own.

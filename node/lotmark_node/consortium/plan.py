@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lotmark.errors import MalformedError, ProtocolError
-from lotmark.genesis import ROOTS_MAX, PartyRole
-from lotmark.key_grant import EVENT_TYPE_MAX, check_node, check_party
+from lotmark.genesis import PartyRole
+from lotmark.key_grant import EVENT_TYPE_MAX, ROOTS_MAX, check_node, check_party
 from lotmark.network_address import split_address
 from lotmark.v1 import event_pb2
 

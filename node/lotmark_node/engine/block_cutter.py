@@ -27,16 +27,15 @@ from lotmark.block import (
     sign_block,
 )
 from lotmark.ed25519 import PrivateKey
+from lotmark.key_rules import key_row
 from lotmark.outcome import MEANINGS, Outcome
 from lotmark_consensus.errors import JournalFull, NotLeader, OutcomeUnknown
 from lotmark_consensus.ordering import Ordering
 from lotmark_node.engine.applying import MadeBlock
 from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.stage_clock import StageClock
-from lotmark_node.state_machine.batch_rules import judge_validity
 from lotmark_node.state_machine.ledger_state import LedgerState
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
-from lotmark_node.state_machine.state import key_row
 
 logger = logging.getLogger(__name__)
 
@@ -238,9 +237,7 @@ class BlockCutter:
         """Refuse to propose under a key that is not in force: the journal would keep the block."""
         row = key_row(self._state.reader, self._key.public)
         outcome = (
-            judge_validity(row, height=turn.height, time_ms=turn.time_ms)
-            if row
-            else Outcome.KEY_UNKNOWN
+            row.judge(height=turn.height, time_ms=turn.time_ms) if row else Outcome.KEY_UNKNOWN
         )
         if outcome:
             raise EngineError(

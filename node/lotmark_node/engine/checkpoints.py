@@ -71,7 +71,7 @@ class CheckpointSigner:
             cosigner: The name of this node's cosign key.
             log_key: Signs as the log.
             cosign_key: Signs for the party.
-            policy: By which a checkpoint is final; it lists every voter's log key.
+            policy: By which a checkpoint is final now; it lists every voter's log key.
             maximum: The largest tree that was signed; closed by `stop`.
             now_ms: The clock, Unix time in ms.
             on_failure: Told, from any thread, why signing has ended.
@@ -189,6 +189,10 @@ class CheckpointSigner:
             self._head = head
             if self._leads:
                 self._changed.notify()
+
+    def follow_policy(self, size: int, policy: Policy) -> None:
+        """Judge checkpoints of `size` and more by another policy."""
+        self._reader.follow(size, policy)
 
     def lead(self) -> None:
         """Sign from now on; the ledger holds all that was committed before."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lotmark.checkpoint import Checkpoint, parse_checkpoint
 from lotmark.evidence import checkpoints_evidence, histories_evidence
-from lotmark.genesis import quorum_count
+from lotmark.finality_policy import quorum_count
 from lotmark.signed_note import Note, format_note
 from lotmark_node.engine.errors import HistoryConflict
 from lotmark_node.engine.evidence_folder import EvidenceFolder

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,10 @@ from pathlib import Path
 from lotmark import genesis as protocol_genesis
 from lotmark.ed25519 import PrivateKey
 from lotmark.genesis import Genesis
+from lotmark.key_grant import NODE_PURPOSES
+from lotmark.key_rules import key_row
 from lotmark.outcome import Outcome
-from lotmark.tlog_policy import parse_policy
+from lotmark.tlog_policy import Policy, parse_policy
 from lotmark_consensus.ordering import Leadership, Ordering
 from lotmark_consensus.raft.ordering import RaftOrdering
 from lotmark_consensus.raft.rocks_log import RocksLogStore
@@ -31,9 +33,11 @@ from lotmark_node.engine.errors import EngineError, PeerUnreachable, Regression
 from lotmark_node.engine.evidence_folder import EvidenceFolder
 from lotmark_node.engine.forwarding import Forwarding
 from lotmark_node.engine.gathering import CheckpointPeer
+from lotmark_node.engine.governance_proofs import GovernanceProofs
 from lotmark_node.engine.leadership import LeadershipDuties
 from lotmark_node.engine.log_reader import LogReader, PlacedBatch
 from lotmark_node.engine.log_tree import LogTree, StoredLogTree
+from lotmark_node.engine.membership import Membership
 from lotmark_node.engine.peers import Peers
 from lotmark_node.engine.proposal_search import ProposalSearch
 from lotmark_node.engine.reads import Reads
@@ -43,8 +47,8 @@ from lotmark_node.engine.signed_maximum import SignedMaximum
 from lotmark_node.engine.stage_clock import StageClock
 from lotmark_node.engine.store import LedgerStore, OrderPlace
 from lotmark_node.engine.traffic import Traffic
-from lotmark_node.state_machine.genesis_block import make_genesis_block, policy_digest
-from lotmark_node.state_machine.ledger_state import LedgerState, load_state
+from lotmark_node.state_machine.genesis_block import make_genesis_block
+from lotmark_node.state_machine.ledger_state import LedgerState, load_state, read_policy
 from lotmark_node.state_machine.transition import BlockEffects
 
 logger = logging.getLogger(__name__)
@@ -65,6 +69,10 @@ class NodeKeys:
     admit: PrivateKey
 
 
+# From this node's log, the policy in force and the members' CAs to those who are asked to cosign.
+MakeCosigners = Callable[[LogTree, Policy, Mapping[str, str]], Sequence[CheckpointPeer]]
+
+
 class LedgerEngine:
     """One node's ledger. Made and stopped on the event loop's thread."""
 
@@ -78,7 +86,7 @@ class LedgerEngine:
         keys: NodeKeys,
         now_ms: Callable[[], int],
         peers: Peers | None = None,
-        cosigners: Callable[[LogTree], Sequence[CheckpointPeer]] | None = None,
+        cosigners: MakeCosigners | None = None,
         free_size_min: int = FREE_SIZE_MIN,
         certificate_not_after_ms: int | None = None,
     ) -> None:
@@ -92,7 +100,7 @@ class LedgerEngine:
             keys: Its keys.
             now_ms: The clock, Unix time in ms.
             peers: The other voters; None where the genesis names one voter.
-            cosigners: Returns whom to ask for cosignatures of this node's log; None: nobody.
+            cosigners: Returns whom to ask for cosignatures; None: nobody.
             free_size_min: With less room on the disk, nothing is taken.
             certificate_not_after_ms: When this node's TLS certificate ends; None: never.
 
@@ -150,8 +158,8 @@ class LedgerEngine:
             loaded = self.store.load_position()
             assert loaded is not None, "height 0 was just written"
         position, place = loaded
-        digest = policy_digest(self.genesis, self.chain_id)
-        state = load_state(self.store, position, chain_id=self.chain_id, policy_digest=digest)
+        chain = protocol_genesis.chain_of(self.genesis, self.chain_id)
+        state = load_state(self.store, position, chain=chain)
         return state, place
 
     def _join_voters(
@@ -203,22 +211,25 @@ class LedgerEngine:
         self._recover(place)
         self._evidence = EvidenceFolder(folder)
         self.reader = LogReader(self.store, self.genesis_block)
-        self.receipts = ReceiptMaker(self.store, self.reader)
+        self.membership = Membership(self.store, lambda: self.state.height)
+        self.governance = GovernanceProofs(self.store, self.reader)
+        self.receipts = ReceiptMaker(self.store, self.reader, self.governance)
+        policy = parse_policy(read_policy(self.store))
         self.checkpoints = CheckpointSigner(
             origin=protocol_genesis.origin(genesis, chain_id),
             cosigner=protocol_genesis.cosigner_name(genesis, party, node),
             log_key=keys.log,
             cosign_key=keys.cosign,
-            policy=parse_policy(protocol_genesis.policy_text(genesis, chain_id)),
+            policy=policy,
             maximum=SignedMaximum(folder / "signed-maximum"),
             now_ms=now_ms,
             on_failure=self._fail,
-            network=self._checkpoint_network(),
+            network=self._checkpoint_network(policy),
         )
         self.signatures = SignatureWorker(keys.admit)
         self._build_network(now_ms)
 
-    def _checkpoint_network(self) -> CheckpointNetwork | None:
+    def _checkpoint_network(self, policy: Policy) -> CheckpointNetwork | None:
         if self._cosigners is None:
             return None
         tree = StoredLogTree(self.store)
@@ -226,7 +237,7 @@ class LedgerEngine:
             chain_id=self.chain_id,
             folder=self.folder,
             tree=tree,
-            peers=self._cosigners(tree),
+            peers=self._cosigners(tree, policy, self.membership.ca_certificates()),
             evidence=self._evidence,
             on_dispute=self._disputed,
         )
@@ -288,6 +299,25 @@ class LedgerEngine:
     def _shared_height(self) -> int:
         final = self.checkpoints.newest_final
         return final.head.height if final else 0
+
+    def check_keys(self, keys: NodeKeys) -> None:
+        """Check that the ledger, as far as it is here, gives this node its keys.
+
+        One that is revoked or has expired counts nowhere, but the node answers queries.
+
+        Raises:
+            EngineError: It gives one to nobody, or to somebody or something else.
+        """
+        for purpose in NODE_PURPOSES:
+            key: PrivateKey = getattr(keys, purpose.name.lower())
+            row = key_row(self.store, key.public)
+            named = None if row is None else (f"{row.party}/{row.holder}", row.purpose)
+            if named != (self.name, purpose):
+                raise EngineError(
+                    f"{purpose.name.lower()} key {key.public.hex()} is not registered for"
+                    f" {self.name} in the {self.state.height} blocks of this ledger; name the right"
+                    " key file, or start under the old key until the registration's block is here"
+                )
 
     def _recover(self, place: OrderPlace) -> None:
         """Apply what the order has committed beyond what the store holds.
@@ -375,6 +405,9 @@ class LedgerEngine:
     def _applied(self, effects: BlockEffects) -> None:
         """After each block."""
         self._cutter.applied(effects.block.proposal)
+        if effects.policy_changed:
+            policy = parse_policy(read_policy(self.store))
+            self.checkpoints.follow_policy(self.state.size, policy)
         self.checkpoints.advance(self.state.bases[-1])
         self._loop.call_soon_threadsafe(self._tell, effects)
 
@@ -419,6 +452,8 @@ class LedgerEngine:
         with self.clock.stage("acknowledge"):
             self.traffic.applied(placed)
             self.admission.applied(placed)
+        if effects.members_changed:
+            self.membership.refresh()
 
     def _tell_passed(self) -> None:
         self.leadership.passed()

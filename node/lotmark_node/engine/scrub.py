@@ -17,7 +17,7 @@ from lotmark.block import Block, batches_root, parse_block
 from lotmark.block_results import BlockResults, leaf_hashes
 from lotmark.entry import EntryKind, parse_close, parse_event_payload, parse_leaf_data
 from lotmark.errors import ProofError, ProtocolError
-from lotmark.genesis import Genesis
+from lotmark.genesis import Genesis, chain_of
 from lotmark.merkle import HASH_SIZE, Frontier, leaf_hash
 from lotmark.outcome import CONSUMES_NUMBER_FROM
 from lotmark_consensus.journal import Journal
@@ -27,11 +27,7 @@ from lotmark_node.engine.signed_maximum import SignedMaximum
 from lotmark_node.engine.store import LedgerStore
 from lotmark_node.engine.tiles import TILE_WIDTH, TileWriter
 from lotmark_node.state_machine import lthash
-from lotmark_node.state_machine.genesis_block import (
-    GenesisBlock,
-    make_genesis_block,
-    policy_digest,
-)
+from lotmark_node.state_machine.genesis_block import GenesisBlock, make_genesis_block
 from lotmark_node.state_machine.ledger_state import LogPosition, load_state
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.state import StateInMemory
@@ -297,8 +293,7 @@ class _Scrubbing:
         state = load_state(
             expected,
             self._founding.position,
-            chain_id=self._chain_id,
-            policy_digest=policy_digest(self._genesis, self._chain_id),
+            chain=chain_of(self._genesis, self._chain_id),
         )
         for at in range(1, height + 1):
             block = parse_block(self._store.block(at))

@@ -2,28 +2,56 @@
 
 from dataclasses import replace
 
-from lotmark.checkpoint import Checkpoint
+from lotmark.checkpoint import Checkpoint, parse_checkpoint
 from lotmark.errors import MalformedError, ProofError
 from lotmark.signed_note import Note, NoteSignature, parse_note
 from lotmark.tlog_policy import NO_QUORUM, Policy
 
+POLICIES_MAX = 16  # remembered, for notes that are shown late
 SHARED_NOTE_SIZE_MAX = 64 << 10  # one with all signatures that fit takes a third of it
 
 
-class NoteReader:
-    """Reads checkpoints that others show, by the policy of one log.
+class _Judge:
+    """One policy, as it is asked here."""
 
-    Attributes:
-        party_count: How many parties can cosign.
-    """
-
-    def __init__(self, origin: str, policy: Policy) -> None:
-        self._origin = origin
-        self._policy = policy
-        self._anybody = replace(policy, quorum=NO_QUORUM)
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.anybody = replace(policy, quorum=NO_QUORUM)
         self.party_count = len({witness.name.partition("/")[0] for witness in policy.witnesses})
         keys = [log.vkey for log in policy.logs] + [item.vkey for item in policy.witnesses]
         self._known = {(key.name, key.key_id) for key in keys}
+
+    def knows(self, signature: NoteSignature) -> bool:
+        """Return whether a signature is by a key of the policy."""
+        return _key(signature) in self._known
+
+
+class NoteReader:
+    """Reads checkpoints that others show, each by the policy in force at its size; thread-safe."""
+
+    def __init__(self, origin: str, policy: Policy) -> None:
+        """Begin.
+
+        Args:
+            origin: The log's.
+            policy: In force now; what was in force before is not asked any more.
+        """
+        self._origin = origin
+        # Tree size from which each judges, ascending; replaced as a whole.
+        self._judges: tuple[tuple[int, _Judge], ...] = ((0, _Judge(policy)),)
+
+    def follow(self, size: int, policy: Policy) -> None:
+        """Judge by another policy from the tree of `size` on."""
+        self._judges = (*self._judges, (size, _Judge(policy)))[-POLICIES_MAX:]
+
+    @property
+    def party_count(self) -> int:
+        """How many parties can cosign."""
+        return self._judges[-1][1].party_count
+
+    def _judge_of(self, text: str) -> _Judge:
+        size, judges = parse_checkpoint(text).size, self._judges
+        return next((each for first, each in reversed(judges) if first <= size), judges[0][1])
 
     def read(self, raw: bytes) -> tuple[Note, Checkpoint]:
         """Return a checkpoint of the log, signed by a voter, without signatures of unknown keys.
@@ -33,10 +61,11 @@ class NoteReader:
             SignatureError: A signature of a known key does not hold, or no voter signed.
         """
         note = parse_note(raw, size_max=SHARED_NOTE_SIZE_MAX)
-        checkpoint = self._anybody.check(note).checkpoint
+        judge = self._judge_of(note.text)
+        checkpoint = judge.anybody.check(note).checkpoint
         if checkpoint.origin != self._origin or checkpoint.extensions or not checkpoint.size:
             raise MalformedError(f"the checkpoint is none of {self._origin}: {note.text[:120]!a}")
-        return Note(note.text, tuple(filter(self._is_known, note.signatures))), checkpoint
+        return Note(note.text, tuple(filter(judge.knows, note.signatures))), checkpoint
 
     def with_signature(self, note: Note, signature: NoteSignature) -> Note:
         """Return a note with a signature more, unless this key has signed it already."""
@@ -51,26 +80,24 @@ class NoteReader:
             SignatureError: One of them does not hold.
         """
         assert note.text == other.text, "signatures are of one text"
-        for signature in filter(self._is_known, other.signatures):
+        judge = self._judge_of(note.text)
+        for signature in filter(judge.knows, other.signatures):
             note = self.with_signature(note, signature)
-        self._anybody.check(note)
+        judge.anybody.check(note)
         return note
 
     def is_final(self, note: Note) -> bool:
         """Return whether the quorum has cosigned a note whose signatures all hold."""
         try:
-            self._policy.check(note)
+            self._judge_of(note.text).policy.check(note)
         except ProofError:
             return False
         return True
 
     def cosigned_by(self, note: Note) -> set[str]:
         """Return the parties that cosigned a note whose signatures all hold."""
-        cosigned = self._anybody.check(note).cosigned
+        cosigned = self._judge_of(note.text).anybody.check(note).cosigned
         return {name.partition("/")[0] for name, _ in cosigned}
-
-    def _is_known(self, signature: NoteSignature) -> bool:
-        return _key(signature) in self._known
 
 
 def _key(signature: NoteSignature) -> tuple[str, bytes]:

@@ -3,16 +3,11 @@
 from collections.abc import Iterator
 
 from lotmark.block import parse_block
-from lotmark.entry import EntryKind, parse_leaf_data
-from lotmark.errors import ProtocolError
-from lotmark.event import check_event
 from lotmark.merkle import Frontier
 from lotmark.snapshot import GovernanceEntry, SnapshotRefused, SnapshotStart
-from lotmark.verify.structure import governs
 from lotmark_node.engine.checkpoints import SignedCheckpoint
 from lotmark_node.engine.errors import NotOnLedger
 from lotmark_node.engine.ledger_engine import LedgerEngine
-from lotmark_node.state_machine.genesis_block import policy_digest
 from lotmark_node.state_machine.ledger_state import load_state
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.state import StateInMemory
@@ -69,15 +64,9 @@ class LedgerSnapshotSource:
         )
 
     def governance(self, height: int) -> Iterator[GovernanceEntry]:
-        """Return every accepted event about keys and operators up to `height`, in order."""
-        tree = self._engine.store.tree
+        """Return what governs up to `height`, in order."""
         size = self._engine.reader.close_entry(height).index + 1
-        for at in range(1, height + 1):
-            for entry in self._engine.reader.block_entries(at):
-                head, _ = parse_leaf_data(entry.leaf_data)
-                if head.kind == EntryKind.EVENT and not head.outcome and _governs(entry.event):
-                    path = tree.inclusion_path(entry.index, size)
-                    yield GovernanceEntry(entry.event, entry.leaf_data, tuple(path))
+        return self._engine.governance.all_before(size)
 
     def state_rows(self, height: int) -> Iterator[tuple[bytes, bytes]]:
         """Return the state after `height`, made again from the blocks: a node keeps the newest."""
@@ -94,8 +83,7 @@ class LedgerSnapshotSource:
         state = load_state(
             rows,
             engine.genesis_block.position,
-            chain_id=engine.chain_id,
-            policy_digest=policy_digest(engine.genesis, engine.chain_id),
+            chain=engine.state.chain,
         )
         for raw, _ in self.blocks(1, height):
             block = parse_block(raw)
@@ -103,10 +91,3 @@ class LedgerSnapshotSource:
             rows.write(effects.changes)
             effects.commit()
         return rows
-
-
-def _governs(event: bytes) -> bool:
-    try:
-        return governs(check_event(event).message)
-    except ProtocolError:
-        return False

@@ -44,7 +44,7 @@ CACHED_ROWS_MAX = 65_536
 
 _FAMILIES = ("state", "blocks", "results", "tiles", "index")
 # Kinds of rows in family "index".
-_EVENT_ID, _BATCH_ID, _FIRST_INDEX, _PLACE = b"e", b"b", b"i", b"o"
+_EVENT_ID, _BATCH_ID, _FIRST_INDEX, _PLACE, _GOVERNING = b"e", b"b", b"i", b"o", b"g"
 _ID_PREFIX = 16  # bytes of an id that an index row keeps: enough to find, the log decides
 _U64 = struct.Struct(">Q")
 _TILE = struct.Struct(">BQ")
@@ -285,6 +285,23 @@ class LedgerStore:
             raise _damaged(self._folder, error) from error
         raise NotOnLedger(f"entry {index} is not on the ledger")
 
+    def governing(self, first: int, size: int) -> list[int]:
+        """Return which entries from `first` to below `size` change who may do what, ascending."""
+        found = []
+        try:
+            cursor = self._families["index"].iter()
+            cursor.seek(_GOVERNING + _U64.pack(first))
+            while cursor.valid() and cursor.key()[:1] == _GOVERNING:
+                index: int = _U64.unpack_from(cursor.key(), 1)[0]
+                if index >= size:
+                    break
+                found.append(index)
+                cursor.next()
+            cursor.status()
+        except Exception as error:
+            raise _damaged(self._folder, error) from error
+        return found
+
     def event_index(self, event_id: bytes) -> int | None:
         """Return the entry index of an event; the entry tells whether it is that event."""
         return self._index(_EVENT_ID + event_id[:_ID_PREFIX])
@@ -330,6 +347,7 @@ class LedgerStore:
                     event, at = batch.events[position], index + 1 + position
                     rows.update(seal_rows(event, batch.header.party, at))
             index += result.entry_count
+        rows |= {_GOVERNING + pack(each): b"" for each in effects.governing}
         return sorted(rows.items())
 
     def _read_tile(self, level: int, number: int) -> bytes:

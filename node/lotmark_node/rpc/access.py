@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from lotmark.genesis import Genesis, PartyRole
+from lotmark.genesis import PartyRole
 
 _ALL = frozenset(PartyRole)
 _AUTHORS = _ALL - {PartyRole.REGULATOR}
@@ -40,13 +40,6 @@ class Caller:
     def may_read(self, audience: Sequence[str]) -> bool:
         """Tell whether an event with this audience is shown to the caller."""
         return not audience or self.own or self.party in audience
-
-
-def caller_of(genesis: Genesis, party: str, node: str, own_party: str) -> Caller:
-    """Return the caller that a checked identity names."""
-    member = genesis.party(party)
-    assert member is not None, "the identity was checked against the genesis"
-    return Caller(party, node, member.role, party == own_party)
 
 
 def refusal(caller: Caller, rpc: str) -> tuple[grpc.StatusCode, str] | None:

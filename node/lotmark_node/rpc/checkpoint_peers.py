@@ -1,12 +1,12 @@
 """The other cosigners as checkpoints are shown to them: voters over gRPC, witnesses over HTTPS."""
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from lotmark.certificates import tls_name
 from lotmark.errors import ProtocolError
-from lotmark.genesis import Genesis
 from lotmark.signed_note import Note, format_note, parse_note
 from lotmark.tlog_policy import Policy
 from lotmark_node.engine.errors import PeerUnreachable
@@ -15,6 +15,8 @@ from lotmark_node.engine.log_tree import LogTree
 from lotmark_node.rpc.grpc_peers import GrpcPeers
 from lotmark_node.witness.client import WitnessClient
 from lotmark_node.witness.errors import WitnessError
+
+logger = logging.getLogger(__name__)
 
 
 class VoterPeer:
@@ -61,7 +63,7 @@ class WitnessPeer:
 
 
 def checkpoint_peers(
-    genesis: Genesis,
+    ca_certificates: Mapping[str, str],
     chain_id: bytes,
     policy: Policy,
     *,
@@ -73,11 +75,12 @@ def checkpoint_peers(
     """Return whom a node asks for cosignatures.
 
     Args:
-        genesis: Names the parties and their CAs.
+        ca_certificates: Each member's, PEM.
         chain_id: The chain's.
         policy: Names the witnesses' keys.
         peers: The other voters; None: there are none.
-        witnesses: URL of each witness, by "<party>/<witness>".
+        witnesses: URL of each witness, by "<party>/<witness>"; one that the policy does not name
+            is left out until the node starts again.
         tree: This node's log.
         loop: On which the voters are called.
     """
@@ -86,13 +89,19 @@ def checkpoint_peers(
         found += [VoterPeer(name, peers, loop) for name in peers.names]
     for name, url in witnesses.items():
         party_id, _, node = name.partition("/")
-        party = genesis.party(party_id)
-        assert party is not None, "the settings were checked against the genesis"
-        vkeys = [witness.vkey for witness in policy.witnesses if witness.name == name]
+        # A node with two keys has the key behind each name.
+        vkeys = [
+            witness.vkey
+            for witness in policy.witnesses
+            if witness.name == name or witness.name.startswith(f"{name}/")
+        ]
+        if not vkeys or party_id not in ca_certificates:
+            logger.warning("a witness is not in the policy", extra={"witness": name})
+            continue
         client = WitnessClient(
             url,
             vkeys,
-            ca_pem=party.ca_pem,
+            ca_pem=ca_certificates[party_id],
             server_name=tls_name(party_id, node, chain_id),
             timeout_s=SHARE_MAX_S,
         )

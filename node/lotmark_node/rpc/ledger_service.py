@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NoReturn
 
 import grpc
@@ -25,6 +25,7 @@ from lotmark_node.rpc.answers import AnswerQueue, OwedAdmission, OwedAnswer, ove
 from lotmark_node.rpc.entry_filter import EntryFilter, entry_message
 from lotmark_node.rpc.identity import Identities
 from lotmark_node.rpc.node_status import node_status
+from lotmark_node.rpc.open_calls import open_while_member
 from lotmark_node.rpc.refused_calls import RefusedFor
 from lotmark_node.rpc.seal_search import find_seals
 from lotmark_node.rpc.snapshot_exports import SnapshotExports
@@ -61,8 +62,8 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         self, request_iterator: AsyncIterator[ledger_pb2.SubmitRequest], context: Context
     ) -> AsyncIterator[ledger_pb2.SubmitResponse]:
         """Take batches and answer each."""
-        await self._admit_caller(context, "SubmitStream")
-        with self._answers() as answers:
+        caller = await self._admit_caller(context, "SubmitStream")
+        with self._while_member(context, caller), self._answers() as answers:
             reading = asyncio.create_task(self._read(request_iterator, answers))
             try:
                 while ready := await answers.take():
@@ -271,7 +272,20 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
             checkpoint = self._engine.checkpoint(final=request.final)
         except EngineError as error:
             await _fail(context, error)
-        return ledger_pb2.GetCheckpointResponse(note=checkpoint.note, final=checkpoint.final)
+        governance, size = self._engine.governance, checkpoint.head.size
+        governing = (
+            governance.all_before(size) if request.batch_keys else governance.of_signer(None, size)
+        )
+        close = governance.last_close(size)
+        return ledger_pb2.GetCheckpointResponse(
+            note=checkpoint.note,
+            final=checkpoint.final,
+            last_close=ledger_pb2.GoverningEntry(leaf_data=close.leaf, path=close.path),
+            governance=[
+                ledger_pb2.GoverningEntry(event=each.event, leaf_data=each.leaf, path=each.path)
+                for each in governing
+            ],
+        )
 
     async def Subscribe(  # noqa: N802 - the name is fixed by the proto
         self, request: ledger_pb2.SubscribeRequest, context: Context
@@ -280,18 +294,19 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         caller = await self._admit_caller(context, "Subscribe")
         entry_filter = EntryFilter(request, caller)
         index = request.from_index
-        while True:
-            advance = self._engine.next_advance  # taken before the size: no block is missed
-            size = self._engine.state.size
-            try:
-                while index < size:
-                    end = min(index + ENTRIES_PER_MESSAGE, size)
-                    passed = self._filtered(index, end, entry_filter, caller)
-                    index = end
-                    yield ledger_pb2.SubscribeResponse(entries=passed, next_index=index)
-            except (EngineError, ProtocolError) as error:
-                await _fail(context, error)
-            await advance.wait()
+        with self._while_member(context, caller):
+            while True:
+                advance = self._engine.next_advance  # taken before the size: no block is missed
+                size = self._engine.state.size
+                try:
+                    while index < size:
+                        end = min(index + ENTRIES_PER_MESSAGE, size)
+                        passed = self._filtered(index, end, entry_filter, caller)
+                        index = end
+                        yield ledger_pb2.SubscribeResponse(entries=passed, next_index=index)
+                except (EngineError, ProtocolError) as error:
+                    await _fail(context, error)
+                await advance.wait()
 
     def _filtered(
         self, first: int, end: int, entry_filter: EntryFilter, caller: Caller
@@ -314,12 +329,13 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.ExportSnapshotRequest, context: Context
     ) -> AsyncIterator[ledger_pb2.ExportSnapshotResponse]:
         """Return a snapshot file in pieces."""
-        await self._admit_caller(context, "ExportSnapshot")
-        try:
-            async for piece in self._exports.stream(request):
-                yield piece
-        except (EngineError, ProtocolError) as error:
-            await _fail(context, error)
+        caller = await self._admit_caller(context, "ExportSnapshot")
+        with self._while_member(context, caller):
+            try:
+                async for piece in self._exports.stream(request):
+                    yield piece
+            except (EngineError, ProtocolError) as error:
+                await _fail(context, error)
 
     async def GetLedger(  # noqa: N802 - the name is fixed by the proto
         self, request: ledger_pb2.GetLedgerRequest, context: Context
@@ -344,6 +360,9 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         """Tell how this node fares."""
         await self._admit_caller(context, "GetNodeStatus")
         return node_status(self._engine, certificate_not_after_ms=self._certificate_not_after_ms)
+
+    def _while_member(self, context: Context, caller: Caller) -> AbstractContextManager[None]:
+        return open_while_member(self._identities.membership, context, caller)
 
     async def _admit_caller(self, context: Context, rpc: str) -> Caller:
         """Return who calls, or end the call where the caller may not make it."""

@@ -7,9 +7,9 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from lotmark.genesis import Genesis
 from lotmark.v1 import ledger_pb2, ledger_pb2_grpc, peer_pb2_grpc
 from lotmark_consensus.raft.grpc_wire import SERVER_OPTIONS
+from lotmark_node.engine.membership import Membership
 from lotmark_node.rpc.ledger_service import LedgerService
 from lotmark_node.rpc.peer_service import PeerService
 
@@ -35,7 +35,7 @@ class Serving:
 async def start_server(
     service: LedgerService,
     peers: PeerService | None,
-    genesis: Genesis,
+    membership: Membership,
     *,
     address: str,
     certificate: bytes,
@@ -46,7 +46,7 @@ async def start_server(
     Args:
         service: The ledger's service.
         peers: What other voters may ask; None where there are none.
-        genesis: Names the CAs whose clients may connect.
+        membership: Names the parties whose clients may connect, at each moment.
         address: host:port to listen at.
         certificate: The node's TLS certificate, PEM.
         key: Its private key, PEM.
@@ -68,9 +68,14 @@ async def start_server(
     reflection.enable_server_reflection(
         (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
     )
-    authorities = "".join(party.ca_pem for party in genesis.parties).encode("ascii")
-    credentials = grpc.ssl_server_credentials(
-        [(key, certificate)], root_certificates=authorities, require_client_auth=True
+
+    def trusted() -> grpc.ServerCertificateConfiguration:
+        """Return what a new connection is met with; asked on a thread of gRPC's."""
+        authorities = "".join(membership.ca_certificates().values()).encode("ascii")
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], authorities)
+
+    credentials = grpc.dynamic_ssl_server_credentials(
+        trusted(), trusted, require_client_authentication=True
     )
     try:
         port = server.add_secure_port(address, credentials)

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from lotmark.batch import SCHEMA, ZERO_HASH, BatchHeader
 from lotmark.key_grant import TIME_MAX_MS, TIME_MIN_MS, KeyPurpose
+from lotmark.key_rules import key_row
 from lotmark.outcome import Outcome
+from lotmark.state_rows import KeyRow
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
-from lotmark_node.state_machine.state import StateChanges, StateReader, key_row
-from lotmark_node.state_machine.tables import KeyRow, LaneRow, Usage, lane_key, parse_lane_row
+from lotmark_node.state_machine.state import StateChanges, StateReader
+from lotmark_node.state_machine.tables import LaneRow, Usage, lane_key, parse_lane_row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,18 +34,7 @@ def judge_signer(
         return Outcome.KEY_PARTY_MISMATCH
     if row.purpose != KeyPurpose.BATCH:
         return Outcome.KEY_PURPOSE_WRONG
-    return judge_validity(row, height=height, time_ms=time_ms)
-
-
-def judge_validity(row: KeyRow, *, height: int, time_ms: int) -> Outcome:
-    """Judge whether a key is in force at `height` and `time_ms`."""
-    if row.revoked_height <= height:
-        return Outcome.KEY_REVOKED
-    if row.from_height > height or time_ms < row.not_before_ms:
-        return Outcome.KEY_NOT_YET_VALID
-    if time_ms >= row.not_after_ms:
-        return Outcome.KEY_EXPIRED
-    return Outcome.ACCEPTED
+    return row.judge(height=height, time_ms=time_ms)
 
 
 def judge_place(header: BatchHeader, lane: LaneRow) -> Outcome:

@@ -1,12 +1,15 @@
 """What an event of an accepted batch does to the state, and which outcome goes on record."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from lotmark.event import EVENT_TYPES, CheckedEvent
+from lotmark.governance_rules import GOVERNING_BODIES, govern
+from lotmark.key_rules import Place
+from lotmark.operator_grant import OPERATOR_BODIES
 from lotmark.outcome import Outcome
+from lotmark.state_rows import party_row
 from lotmark.v1 import event_pb2, quality_pb2
-from lotmark_node.state_machine.key_effects import close_lane, register_key, revoke_key
+from lotmark_node.state_machine.lane_effects import close_lane
 from lotmark_node.state_machine.operator_effects import (
     judge_operator_signature,
     register_operator,
@@ -29,24 +32,16 @@ _PARENT = event_pb2.ITEM_ROLE_PARENT
 _CHILD = event_pb2.ITEM_ROLE_CHILD
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockPlace:
-    """The block an event stands in: what its effects may depend on beside the state."""
-
-    chain_id: bytes
-    height: int
-    time_ms: int
+Effect = Callable[[StateChanges, CheckedEvent, int, Place], Outcome]
 
 
-Effect = Callable[[StateChanges, CheckedEvent, int, BlockPlace], Outcome]
-
-
-def apply_event(state: StateChanges, event: CheckedEvent, index: int, place: BlockPlace) -> Outcome:
+def apply_event(state: StateChanges, event: CheckedEvent, index: int, place: Place) -> Outcome:
     """Change the state as the event of entry `index` says, or refuse it and change nothing."""
     message = event.message
     if message.audience:
         for party in message.audience:
-            if state.get(row_key(Table.PARTY, party.encode("ascii"))) is None:
+            row = party_row(state, party)
+            if row is None or not row.is_member(place.height):
                 return Outcome.PARTY_UNKNOWN
     effect = _EFFECTS.get(event.event_type)
     if effect is not None:
@@ -60,14 +55,12 @@ def apply_event(state: StateChanges, event: CheckedEvent, index: int, place: Blo
     return Outcome.ACCEPTED
 
 
-def _create_lot(
-    _state: StateChanges, event: CheckedEvent, _index: int, _place: BlockPlace
-) -> Outcome:
+def _create_lot(_state: StateChanges, event: CheckedEvent, _index: int, _place: Place) -> Outcome:
     names_one = any(item.role == _SUBJECT for item in event.message.items)
     return Outcome.ACCEPTED if names_one else Outcome.RELATION_INVALID
 
 
-def _transform(state: StateChanges, event: CheckedEvent, index: int, _place: BlockPlace) -> Outcome:
+def _transform(state: StateChanges, event: CheckedEvent, index: int, _place: Place) -> Outcome:
     items = event.message.items
     inputs = [item for item in items if item.role == _INPUT]
     outputs = [item for item in items if item.role == _OUTPUT]
@@ -87,7 +80,7 @@ def _relate(begun: Relation, ended: Relation) -> Effect:
         quality_pb2.RELATION_ACTION_DELETE: ended,
     }
 
-    def effect(state: StateChanges, event: CheckedEvent, index: int, _place: BlockPlace) -> Outcome:
+    def effect(state: StateChanges, event: CheckedEvent, index: int, _place: Place) -> Outcome:
         items = event.message.items
         containers = [item for item in items if item.role == _PARENT]
         contained = [item for item in items if item.role == _CHILD]
@@ -115,53 +108,39 @@ def _put_edge(
     state.put(row_key(Table.CHILD, parent, child, at), value)
 
 
-def _register_key(
-    state: StateChanges, event: CheckedEvent, _index: int, place: BlockPlace
-) -> Outcome:
-    return register_key(
-        state,
-        event.message.key_registration,
-        chain_id=place.chain_id,
-        height=place.height,
-        time_ms=place.time_ms,
-    )
+def _govern(state: StateChanges, event: CheckedEvent, _index: int, place: Place) -> Outcome:
+    return govern(state, event.message, place)
 
 
-def _revoke_key(
-    state: StateChanges, event: CheckedEvent, _index: int, place: BlockPlace
-) -> Outcome:
-    return revoke_key(
-        state, event.message.key_revocation, chain_id=place.chain_id, height=place.height
-    )
+def _close_lane(state: StateChanges, event: CheckedEvent, _index: int, place: Place) -> Outcome:
+    return close_lane(state, event.message.lane_closure, place)
 
 
-def _close_lane(
-    state: StateChanges, event: CheckedEvent, _index: int, place: BlockPlace
-) -> Outcome:
-    return close_lane(state, event.message.lane_closure, chain_id=place.chain_id)
+# What a range of blocks carries of those before it.
+GOVERNING_TYPES = frozenset(EVENT_TYPES[body] for body in (*GOVERNING_BODIES, *OPERATOR_BODIES))
 
 
 def _register_operator(
-    state: StateChanges, event: CheckedEvent, _index: int, place: BlockPlace
+    state: StateChanges, event: CheckedEvent, _index: int, place: Place
 ) -> Outcome:
     body = event.message.operator_registration
-    return register_operator(state, body, chain_id=place.chain_id, height=place.height)
+    return register_operator(state, body, chain_id=place.chain.id, height=place.height)
 
 
 def _revoke_operator(
-    state: StateChanges, event: CheckedEvent, _index: int, place: BlockPlace
+    state: StateChanges, event: CheckedEvent, _index: int, place: Place
 ) -> Outcome:
     body = event.message.operator_revocation
-    return revoke_operator(state, body, chain_id=place.chain_id, height=place.height)
+    return revoke_operator(state, body, chain_id=place.chain.id, height=place.height)
 
 
 def _judge_operator_signature(
-    state: StateChanges, event: CheckedEvent, _index: int, place: BlockPlace
+    state: StateChanges, event: CheckedEvent, _index: int, place: Place
 ) -> Outcome:
     return judge_operator_signature(
         state,
         event.message.operator_signature,
-        chain_id=place.chain_id,
+        chain_id=place.chain.id,
         height=place.height,
         time_ms=place.time_ms,
     )
@@ -172,10 +151,9 @@ _EFFECTS: dict[int, Effect] = {
     EVENT_TYPES["transformation"]: _transform,
     EVENT_TYPES["aggregation"]: _relate(Relation.AGGREGATED, Relation.AGGREGATION_ENDED),
     EVENT_TYPES["association"]: _relate(Relation.ASSOCIATED, Relation.ASSOCIATION_ENDED),
-    EVENT_TYPES["key_registration"]: _register_key,
-    EVENT_TYPES["key_revocation"]: _revoke_key,
     EVENT_TYPES["lane_closure"]: _close_lane,
     EVENT_TYPES["operator_registration"]: _register_operator,
     EVENT_TYPES["operator_revocation"]: _revoke_operator,
     EVENT_TYPES["operator_signature"]: _judge_operator_signature,
+    **{EVENT_TYPES[body]: _govern for body in GOVERNING_BODIES},
 }

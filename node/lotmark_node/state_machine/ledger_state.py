@@ -1,9 +1,12 @@
 """The ledger between two blocks: all that the next block's result depends on."""
 
+import hashlib
 from dataclasses import dataclass
 
 from lotmark.block import BASES_MAX
+from lotmark.finality_policy import Chain
 from lotmark.merkle import Frontier
+from lotmark.state_rows import RowReader, parameter
 from lotmark_node.state_machine import lthash
 from lotmark_node.state_machine.batch_rules import Quotas
 from lotmark_node.state_machine.duplicate_window import DuplicateWindow
@@ -15,8 +18,8 @@ from lotmark_node.state_machine.tables import LogHead, Table, parse_heads, row_k
 class LedgerState:
     """Rows, digest and log head after the block of `height`; moves from block to block."""
 
-    chain_id: bytes
-    policy_digest: bytes
+    chain: Chain
+    policy_digest: bytes  # of the policy in force after this block
     quotas: Quotas
     reader: StateReader
     window: DuplicateWindow
@@ -30,6 +33,11 @@ class LedgerState:
     bases: list[LogHead]  # newest heads, this one included, ascending
 
     @property
+    def chain_id(self) -> bytes:
+        """The chain's id."""
+        return self.chain.id
+
+    @property
     def size(self) -> int:
         """The tree size."""
         return self.frontier.size
@@ -38,11 +46,29 @@ class LedgerState:
 HEAD_KEY = row_key(Table.HEAD)
 
 
-def read_parameter(reader: StateReader, name: str) -> int:
-    """Return a parameter of the chain."""
-    raw = reader.get(row_key(Table.PARAMETER, name.encode("ascii")))
-    assert raw is not None, f"the genesis writes parameter {name}"
-    return int.from_bytes(raw, "big")
+POLICY_KEY = row_key(Table.POLICY)
+
+
+def read_quotas(rows: RowReader) -> Quotas:
+    """Return the quotas in force."""
+    return Quotas(
+        events=parameter(rows, "quota_events"),
+        size=parameter(rows, "quota_bytes"),
+        signatures=parameter(rows, "quota_signatures"),
+        state_keys=parameter(rows, "quota_state_keys"),
+    )
+
+
+def read_policy_digest(rows: RowReader) -> bytes:
+    """Return the digest of the policy in force."""
+    return hashlib.sha256(read_policy(rows)).digest()
+
+
+def read_policy(rows: RowReader) -> bytes:
+    """Return the text of the policy in force."""
+    text = rows.get(POLICY_KEY)
+    assert text is not None, "height 0 has a policy"
+    return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,25 +82,18 @@ class LogPosition:
     frontier: Frontier
 
 
-def load_state(
-    reader: StateReader, position: LogPosition, *, chain_id: bytes, policy_digest: bytes
-) -> LedgerState:
+def load_state(reader: StateReader, position: LogPosition, *, chain: Chain) -> LedgerState:
     """Return the ledger as rows and position leave it: after a restart, or at a range's start."""
     raw = reader.get(HEAD_KEY)
     heads, term, counter = ([], 0, 0) if raw is None else parse_heads(raw)
     frontier = position.frontier
     newest = LogHead(position.height, frontier.size, frontier.root())
     return LedgerState(
-        chain_id=chain_id,
-        policy_digest=policy_digest,
-        quotas=Quotas(
-            events=read_parameter(reader, "quota_events"),
-            size=read_parameter(reader, "quota_bytes"),
-            signatures=read_parameter(reader, "quota_signatures"),
-            state_keys=read_parameter(reader, "quota_state_keys"),
-        ),
+        chain=chain,
+        policy_digest=read_policy_digest(reader),
+        quotas=read_quotas(reader),
         reader=reader,
-        window=DuplicateWindow.load(reader, read_parameter(reader, "duplicate_window_events")),
+        window=DuplicateWindow.load(reader, parameter(reader, "duplicate_window_events")),
         lanes=lthash.lanes_from_bytes(position.lanes),
         frontier=frontier,
         height=position.height,

@@ -6,6 +6,7 @@ changes nothing; its outcome says whether it holds, by a rule that is pinned in 
 
 from lotmark.errors import ProtocolError
 from lotmark.key_grant import NEVER
+from lotmark.key_rules import judge_roots
 from lotmark.operator_grant import (
     OperatorMeaning,
     assertion_from_message,
@@ -16,9 +17,9 @@ from lotmark.operator_grant import (
     verify_possession,
 )
 from lotmark.outcome import Outcome
+from lotmark.state_rows import party_row
 from lotmark.v1 import operators_pb2
 from lotmark.webauthn import AssertionRefused, verify_assertion
-from lotmark_node.state_machine.key_effects import judge_roots
 from lotmark_node.state_machine.operator_row import OperatorRow, operator_key, operator_row
 from lotmark_node.state_machine.state import StateChanges
 
@@ -37,7 +38,7 @@ def register_operator(
         verify_possession(grant, chain_id, assertion_from_message(body.possession))
     except ProtocolError:
         return Outcome.OPERATOR_GRANT_INVALID
-    outcome = judge_roots(state, grant.party, statement(grant, chain_id), body.roots)
+    outcome = judge_roots(state, grant.party, statement(grant, chain_id), body.roots, height=height)
     if outcome:
         return outcome
     if operator_row(state, grant.credential_id) is not None:
@@ -70,7 +71,7 @@ def revoke_operator(
         compromised_since_ms=body.compromised_since_ms,
         party=body.party,
     )
-    outcome = judge_roots(state, body.party, signed, body.roots)
+    outcome = judge_roots(state, body.party, signed, body.roots, height=height)
     if outcome:
         return outcome
     revoked = row.revoked(height=height + 1, compromised_since_ms=body.compromised_since_ms)
@@ -94,7 +95,7 @@ def judge_operator_signature(
     row = operator_row(state, body.credential_id)
     if row is None:
         return Outcome.CREDENTIAL_UNKNOWN
-    outcome = _judge_validity(row, height=height, time_ms=time_ms)
+    outcome = _judge_validity(state, row, height=height, time_ms=time_ms)
     if outcome:
         return outcome
     meaning = OperatorMeaning(body.meaning)
@@ -109,8 +110,10 @@ def judge_operator_signature(
     return Outcome.ACCEPTED
 
 
-def _judge_validity(row: OperatorRow, *, height: int, time_ms: int) -> Outcome:
-    if row.revoked_height <= height:
+def _judge_validity(state: StateChanges, row: OperatorRow, *, height: int, time_ms: int) -> Outcome:
+    party = party_row(state, row.party)
+    is_members = party is not None and party.is_member(height)
+    if row.revoked_height <= height or not is_members:
         return Outcome.CREDENTIAL_REVOKED
     if row.from_height > height or time_ms < row.not_before_ms:
         return Outcome.CREDENTIAL_NOT_YET_VALID

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from lotmark_node.state_machine.tables import KeyRow, Table, parse_key_row, row_key
+from lotmark.state_rows import Table
 
 RowChange = tuple[bytes, bytes | None, bytes | None]  # key, old value, new value; None: no row
 
@@ -54,6 +54,7 @@ class StateChanges:
         self._reader = reader
         self._old: dict[bytes, bytes | None] = {}
         self._new: dict[bytes, bytes | None] = {}
+        self._tables: set[int] = set()
         self.created_count = 0  # rows that were not there before the block
         self.signature_checks = 0  # of operators: what a block costs beside its batches' signatures
 
@@ -70,19 +71,30 @@ class StateChanges:
         if self.get(key) is None:
             self.created_count += 1
         self._new[key] = value
+        self._tables.add(key[0])
 
     def delete(self, key: bytes) -> None:
         """Remove a row."""
         self.get(key)
         self._new[key] = None
 
+    def rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Return the rows whose keys begin with `prefix` as the block has them, ascending."""
+        found = dict(self._reader.rows(prefix))
+        for key, new in self._new.items():
+            if not key.startswith(prefix):
+                continue
+            if new is None:
+                found.pop(key, None)
+            else:
+                found[key] = new
+        return iter(sorted(found.items()))
+
+    def wrote(self, table: Table) -> bool:
+        """Return whether the block has written a row of a table."""
+        return table in self._tables
+
     def changed(self) -> list[RowChange]:
         """Return (key, old value, new value) of rows that are not as they were, ascending."""
         old = self._old
         return sorted((key, old[key], new) for key, new in self._new.items() if old[key] != new)
-
-
-def key_row(state: StateReader | StateChanges, key: bytes) -> KeyRow | None:
-    """Return a key's row, or None where the ledger does not know the key."""
-    raw = state.get(row_key(Table.KEY, key))
-    return None if raw is None else parse_key_row(raw)

@@ -1,34 +1,58 @@
-"""State tables and their bytes. Layouts: docs/protocol.md, section 7."""
+"""State tables and their bytes. Layouts: docs/protocol.md, section 7.
+
+Those that say who may do what come from `lotmark.state_rows`: verifiers read them too.
+"""
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
-from lotmark.key_grant import NEVER
+from lotmark.state_rows import (
+    KeyRow,
+    PartyRow,
+    Table,
+    parse_key_row,
+    parse_party_row,
+    read_str8,
+    row_key,
+    split_row_key,
+    str8,
+    u64,
+)
+
+__all__ = [
+    "Counters",
+    "KeyRow",
+    "LaneRow",
+    "LogHead",
+    "PartyRow",
+    "RecentBatch",
+    "Relation",
+    "Table",
+    "Usage",
+    "edge_value",
+    "encode_heads",
+    "encode_recent",
+    "item_key",
+    "lane_key",
+    "parse_counters",
+    "parse_edge_value",
+    "parse_heads",
+    "parse_key_row",
+    "parse_lane_row",
+    "parse_party_row",
+    "parse_recent",
+    "parse_usage",
+    "row_key",
+    "split_row_key",
+    "u64",
+]
 
 _U8 = struct.Struct(">B")
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
-
-
-class Table(IntEnum):
-    """Every table there is."""
-
-    PARAMETER = 1
-    PARTY = 2
-    KEY = 3
-    LANE = 4
-    RECENT_BLOCK = 5
-    HEAD = 6
-    ITEM = 7
-    PARENT = 8
-    CHILD = 9
-    COUNTER = 10
-    QUOTA = 11
-    POLICY = 12
-    OPERATOR = 20
 
 
 class Relation(IntEnum):
@@ -41,36 +65,6 @@ class Relation(IntEnum):
     ASSOCIATION_ENDED = 5
 
 
-def row_key(table: Table, *parts: bytes) -> bytes:
-    """Return the state key of a row."""
-    return bytes([table]) + b"".join([_U16.pack(len(part)) + part for part in parts])
-
-
-def split_row_key(key: bytes) -> tuple[Table, list[bytes]]:
-    """Return the table and parts of a state key that `row_key` made."""
-    parts, at = [], 1
-    while at < len(key):
-        end = at + 2 + _U16.unpack_from(key, at)[0]
-        parts.append(key[at + 2 : end])
-        at = end
-    return Table(key[0]), parts
-
-
-def u64(number: int) -> bytes:
-    """Return 8 bytes."""
-    return _U64.pack(number)
-
-
-def _str8(value: str) -> bytes:
-    raw = value.encode("ascii")
-    return _U8.pack(len(raw)) + raw
-
-
-def _read_str8(raw: bytes, at: int) -> tuple[str, int]:
-    end = at + 1 + raw[at]
-    return raw[at + 1 : end].decode("ascii"), end
-
-
 def item_key(item: str) -> bytes:
     """Return the key of an item's row; hot, so written out."""
     raw = item.encode("ascii")
@@ -79,93 +73,14 @@ def item_key(item: str) -> bytes:
 
 def edge_value(relation: Relation, quantity: str, unit: str) -> bytes:
     """Return the value of a parent or child row."""
-    return _U8.pack(relation) + _str8(quantity) + _str8(unit)
+    return _U8.pack(relation) + str8(quantity) + str8(unit)
 
 
 def parse_edge_value(raw: bytes) -> tuple[Relation, str, str]:
     """Return relation, quantity and unit of a parent or child row."""
-    quantity, at = _read_str8(raw, 1)
-    unit, _ = _read_str8(raw, at)
+    quantity, at = read_str8(raw, 1)
+    unit, _ = read_str8(raw, at)
     return Relation(raw[0]), quantity, unit
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartyRow:
-    """A member."""
-
-    role: int
-    threshold: int
-    roots: tuple[bytes, ...]
-    ca_digest: bytes
-
-    def encode(self) -> bytes:
-        """Return the row's value."""
-        head = bytes([self.role, self.threshold, len(self.roots)])
-        return head + b"".join(self.roots) + self.ca_digest
-
-
-def parse_party_row(raw: bytes) -> PartyRow:
-    """Parse a party's row."""
-    roots = tuple(raw[3 + 32 * at : 35 + 32 * at] for at in range(raw[2]))
-    return PartyRow(role=raw[0], threshold=raw[1], roots=roots, ca_digest=raw[-32:])
-
-
-_KEY_HEAD = struct.Struct(">BQQQQQ")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRow:
-    """A key, whether or not it is in force."""
-
-    purpose: int
-    from_height: int
-    revoked_height: int = NEVER
-    compromised_since_ms: int = 0
-    not_before_ms: int
-    not_after_ms: int
-    party: str
-    holder: str
-    event_types: tuple[int, ...] = ()  # empty: all
-
-    def encode(self) -> bytes:
-        """Return the row's value."""
-        return (
-            _KEY_HEAD.pack(
-                self.purpose,
-                self.from_height,
-                self.revoked_height,
-                self.compromised_since_ms,
-                self.not_before_ms,
-                self.not_after_ms,
-            )
-            + _str8(self.party)
-            + _str8(self.holder)
-            + _U8.pack(len(self.event_types))
-            + b"".join([_U16.pack(number) for number in self.event_types])
-        )
-
-    def revoked(self, *, height: int, compromised_since_ms: int) -> "KeyRow":
-        """Return the row of this key once it is revoked."""
-        return replace(self, revoked_height=height, compromised_since_ms=compromised_since_ms)
-
-
-def parse_key_row(raw: bytes) -> KeyRow:
-    """Parse a key's row."""
-    purpose, from_height, revoked, compromised, not_before, not_after = _KEY_HEAD.unpack_from(raw)
-    party, at = _read_str8(raw, _KEY_HEAD.size)
-    holder, at = _read_str8(raw, at)
-    types = tuple(number for (number,) in _U16.iter_unpack(raw[at + 1 :]))
-    return KeyRow(
-        purpose=purpose,
-        from_height=from_height,
-        revoked_height=revoked,
-        compromised_since_ms=compromised,
-        not_before_ms=not_before,
-        not_after_ms=not_after,
-        party=party,
-        holder=holder,
-        event_types=types,
-    )
 
 
 _LANE = struct.Struct(">Q32sQB")

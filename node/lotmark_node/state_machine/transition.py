@@ -13,16 +13,18 @@ from lotmark.block_results import BatchResult, BlockResults, leaf_hashes
 from lotmark.entry import BlockClose, equivocation_payload
 from lotmark.errors import ProtocolError, SignatureError
 from lotmark.event import EventRefused
+from lotmark.governance_rules import end_block, put_policy
 from lotmark.key_grant import KeyPurpose
+from lotmark.key_rules import Place, key_row
 from lotmark.merkle import Frontier
 from lotmark.outcome import CONSUMES_NUMBER_FROM, Outcome
 from lotmark_node.state_machine import lthash
 from lotmark_node.state_machine.batch_rules import (
+    Quotas,
     judge_content,
     judge_place,
     judge_signer,
     judge_usage,
-    judge_validity,
     lane_row,
     signer_row,
 )
@@ -31,10 +33,15 @@ from lotmark_node.state_machine.duplicate_window import (
     find_recent_header,
     recent_key,
 )
-from lotmark_node.state_machine.event_effects import BlockPlace, apply_event
-from lotmark_node.state_machine.ledger_state import HEAD_KEY, LedgerState
+from lotmark_node.state_machine.event_effects import GOVERNING_TYPES, apply_event
+from lotmark_node.state_machine.ledger_state import (
+    HEAD_KEY,
+    LedgerState,
+    read_policy_digest,
+    read_quotas,
+)
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
-from lotmark_node.state_machine.state import RowChange, StateChanges, key_row
+from lotmark_node.state_machine.state import RowChange, StateChanges
 from lotmark_node.state_machine.tables import (
     Counters,
     KeyRow,
@@ -70,11 +77,16 @@ class BlockEffects:
     leaving: Sequence[int]
     lanes: lthash.Lanes
     frontier: Frontier
+    governing: Sequence[int]  # entries that change who may do what
+    quotas: Quotas  # in force from the next block on
+    members_changed: bool  # a party has come or gone, or has other roots
+    policy_changed: bool
 
     def commit(self) -> None:
         """Move the state on; its reader must show the changes already."""
         state, close = self.state, self.results.close
         state.window.advance(self.recent, self.leaving)
+        state.policy_digest, state.quotas = close.policy_digest, self.quotas
         state.lanes, state.frontier = self.lanes, self.frontier
         state.height, state.time_ms = close.height, close.time_ms
         state.close_index = self.results.close_index
@@ -96,7 +108,7 @@ def check_proposal(state: LedgerState, block: Block) -> None:
     row = key_row(state.reader, proposal.key)
     if row is None or row.purpose != KeyPurpose.PROPOSAL:
         raise BlockInvalid(f"key {proposal.key.hex()} of block {height} may not propose")
-    validity = judge_validity(row, height=height, time_ms=proposal.time_ms)
+    validity = row.judge(height=height, time_ms=proposal.time_ms)
     if validity:
         raise BlockInvalid(f"key {proposal.key.hex()} of block {height}: {validity.name}")
     try:
@@ -159,6 +171,10 @@ def apply_block(
         leaving=making.leaving,
         lanes=lanes,
         frontier=frontier,
+        governing=making.governing,
+        quotas=read_quotas(making.changes) if making.decided else state.quotas,
+        members_changed=making.changes.wrote(Table.PARTY),
+        policy_changed=close.policy_digest != state.policy_digest,
     )
 
 
@@ -169,7 +185,7 @@ class _BlockInTheMaking:
         self._state = state
         self._height = state.height + 1
         self._time_ms = time_ms
-        self._place = BlockPlace(chain_id=state.chain_id, height=self._height, time_ms=time_ms)
+        self._place = Place(chain=state.chain, height=self._height, time_ms=time_ms)
         self._index = state.size
         self._event_ids: set[bytes] = set()
         self._batches: dict[tuple[bytes, int, int], bytes] = {}
@@ -177,6 +193,8 @@ class _BlockInTheMaking:
         self._usages: dict[str, Usage] = {}
         self._counts = [0, 0, 0, 0, 0]  # batches, refused, events, refused, equivocations
         self.changes = StateChanges(state.reader)
+        self.governing: list[int] = []
+        self.decided = False  # a proposal
         self.recent = RecentBlock(self._height)
         self.leaving: list[int] = []
 
@@ -261,6 +279,8 @@ class _BlockInTheMaking:
                 outcome = apply_event(self.changes, event, index, self._place)
                 outcomes.append(outcome)
                 if not outcome:
+                    if event.event_type in GOVERNING_TYPES:
+                        self.governing.append(index)
                     own.add(event_id)
                     self.recent.event_ids.append(event_id)
         return outcomes
@@ -317,6 +337,11 @@ class _BlockInTheMaking:
     def finish(self, proposal: Proposal) -> None:
         """Write what is written once a block."""
         changes = self.changes
+        self.decided = end_block(changes, self._place)
+        if self.decided:
+            self.governing.append(self._index)  # the close
+        if changes.wrote(Table.KEY):
+            put_policy(changes, self._place)
         for party, counters in self._counters.items():
             changes.put(row_key(Table.COUNTER, party.encode("ascii")), counters.encode())
         for party, usage in self._usages.items():
@@ -328,6 +353,12 @@ class _BlockInTheMaking:
             changes.delete(recent_key(height))
         heads = self._state.bases[-BASES_MAX:]
         changes.put(HEAD_KEY, encode_heads(heads, proposal.term, proposal.counter))
+
+    def _policy_digest(self) -> bytes:
+        """Return the digest of the policy in force after the block."""
+        if self.changes.wrote(Table.POLICY):
+            return read_policy_digest(self.changes)
+        return self._state.policy_digest
 
     def close(self, proposal: Proposal, state_digest: bytes) -> BlockClose:
         """Return the close of the block."""
@@ -341,7 +372,7 @@ class _BlockInTheMaking:
             previous_root=state.frontier.root(),
             proposal_digest=proposal.digest(),
             state_digest=state_digest,
-            policy_digest=state.policy_digest,
+            policy_digest=self._policy_digest(),
             batch_count=batches,
             refused_batch_count=refused_batches,
             event_count=events,

@@ -16,14 +16,13 @@ from lotmark.verify.log_walk import first_difference
 from lotmark.verify.operator_register import OperatorRegister
 from lotmark.verify.report import Fault, FaultFound, blaming
 from lotmark.verify.structure import follow_governance
-from lotmark_node.state_machine.genesis_block import make_genesis_block, policy_digest
+from lotmark_node.state_machine.genesis_block import make_genesis_block
 from lotmark_node.state_machine.ledger_state import LedgerState, LogPosition, load_state
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.state import StateInMemory
 from lotmark_node.state_machine.transition import apply_block
 from lotmark_node.verification.state_file import (
-    check_founding_rows,
-    check_key_rows,
+    check_governed_rows,
     check_operator_rows,
     load_rows,
 )
@@ -110,22 +109,17 @@ def begin_replay(reader: SnapshotReader, genesis: Genesis, chain_id: bytes) -> R
         FaultFound: What the file holds of it does not hold together.
         UndecidedError: The file is cut off.
     """
-    keys, operators = KeyRegister(genesis, chain_id), OperatorRegister(genesis, chain_id)
+    keys = KeyRegister(genesis, chain_id)
+    operators = OperatorRegister(keys)
     follow_governance(reader, keys, operators)
     with blaming("state", height=reader.manifest.first_height - 1):
         if reader.manifest.is_full:
             rows, position = _founded(reader, genesis, chain_id)
         else:
             rows, position = _loaded(reader)
-            check_founding_rows(rows, genesis, chain_id)
-            check_key_rows(rows, keys)
+            check_governed_rows(rows, keys)
             check_operator_rows(rows, operators)
-        state = load_state(
-            rows,
-            position,
-            chain_id=chain_id,
-            policy_digest=policy_digest(genesis, chain_id),
-        )
+        state = load_state(rows, position, chain=keys.chain)
     return Replay(state, rows)
 
 

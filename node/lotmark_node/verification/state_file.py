@@ -4,11 +4,10 @@ import struct
 from collections.abc import Iterable
 
 from lotmark.errors import MalformedError, ProofError
-from lotmark.genesis import Genesis
+from lotmark.state_rows import GOVERNED_TABLES, parse_proposal_row
 from lotmark.verify.key_register import KeyRegister
 from lotmark.verify.operator_register import OperatorRegister
 from lotmark_node.state_machine import lthash
-from lotmark_node.state_machine.genesis_block import make_genesis_block
 from lotmark_node.state_machine.operator_row import (
     OperatorRow,
     operator_key,
@@ -16,7 +15,6 @@ from lotmark_node.state_machine.operator_row import (
 )
 from lotmark_node.state_machine.state import StateInMemory
 from lotmark_node.state_machine.tables import (
-    KeyRow,
     Table,
     edge_value,
     encode_heads,
@@ -33,7 +31,6 @@ from lotmark_node.state_machine.tables import (
     split_row_key,
 )
 
-_FOUNDING_TABLES = (Table.PARAMETER, Table.PARTY, Table.POLICY)  # as the genesis wrote them
 _ROWS_SUMMED = 256  # at once
 _SHOWN_MAX = 48  # bytes of a key in a message
 
@@ -100,53 +97,29 @@ def _written_again(table: Table, value: bytes) -> bytes:
             return parse_counters(value).encode()
         case Table.QUOTA:
             return parse_usage(value, int.from_bytes(value[:8])).encode()
-        case Table.POLICY:
+        case Table.PROPOSAL:
+            return parse_proposal_row(value).encode()
+        case Table.POLICY | Table.OPEN_PROPOSALS:
             return value
         case Table.OPERATOR:
             return parse_operator_row(value).encode()
 
 
-def check_founding_rows(state: StateInMemory, genesis: Genesis, chain_id: bytes) -> None:
-    """Check the rows that no event changes: they are as the genesis wrote them.
+def check_governed_rows(state: StateInMemory, keys: KeyRegister) -> None:
+    """Check the rows that follow from the genesis and the events that govern alone.
 
     Raises:
-        ProofError: They are not.
+        ProofError: They are not as these make them: an event was left out, or made up.
     """
-    founded = StateInMemory()
-    founded.write(make_genesis_block(genesis, chain_id).changes.changed())
-    for table in _FOUNDING_TABLES:
-        expected, found = (list(each.rows(bytes([table]))) for each in (founded, state))
-        if expected != found:
-            raise ProofError(f"the {table.name.lower()} rows are not those of the genesis")
-
-
-def check_key_rows(state: StateInMemory, keys: KeyRegister) -> None:
-    """Check that the keys of the state are those that follow from the events about keys.
-
-    Raises:
-        ProofError: They are not: a registration or revocation was left out, or made up.
-    """
-    expected = {
-        row_key(Table.KEY, key): KeyRow(
-            purpose=registered.purpose,
-            from_height=registered.from_height,
-            revoked_height=registered.revoked_height,
-            compromised_since_ms=registered.compromised_since_ms,
-            not_before_ms=registered.not_before_ms,
-            not_after_ms=registered.not_after_ms,
-            party=registered.party,
-            holder=registered.holder,
-            event_types=registered.event_types,
-        ).encode()
-        for key, registered in keys.keys.items()
-    }
-    found = dict(state.rows(bytes([Table.KEY])))
-    for key in sorted(expected.keys() | found.keys()):
-        if expected.get(key) != found.get(key):
-            raise ProofError(
-                f"key {key[3:].hex()} is not in the state as the genesis and the events about keys"
-                " of the file have it"
-            )
+    for table in GOVERNED_TABLES:
+        prefix = bytes([table])
+        expected, found = dict(keys.rows(prefix)), dict(state.rows(prefix))
+        for key in sorted(expected.keys() | found.keys()):
+            if expected.get(key) != found.get(key):
+                raise ProofError(
+                    f"{table.name.lower().replace('_', ' ')} {_named(key)} is not in the state as"
+                    " the genesis and the events of the file that govern have it"
+                )
 
 
 def check_operator_rows(state: StateInMemory, register: OperatorRegister) -> None:
@@ -176,3 +149,13 @@ def check_operator_rows(state: StateInMemory, register: OperatorRegister) -> Non
                 f"credential {key[3:].hex()} is not in the state as the events about operators of"
                 " the file have it"
             )
+
+
+def _named(key: bytes) -> str:
+    """Return what a row is of, as a person reads it."""
+    name = b"".join(split_row_key(key)[1])
+    try:
+        text = name.decode("ascii")
+    except UnicodeDecodeError:
+        return name.hex()
+    return text if text.isprintable() else name.hex()

@@ -23,8 +23,13 @@ from lotmark.client.ledger_records import (
 from lotmark.client.settings import ClientSettings
 from lotmark.errors import ProofError, SignatureError
 from lotmark.genesis import check_acceptances, parse_acceptances
+from lotmark.snapshot import GovernanceEntry
 from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
-from lotmark.verify.checkpoints import check_checkpoint
+from lotmark.verify.governance_chain import (
+    GovernedCheckpoint,
+    ProvenLeaf,
+    check_governed_checkpoint,
+)
 from lotmark.verify.receipt import verify_receipt
 from lotmark.verify.report import FaultFound
 
@@ -130,11 +135,36 @@ class LedgerSession:
             SignatureError: One does not hold, or it is another log's.
             ProtocolError, ConnectionError, TimeoutError: As for every call.
         """
-        request = ledger_pb2.GetCheckpointRequest(final=final)
+        return self._checkpoint(ledger_pb2.GetCheckpointRequest(final=final))[0]
+
+    def governed(self) -> GovernedCheckpoint:
+        """Return the newest checkpoint, final or not, with what governs under it.
+
+        Keys, parties, proposals and the policy follow from the genesis by what the node shows
+        with its proofs, so nothing of them is taken on trust but that nothing newer is there.
+
+        Raises:
+            FaultFound: Something does not hold.
+            ProtocolError, ConnectionError, TimeoutError: As for every call.
+        """
+        return self._checkpoint(ledger_pb2.GetCheckpointRequest(batch_keys=True))[1]
+
+    def _checkpoint(
+        self, request: ledger_pb2.GetCheckpointRequest
+    ) -> tuple[LedgerCheckpoint, GovernedCheckpoint]:
         with node_errors(self._place, ANSWER_S):
             told = self._stub.GetCheckpoint(request, timeout=ANSWER_S)
-        findings = check_checkpoint(self.genesis, self._chain_id, told.note)
-        return LedgerCheckpoint(note=told.note, findings=findings)
+        governed = check_governed_checkpoint(
+            self.genesis,
+            self._chain_id,
+            told.note,
+            close=ProvenLeaf(told.last_close.leaf_data, tuple(told.last_close.path)),
+            entries=[
+                GovernanceEntry(each.event, each.leaf_data, tuple(each.path))
+                for each in told.governance
+            ],
+        )
+        return LedgerCheckpoint(note=told.note, findings=governed.findings), governed
 
     def checkpoint_over(self, index: int) -> LedgerCheckpoint:
         """Return a checkpoint that covers an entry, waiting for it where the entry is new.

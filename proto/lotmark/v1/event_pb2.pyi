@@ -262,6 +262,9 @@ class Event(_message.Message):
     KEY_REGISTRATION_FIELD_NUMBER: _builtins.int
     KEY_REVOCATION_FIELD_NUMBER: _builtins.int
     LANE_CLOSURE_FIELD_NUMBER: _builtins.int
+    ROOT_ROTATION_FIELD_NUMBER: _builtins.int
+    GOVERNANCE_PROPOSAL_FIELD_NUMBER: _builtins.int
+    GOVERNANCE_APPROVAL_FIELD_NUMBER: _builtins.int
     OPERATOR_REGISTRATION_FIELD_NUMBER: _builtins.int
     OPERATOR_REVOCATION_FIELD_NUMBER: _builtins.int
     OPERATOR_SIGNATURE_FIELD_NUMBER: _builtins.int
@@ -400,6 +403,18 @@ class Event(_message.Message):
         """A lost lane is closed."""
 
     @_builtins.property
+    def root_rotation(self) -> _governance_pb2.RootRotation:
+        """A party's roots become others."""
+
+    @_builtins.property
+    def governance_proposal(self) -> _governance_pb2.GovernanceProposal:
+        """A change is proposed to the parties."""
+
+    @_builtins.property
+    def governance_approval(self) -> _governance_pb2.GovernanceApproval:
+        """A party approves a proposal."""
+
+    @_builtins.property
     def operator_registration(self) -> _operators_pb2.OperatorRegistration:
         """An operator's credential comes into force."""
 
@@ -449,15 +464,18 @@ class Event(_message.Message):
         key_registration: _governance_pb2.KeyRegistration | None = ...,
         key_revocation: _governance_pb2.KeyRevocation | None = ...,
         lane_closure: _governance_pb2.LaneClosure | None = ...,
+        root_rotation: _governance_pb2.RootRotation | None = ...,
+        governance_proposal: _governance_pb2.GovernanceProposal | None = ...,
+        governance_approval: _governance_pb2.GovernanceApproval | None = ...,
         operator_registration: _operators_pb2.OperatorRegistration | None = ...,
         operator_revocation: _operators_pb2.OperatorRevocation | None = ...,
         operator_signature: _operators_pb2.OperatorSignature | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "association", b"association", "body", b"body", "calibration", b"calibration", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "correction", b"correction", "epcis_document", b"epcis_document", "gap", b"gap", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "shipment", b"shipment", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "association", b"association", "body", b"body", "calibration", b"calibration", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "correction", b"correction", "epcis_document", b"epcis_document", "gap", b"gap", "governance_approval", b"governance_approval", "governance_proposal", b"governance_proposal", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "root_rotation", b"root_rotation", "shipment", b"shipment", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "association", b"association", "audience", b"audience", "body", b"body", "calibration", b"calibration", "capture_mode", b"capture_mode", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "correction", b"correction", "device", b"device", "epcis_document", b"epcis_document", "files", b"files", "gap", b"gap", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "items", b"items", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "nonce", b"nonce", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "shipment", b"shipment", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "association", b"association", "audience", b"audience", "body", b"body", "calibration", b"calibration", "capture_mode", b"capture_mode", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "correction", b"correction", "device", b"device", "epcis_document", b"epcis_document", "files", b"files", "gap", b"gap", "governance_approval", b"governance_approval", "governance_proposal", b"governance_proposal", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "items", b"items", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "nonce", b"nonce", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "root_rotation", b"root_rotation", "shipment", b"shipment", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["lot_created", "material_receipt", "incoming_inspection", "measurement", "observation_window", "transformation", "aggregation", "association", "inference_result", "review_verdict", "report_seal", "calibration", "maintenance", "gap", "clock_quality", "model_registered", "model_promoted", "model_rolled_back", "correction", "shipment", "epcis_document", "claim", "claim_statement", "part_analysis", "claim_decision", "key_registration", "key_revocation", "lane_closure", "operator_registration", "operator_revocation", "operator_signature"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["lot_created", "material_receipt", "incoming_inspection", "measurement", "observation_window", "transformation", "aggregation", "association", "inference_result", "review_verdict", "report_seal", "calibration", "maintenance", "gap", "clock_quality", "model_registered", "model_promoted", "model_rolled_back", "correction", "shipment", "epcis_document", "claim", "claim_statement", "part_analysis", "claim_decision", "key_registration", "key_revocation", "lane_closure", "root_rotation", "governance_proposal", "governance_approval", "operator_registration", "operator_revocation", "operator_signature"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

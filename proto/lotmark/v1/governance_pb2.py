@@ -24,15 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blotmark/v1/governance.proto\x12\nlotmark.v1\".\n\x0cKeySignature\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\xb3\x01\n\x08KeyGrant\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05party\x18\x02 \x01(\t\x12\'\n\x07purpose\x18\x03 \x01(\x0e\x32\x16.lotmark.v1.KeyPurpose\x12\x0e\n\x06holder\x18\x04 \x01(\t\x12\x15\n\rnot_before_ms\x18\x05 \x01(\x04\x12\x14\n\x0cnot_after_ms\x18\x06 \x01(\x04\x12\x13\n\x0b\x65vent_types\x18\x07 \x03(\r\x12\x10\n\x08replaces\x18\x08 \x01(\x0c\"s\n\x0fKeyRegistration\x12#\n\x05grant\x18\x01 \x01(\x0b\x32\x14.lotmark.v1.KeyGrant\x12\x12\n\npossession\x18\x02 \x01(\x0c\x12\'\n\x05roots\x18\x03 \x03(\x0b\x32\x18.lotmark.v1.KeySignature\"\x82\x01\n\rKeyRevocation\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05party\x18\x02 \x01(\t\x12\x1c\n\x14\x63ompromised_since_ms\x18\x03 \x01(\x04\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\'\n\x05roots\x18\x05 \x03(\x0b\x32\x18.lotmark.v1.KeySignature\"`\n\x0bLaneClosure\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x0c\n\x04lane\x18\x02 \x01(\r\x12\r\n\x05party\x18\x03 \x01(\t\x12\'\n\x05roots\x18\x04 \x03(\x0b\x32\x18.lotmark.v1.KeySignature*\xb4\x01\n\nKeyPurpose\x12\x1b\n\x17KEY_PURPOSE_UNSPECIFIED\x10\x00\x12\x15\n\x11KEY_PURPOSE_BATCH\x10\x01\x12\x18\n\x14KEY_PURPOSE_PROPOSAL\x10\x02\x12\x13\n\x0fKEY_PURPOSE_LOG\x10\x03\x12\x16\n\x12KEY_PURPOSE_COSIGN\x10\x04\x12\x15\n\x11KEY_PURPOSE_ADMIT\x10\x05\x12\x14\n\x10KEY_PURPOSE_ROOT\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blotmark/v1/governance.proto\x12\nlotmark.v1\".\n\x0cKeySignature\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\xb3\x01\n\x08KeyGrant\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05party\x18\x02 \x01(\t\x12\'\n\x07purpose\x18\x03 \x01(\x0e\x32\x16.lotmark.v1.KeyPurpose\x12\x0e\n\x06holder\x18\x04 \x01(\t\x12\x15\n\rnot_before_ms\x18\x05 \x01(\x04\x12\x14\n\x0cnot_after_ms\x18\x06 \x01(\x04\x12\x13\n\x0b\x65vent_types\x18\x07 \x03(\r\x12\x10\n\x08replaces\x18\x08 \x01(\x0c\"s\n\x0fKeyRegistration\x12#\n\x05grant\x18\x01 \x01(\x0b\x32\x14.lotmark.v1.KeyGrant\x12\x12\n\npossession\x18\x02 \x01(\x0c\x12\'\n\x05roots\x18\x03 \x03(\x0b\x32\x18.lotmark.v1.KeySignature\"\x82\x01\n\rKeyRevocation\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05party\x18\x02 \x01(\t\x12\x1c\n\x14\x63ompromised_since_ms\x18\x03 \x01(\x04\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\'\n\x05roots\x18\x05 \x03(\x0b\x32\x18.lotmark.v1.KeySignature\"`\n\x0bLaneClosure\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x0c\n\x04lane\x18\x02 \x01(\r\x12\r\n\x05party\x18\x03 \x01(\t\x12\'\n\x05roots\x18\x04 \x03(\x0b\x32\x18.lotmark.v1.KeySignature\"\x80\x01\n\x0cRootRotation\x12\r\n\x05party\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x11\n\tthreshold\x18\x03 \x01(\r\x12\x0c\n\x04keys\x18\x04 \x03(\x0c\x12,\n\nsignatures\x18\x05 \x03(\x0b\x32\x18.lotmark.v1.KeySignature\"\xcb\x01\n\rPartyAddition\x12\r\n\x05party\x18\x01 \x01(\t\x12#\n\x04role\x18\x02 \x01(\x0e\x32\x15.lotmark.v1.PartyRole\x12\x11\n\tthreshold\x18\x03 \x01(\r\x12\r\n\x05roots\x18\x04 \x03(\x0c\x12\n\n\x02\x63\x61\x18\x05 \x01(\t\x12-\n\x0b\x61\x63\x63\x65ptances\x18\x06 \x03(\x0b\x32\x18.lotmark.v1.KeySignature\x12)\n\x04keys\x18\x07 \x03(\x0b\x32\x1b.lotmark.v1.KeyRegistration\"\x1d\n\x0cPartyRemoval\x12\r\n\x05party\x18\x01 \x01(\t\".\n\x0f\x43osignerRemoval\x12\r\n\x05party\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\"B\n\nRuleChange\x12\x0c\n\x04kind\x18\x01 \x01(\r\x12&\n\x04rule\x18\x02 \x01(\x0e\x32\x18.lotmark.v1.ApprovalRule\"T\n\x0bQuotaChange\x12\x0e\n\x06\x65vents\x18\x01 \x01(\x04\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\x12\x12\n\nsignatures\x18\x03 \x01(\x04\x12\x12\n\nstate_keys\x18\x04 \x01(\x04\"\xc2\x02\n\x08Proposal\x12\x12\n\nexpires_ms\x18\x01 \x01(\x04\x12,\n\tadd_party\x18\x02 \x01(\x0b\x32\x19.lotmark.v1.PartyAddition\x12.\n\x0cremove_party\x18\x03 \x01(\x0b\x32\x18.lotmark.v1.PartyRemoval\x12\x31\n\x0c\x61\x64\x64_cosigner\x18\x04 \x01(\x0b\x32\x1b.lotmark.v1.KeyRegistration\x12\x34\n\x0fremove_cosigner\x18\x05 \x01(\x0b\x32\x1b.lotmark.v1.CosignerRemoval\x12+\n\x0b\x63hange_rule\x18\x06 \x01(\x0b\x32\x16.lotmark.v1.RuleChange\x12.\n\rchange_quotas\x18\x07 \x01(\x0b\x32\x17.lotmark.v1.QuotaChange\"t\n\x12GovernanceProposal\x12&\n\x08proposal\x18\x01 \x01(\x0b\x32\x14.lotmark.v1.Proposal\x12\r\n\x05party\x18\x02 \x01(\t\x12\'\n\x05roots\x18\x03 \x03(\x0b\x32\x18.lotmark.v1.KeySignature\"^\n\x12GovernanceApproval\x12\x10\n\x08proposal\x18\x01 \x01(\x0c\x12\r\n\x05party\x18\x02 \x01(\t\x12\'\n\x05roots\x18\x03 \x03(\x0b\x32\x18.lotmark.v1.KeySignature*\xb4\x01\n\nKeyPurpose\x12\x1b\n\x17KEY_PURPOSE_UNSPECIFIED\x10\x00\x12\x15\n\x11KEY_PURPOSE_BATCH\x10\x01\x12\x18\n\x14KEY_PURPOSE_PROPOSAL\x10\x02\x12\x13\n\x0fKEY_PURPOSE_LOG\x10\x03\x12\x16\n\x12KEY_PURPOSE_COSIGN\x10\x04\x12\x15\n\x11KEY_PURPOSE_ADMIT\x10\x05\x12\x14\n\x10KEY_PURPOSE_ROOT\x10\x06*\xb5\x01\n\tPartyRole\x12\x1a\n\x16PARTY_ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0ePARTY_ROLE_OEM\x10\x01\x12\x17\n\x13PARTY_ROLE_SUPPLIER\x10\x02\x12\x19\n\x15PARTY_ROLE_LABORATORY\x10\x03\x12\x13\n\x0fPARTY_ROLE_SITE\x10\x04\x12\x15\n\x11PARTY_ROLE_NOTARY\x10\x05\x12\x18\n\x14PARTY_ROLE_REGULATOR\x10\x06*\x83\x01\n\x0c\x41pprovalRule\x12\x1d\n\x19\x41PPROVAL_RULE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41PPROVAL_RULE_MAJORITY\x10\x01\x12\x15\n\x11\x41PPROVAL_RULE_ALL\x10\x02\x12!\n\x1d\x41PPROVAL_RULE_ALL_BUT_SUBJECT\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lotmark.v1.governance_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KEYPURPOSE']._serialized_start=622
-  _globals['_KEYPURPOSE']._serialized_end=802
+  _globals['_KEYPURPOSE']._serialized_start=1731
+  _globals['_KEYPURPOSE']._serialized_end=1911
+  _globals['_PARTYROLE']._serialized_start=1914
+  _globals['_PARTYROLE']._serialized_end=2095
+  _globals['_APPROVALRULE']._serialized_start=2098
+  _globals['_APPROVALRULE']._serialized_end=2229
   _globals['_KEYSIGNATURE']._serialized_start=43
   _globals['_KEYSIGNATURE']._serialized_end=89
   _globals['_KEYGRANT']._serialized_start=92
@@ -43,4 +47,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEYREVOCATION']._serialized_end=521
   _globals['_LANECLOSURE']._serialized_start=523
   _globals['_LANECLOSURE']._serialized_end=619
+  _globals['_ROOTROTATION']._serialized_start=622
+  _globals['_ROOTROTATION']._serialized_end=750
+  _globals['_PARTYADDITION']._serialized_start=753
+  _globals['_PARTYADDITION']._serialized_end=956
+  _globals['_PARTYREMOVAL']._serialized_start=958
+  _globals['_PARTYREMOVAL']._serialized_end=987
+  _globals['_COSIGNERREMOVAL']._serialized_start=989
+  _globals['_COSIGNERREMOVAL']._serialized_end=1035
+  _globals['_RULECHANGE']._serialized_start=1037
+  _globals['_RULECHANGE']._serialized_end=1103
+  _globals['_QUOTACHANGE']._serialized_start=1105
+  _globals['_QUOTACHANGE']._serialized_end=1189
+  _globals['_PROPOSAL']._serialized_start=1192
+  _globals['_PROPOSAL']._serialized_end=1514
+  _globals['_GOVERNANCEPROPOSAL']._serialized_start=1516
+  _globals['_GOVERNANCEPROPOSAL']._serialized_end=1632
+  _globals['_GOVERNANCEAPPROVAL']._serialized_start=1634
+  _globals['_GOVERNANCEAPPROVAL']._serialized_end=1728
 # @@protoc_insertion_point(module_scope)

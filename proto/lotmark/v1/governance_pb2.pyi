@@ -59,6 +59,74 @@ KEY_PURPOSE_ROOT: KeyPurpose.ValueType  # 6
 """Registrations and revocations of its party."""
 Global___KeyPurpose: _TypeAlias = KeyPurpose  # noqa: Y015
 
+class _PartyRole:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PartyRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PartyRole.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PARTY_ROLE_UNSPECIFIED: _PartyRole.ValueType  # 0
+    """Never valid."""
+    PARTY_ROLE_OEM: _PartyRole.ValueType  # 1
+    """Builds the vehicle or machine."""
+    PARTY_ROLE_SUPPLIER: _PartyRole.ValueType  # 2
+    """Delivers parts or material."""
+    PARTY_ROLE_LABORATORY: _PartyRole.ValueType  # 3
+    """Tests and certifies."""
+    PARTY_ROLE_SITE: _PartyRole.ValueType  # 4
+    """A plant of its own."""
+    PARTY_ROLE_NOTARY: _PartyRole.ValueType  # 5
+    """Anchors times."""
+    PARTY_ROLE_REGULATOR: _PartyRole.ValueType  # 6
+    """Inspects."""
+
+class PartyRole(_PartyRole, metaclass=_PartyRoleEnumTypeWrapper):
+    """What an organisation is to the consortium."""
+
+PARTY_ROLE_UNSPECIFIED: PartyRole.ValueType  # 0
+"""Never valid."""
+PARTY_ROLE_OEM: PartyRole.ValueType  # 1
+"""Builds the vehicle or machine."""
+PARTY_ROLE_SUPPLIER: PartyRole.ValueType  # 2
+"""Delivers parts or material."""
+PARTY_ROLE_LABORATORY: PartyRole.ValueType  # 3
+"""Tests and certifies."""
+PARTY_ROLE_SITE: PartyRole.ValueType  # 4
+"""A plant of its own."""
+PARTY_ROLE_NOTARY: PartyRole.ValueType  # 5
+"""Anchors times."""
+PARTY_ROLE_REGULATOR: PartyRole.ValueType  # 6
+"""Inspects."""
+Global___PartyRole: _TypeAlias = PartyRole  # noqa: Y015
+
+class _ApprovalRule:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ApprovalRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ApprovalRule.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    APPROVAL_RULE_UNSPECIFIED: _ApprovalRule.ValueType  # 0
+    """Never valid."""
+    APPROVAL_RULE_MAJORITY: _ApprovalRule.ValueType  # 1
+    """More than half of the members."""
+    APPROVAL_RULE_ALL: _ApprovalRule.ValueType  # 2
+    """Every member."""
+    APPROVAL_RULE_ALL_BUT_SUBJECT: _ApprovalRule.ValueType  # 3
+    """Every member but the one it is about, and two at least."""
+
+class ApprovalRule(_ApprovalRule, metaclass=_ApprovalRuleEnumTypeWrapper):
+    """How many parties must approve a proposal of one kind."""
+
+APPROVAL_RULE_UNSPECIFIED: ApprovalRule.ValueType  # 0
+"""Never valid."""
+APPROVAL_RULE_MAJORITY: ApprovalRule.ValueType  # 1
+"""More than half of the members."""
+APPROVAL_RULE_ALL: ApprovalRule.ValueType  # 2
+"""Every member."""
+APPROVAL_RULE_ALL_BUT_SUBJECT: ApprovalRule.ValueType  # 3
+"""Every member but the one it is about, and two at least."""
+Global___ApprovalRule: _TypeAlias = ApprovalRule  # noqa: Y015
+
 @_typing.final
 class KeySignature(_message.Message):
     """A signature by a named key."""
@@ -246,3 +314,329 @@ class LaneClosure(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LaneClosure: _TypeAlias = LaneClosure  # noqa: Y015
+
+@_typing.final
+class RootRotation(_message.Message):
+    """A party's roots become others, from this event on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTY_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    SIGNATURES_FIELD_NUMBER: _builtins.int
+    party: _builtins.str
+    """Party whose roots they are."""
+    generation: _builtins.int
+    """How many rotations there were, this one included."""
+    threshold: _builtins.int
+    """How many of the new roots speak for the party."""
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The new roots, ascending; some may be old ones."""
+
+    @_builtins.property
+    def signatures(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeySignature]:
+        """Signatures of old and new roots, keys ascending."""
+
+    def __init__(
+        self,
+        *,
+        party: _builtins.str = ...,
+        generation: _builtins.int = ...,
+        threshold: _builtins.int = ...,
+        keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        signatures: _abc.Iterable[Global___KeySignature] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "keys", b"keys", "party", b"party", "signatures", b"signatures", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RootRotation: _TypeAlias = RootRotation  # noqa: Y015
+
+@_typing.final
+class PartyAddition(_message.Message):
+    """A party joins."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTY_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    ROOTS_FIELD_NUMBER: _builtins.int
+    CA_FIELD_NUMBER: _builtins.int
+    ACCEPTANCES_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    party: _builtins.str
+    """Its id, which no party had before."""
+    role: Global___PartyRole.ValueType
+    """What it is to the consortium."""
+    threshold: _builtins.int
+    """How many of its roots speak for it."""
+    ca: _builtins.str
+    """Its CA certificate, PEM."""
+    @_builtins.property
+    def roots(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Its roots, ascending."""
+
+    @_builtins.property
+    def acceptances(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeySignature]:
+        """Signatures of all its roots, keys ascending: proof that it has them and accepts the chain."""
+
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyRegistration]:
+        """Its first batch keys."""
+
+    def __init__(
+        self,
+        *,
+        party: _builtins.str = ...,
+        role: Global___PartyRole.ValueType = ...,
+        threshold: _builtins.int = ...,
+        roots: _abc.Iterable[_builtins.bytes] | None = ...,
+        ca: _builtins.str = ...,
+        acceptances: _abc.Iterable[Global___KeySignature] | None = ...,
+        keys: _abc.Iterable[Global___KeyRegistration] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acceptances", b"acceptances", "ca", b"ca", "keys", b"keys", "party", b"party", "role", b"role", "roots", b"roots", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartyAddition: _TypeAlias = PartyAddition  # noqa: Y015
+
+@_typing.final
+class PartyRemoval(_message.Message):
+    """A party leaves; what it signed stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTY_FIELD_NUMBER: _builtins.int
+    party: _builtins.str
+    """Its id."""
+    def __init__(
+        self,
+        *,
+        party: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["party", b"party"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartyRemoval: _TypeAlias = PartyRemoval  # noqa: Y015
+
+@_typing.final
+class CosignerRemoval(_message.Message):
+    """A node no longer cosigns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTY_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    party: _builtins.str
+    """Party whose node it is."""
+    node: _builtins.str
+    """The node."""
+    def __init__(
+        self,
+        *,
+        party: _builtins.str = ...,
+        node: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "party", b"party"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CosignerRemoval: _TypeAlias = CosignerRemoval  # noqa: Y015
+
+@_typing.final
+class RuleChange(_message.Message):
+    """Proposals of one kind need other approvals."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.int
+    """Number of the change in Proposal."""
+    rule: Global___ApprovalRule.ValueType
+    """Who must approve it."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.int = ...,
+        rule: Global___ApprovalRule.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleChange: _TypeAlias = RuleChange  # noqa: Y015
+
+@_typing.final
+class QuotaChange(_message.Message):
+    """The quotas of every party become others; each above 0."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    SIGNATURES_FIELD_NUMBER: _builtins.int
+    STATE_KEYS_FIELD_NUMBER: _builtins.int
+    events: _builtins.int
+    """Events in a minute."""
+    bytes: _builtins.int
+    """Bytes in a minute."""
+    signatures: _builtins.int
+    """Batches in a minute."""
+    state_keys: _builtins.int
+    """New state rows in a minute."""
+    def __init__(
+        self,
+        *,
+        events: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        signatures: _builtins.int = ...,
+        state_keys: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "events", b"events", "signatures", b"signatures", "state_keys", b"state_keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuotaChange: _TypeAlias = QuotaChange  # noqa: Y015
+
+@_typing.final
+class Proposal(_message.Message):
+    """What the parties are asked to approve: exactly one change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPIRES_MS_FIELD_NUMBER: _builtins.int
+    ADD_PARTY_FIELD_NUMBER: _builtins.int
+    REMOVE_PARTY_FIELD_NUMBER: _builtins.int
+    ADD_COSIGNER_FIELD_NUMBER: _builtins.int
+    REMOVE_COSIGNER_FIELD_NUMBER: _builtins.int
+    CHANGE_RULE_FIELD_NUMBER: _builtins.int
+    CHANGE_QUOTAS_FIELD_NUMBER: _builtins.int
+    expires_ms: _builtins.int
+    """It ends undecided in the first block of this time or later, Unix time in ms."""
+    @_builtins.property
+    def add_party(self) -> Global___PartyAddition:
+        """A party joins."""
+
+    @_builtins.property
+    def remove_party(self) -> Global___PartyRemoval:
+        """A party leaves."""
+
+    @_builtins.property
+    def add_cosigner(self) -> Global___KeyRegistration:
+        """A node begins to cosign, with its first cosign key."""
+
+    @_builtins.property
+    def remove_cosigner(self) -> Global___CosignerRemoval:
+        """A node ceases to cosign."""
+
+    @_builtins.property
+    def change_rule(self) -> Global___RuleChange:
+        """Other approvals are needed."""
+
+    @_builtins.property
+    def change_quotas(self) -> Global___QuotaChange:
+        """Other quotas hold."""
+
+    def __init__(
+        self,
+        *,
+        expires_ms: _builtins.int = ...,
+        add_party: Global___PartyAddition | None = ...,
+        remove_party: Global___PartyRemoval | None = ...,
+        add_cosigner: Global___KeyRegistration | None = ...,
+        remove_cosigner: Global___CosignerRemoval | None = ...,
+        change_rule: Global___RuleChange | None = ...,
+        change_quotas: Global___QuotaChange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_cosigner", b"add_cosigner", "add_party", b"add_party", "change_quotas", b"change_quotas", "change_rule", b"change_rule", "remove_cosigner", b"remove_cosigner", "remove_party", b"remove_party"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_cosigner", b"add_cosigner", "add_party", b"add_party", "change_quotas", b"change_quotas", "change_rule", b"change_rule", "expires_ms", b"expires_ms", "remove_cosigner", b"remove_cosigner", "remove_party", b"remove_party"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Proposal: _TypeAlias = Proposal  # noqa: Y015
+
+@_typing.final
+class GovernanceProposal(_message.Message):
+    """A proposal is opened, which is its first approval."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROPOSAL_FIELD_NUMBER: _builtins.int
+    PARTY_FIELD_NUMBER: _builtins.int
+    ROOTS_FIELD_NUMBER: _builtins.int
+    party: _builtins.str
+    """Party that proposes it."""
+    @_builtins.property
+    def proposal(self) -> Global___Proposal:
+        """The proposal."""
+
+    @_builtins.property
+    def roots(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeySignature]:
+        """Signatures of that party's roots under its approval, keys ascending."""
+
+    def __init__(
+        self,
+        *,
+        proposal: Global___Proposal | None = ...,
+        party: _builtins.str = ...,
+        roots: _abc.Iterable[Global___KeySignature] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proposal", b"proposal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["party", b"party", "proposal", b"proposal", "roots", b"roots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GovernanceProposal: _TypeAlias = GovernanceProposal  # noqa: Y015
+
+@_typing.final
+class GovernanceApproval(_message.Message):
+    """A party approves a proposal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROPOSAL_FIELD_NUMBER: _builtins.int
+    PARTY_FIELD_NUMBER: _builtins.int
+    ROOTS_FIELD_NUMBER: _builtins.int
+    proposal: _builtins.bytes
+    """Hash of the proposal, 32 bytes."""
+    party: _builtins.str
+    """Party that approves."""
+    @_builtins.property
+    def roots(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeySignature]:
+        """Signatures of its roots, keys ascending."""
+
+    def __init__(
+        self,
+        *,
+        proposal: _builtins.bytes = ...,
+        party: _builtins.str = ...,
+        roots: _abc.Iterable[Global___KeySignature] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["party", b"party", "proposal", b"proposal", "roots", b"roots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GovernanceApproval: _TypeAlias = GovernanceApproval  # noqa: Y015

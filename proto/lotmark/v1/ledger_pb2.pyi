@@ -441,16 +441,20 @@ class GetCheckpointRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FINAL_FIELD_NUMBER: _builtins.int
+    BATCH_KEYS_FIELD_NUMBER: _builtins.int
     final: _builtins.bool
     """Whether to return the newest final checkpoint, if there is one, though newer ones are signed."""
+    batch_keys: _builtins.bool
+    """Whether `governance` is to hold what is about batch keys, too."""
     def __init__(
         self,
         *,
         final: _builtins.bool = ...,
+        batch_keys: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["final", b"final"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_keys", b"batch_keys", "final", b"final"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -464,23 +468,67 @@ class GetCheckpointResponse(_message.Message):
 
     NOTE_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
+    LAST_CLOSE_FIELD_NUMBER: _builtins.int
+    GOVERNANCE_FIELD_NUMBER: _builtins.int
     note: _builtins.bytes
     """Signed note."""
     final: _builtins.bool
     """Whether the policy's quorum has cosigned it."""
+    @_builtins.property
+    def last_close(self) -> Global___GoverningEntry:
+        """The last entry under it, a close, which names the policy in force."""
+
+    @_builtins.property
+    def governance(self) -> _containers.RepeatedCompositeFieldContainer[Global___GoverningEntry]:
+        """What has changed parties, policies and nodes' keys under it, in order."""
+
     def __init__(
         self,
         *,
         note: _builtins.bytes = ...,
         final: _builtins.bool = ...,
+        last_close: Global___GoverningEntry | None = ...,
+        governance: _abc.Iterable[Global___GoverningEntry] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_close", b"last_close"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["final", b"final", "note", b"note"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["final", b"final", "governance", b"governance", "last_close", b"last_close", "note", b"note"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCheckpointResponse: _TypeAlias = GetCheckpointResponse  # noqa: Y015
+
+@_typing.final
+class GoverningEntry(_message.Message):
+    """An entry that governs, with its proof under a checkpoint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    LEAF_DATA_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    event: _builtins.bytes
+    """Event bytes; empty with a close."""
+    leaf_data: _builtins.bytes
+    """Leaf data of its entry."""
+    @_builtins.property
+    def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Path to the checkpoint's root."""
+
+    def __init__(
+        self,
+        *,
+        event: _builtins.bytes = ...,
+        leaf_data: _builtins.bytes = ...,
+        path: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "leaf_data", b"leaf_data", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GoverningEntry: _TypeAlias = GoverningEntry  # noqa: Y015
 
 @_typing.final
 class GetConsistencyProofRequest(_message.Message):

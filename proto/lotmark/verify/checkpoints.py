@@ -1,10 +1,10 @@
-"""Who stands behind a checkpoint, by the policy that the genesis implies."""
+"""Who stands behind a checkpoint, by the policy in force at its size."""
 
 from dataclasses import dataclass, replace
 
 from lotmark.checkpoint import Checkpoint
 from lotmark.errors import ProofError, SignatureError
-from lotmark.genesis import Genesis, origin, policy_text, quorum_count
+from lotmark.finality_policy import Chain, quorum_count
 from lotmark.signed_note import parse_note
 from lotmark.tlog_policy import NO_QUORUM, parse_policy
 
@@ -38,18 +38,23 @@ class CheckpointFindings:
         return f"final, {len(self.parties)} of {self.party_count} parties"
 
 
-def check_checkpoint(genesis: Genesis, chain_id: bytes, raw_note: bytes) -> CheckpointFindings:
+def check_checkpoint(chain: Chain, policy_text: bytes, raw_note: bytes) -> CheckpointFindings:
     """Check a checkpoint's signatures; whether they are a quorum the findings say.
+
+    Args:
+        chain: Whose checkpoint it is to be.
+        policy_text: The policy that the close at its size names.
+        raw_note: The signed note.
 
     Raises:
         MalformedError: It is no checkpoint.
         SignatureError: A signature of a known key does not hold, no voter signed it, or it is of
             another log.
     """
-    policy = parse_policy(policy_text(genesis, chain_id))
+    policy = parse_policy(policy_text)
     note = parse_note(raw_note)
     verdict = replace(policy, quorum=NO_QUORUM).check(note)
-    expected = origin(genesis, chain_id)
+    expected = chain.origin
     if verdict.checkpoint.origin != expected:
         raise SignatureError(
             f"the checkpoint is of {verdict.checkpoint.origin[:120]!a}, not of {expected}"

@@ -60,7 +60,6 @@ class LogWalk:
         self,
         *,
         chain_id: bytes,
-        policy_digest: bytes,
         keys: KeyRegister,
         operators: OperatorRegister,
         frontier: Frontier,
@@ -70,14 +69,12 @@ class LogWalk:
 
         Args:
             chain_id: The pinned chain id.
-            policy_digest: That every close must have.
-            keys: The keys as that block left them; moves along.
+            keys: Keys, parties and policy as that block left them; moves along.
             operators: The operators' credentials likewise; moves along.
             frontier: The tree after it; moves along.
             close: Its close.
         """
         self._chain_id = chain_id
-        self._policy_digest = policy_digest
         self._keys = keys
         self._operators = operators
         self._frontier = frontier
@@ -129,6 +126,8 @@ class LogWalk:
         with blaming("proposal", height=height):
             if block.proposal.batches_root != batches_root(block.batches):
                 raise ProofError("the block carries other batches than its proposal binds")
+        with blaming("governance", height=height, index=index):
+            self._keys.end_block(height=height, time_ms=block.proposal.time_ms)
         with blaming("close", height=height, index=index):
             self._check_close(block.proposal, results)
         self._move(block, results)
@@ -148,7 +147,7 @@ class LogWalk:
         if proposal.chain_id != self._chain_id:
             raise ProofError(f"the block is of chain {proposal.chain_id.hex()}")
         key = self._keys.keys.get(proposal.key)
-        if key is None or key.purpose is not KeyPurpose.PROPOSAL:
+        if key is None or key.purpose != KeyPurpose.PROPOSAL:
             raise SignatureError(f"key {proposal.key.hex()} may not propose blocks")
         validity = key.judge(height=self._height + 1, time_ms=proposal.time_ms)
         if validity:
@@ -252,7 +251,7 @@ class LogWalk:
             previous_root=self.root,
             proposal_digest=proposal.digest(),
             state_digest=found.state_digest,  # of the state, which is not known at this level
-            policy_digest=self._policy_digest,
+            policy_digest=self._keys.policy_digest,
             batch_count=len(batches),
             refused_batch_count=sum(1 for result in batches if result.outcome),
             event_count=len(outcomes),

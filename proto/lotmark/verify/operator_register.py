@@ -3,11 +3,11 @@
 The same rules as the transition's, written once more for those who check it without running it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lotmark.errors import MalformedError, SignatureError
-from lotmark.genesis import Genesis
+from lotmark.governance import pairs
 from lotmark.key_grant import NEVER, verify_roots
 from lotmark.operator_grant import (
     OperatorGrant,
@@ -20,10 +20,10 @@ from lotmark.operator_grant import (
     verify_possession,
 )
 from lotmark.outcome import Outcome
+from lotmark.state_rows import party_row
 from lotmark.v1 import event_pb2, governance_pb2, operators_pb2
+from lotmark.verify.key_register import KeyRegister
 from lotmark.webauthn import AssertionRefused, verify_assertion
-
-OPERATOR_BODIES = ("operator_registration", "operator_revocation")  # that change the register
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +49,14 @@ class RegisteredOperator:
 class OperatorRegister:
     """All operators' credentials of a ledger up to the event that was taken in last."""
 
-    def __init__(self, genesis: Genesis, chain_id: bytes) -> None:
-        """Begin without any: a genesis names no operators."""
-        self._genesis = genesis
-        self._chain_id = chain_id
+    def __init__(self, keys: KeyRegister) -> None:
+        """Begin without any: a genesis names no operators.
+
+        Args:
+            keys: The parties and their roots; moved along by the caller, in step.
+        """
+        self._keys = keys
+        self._chain_id = keys.chain.id
         self._operators: dict[bytes, RegisteredOperator] = {}
 
     @property
@@ -93,7 +97,10 @@ class OperatorRegister:
             raise AssertionRefused(
                 Outcome.CREDENTIAL_UNKNOWN, f"credential {name} is not registered"
             )
+        party = party_row(self._keys, found.grant.party)
         validity = found.judge(height=height, time_ms=time_ms)
+        if party is None or not party.is_member(height):
+            validity = Outcome.CREDENTIAL_REVOKED
         if validity:
             raise AssertionRefused(validity, f"credential {name} at height {height}")
         meaning = OperatorMeaning(body.meaning)
@@ -110,7 +117,7 @@ class OperatorRegister:
     def _register(self, body: operators_pb2.OperatorRegistration, height: int) -> None:
         grant = grant_from_message(body.grant)
         verify_possession(grant, self._chain_id, assertion_from_message(body.possession))
-        self._verify_roots(grant.party, statement(grant, self._chain_id), body.roots)
+        self._verify_roots(grant.party, statement(grant, self._chain_id), body.roots, height)
         if grant.credential_id in self._operators:
             raise MalformedError(
                 f"credential {grant.credential_id.hex()} is registered a second time"
@@ -132,7 +139,7 @@ class OperatorRegister:
             compromised_since_ms=body.compromised_since_ms,
             party=body.party,
         )
-        self._verify_roots(body.party, signed, body.roots)
+        self._verify_roots(body.party, signed, body.roots, height)
         self._operators[body.credential_id] = replace(
             found,
             revoked_height=height + 1,
@@ -140,10 +147,13 @@ class OperatorRegister:
         )
 
     def _verify_roots(
-        self, party_id: str, signed: bytes, signatures: Iterable[governance_pb2.KeySignature]
+        self,
+        party_id: str,
+        signed: bytes,
+        signatures: Sequence[governance_pb2.KeySignature],
+        height: int,
     ) -> None:
-        party = self._genesis.party(party_id)
-        if party is None:
-            raise SignatureError(f"{party_id!a} is no party of the genesis")
-        pairs = [(each.key, each.signature) for each in signatures]
-        verify_roots(signed, pairs, party.roots, party.threshold)
+        party = party_row(self._keys, party_id)
+        if party is None or not party.is_member(height):
+            raise SignatureError(f"{party_id!a} is no member")
+        verify_roots(signed, pairs(signatures), party.roots, party.threshold)

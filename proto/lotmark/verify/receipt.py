@@ -12,6 +12,7 @@ from lotmark.admission import AdmissionAnswer
 from lotmark.batch import Batch, BatchHeader
 from lotmark.c2sp_encoding import decode_base64, encode_base64
 from lotmark.canonical_json import JsonValue
+from lotmark.checkpoint import Checkpoint, parse_checkpoint
 from lotmark.entry import (
     EntryHead,
     EntryKind,
@@ -23,12 +24,15 @@ from lotmark.errors import MalformedError, ProofError, SignatureError
 from lotmark.genesis import Genesis
 from lotmark.json_fields import JsonFields
 from lotmark.key_grant import KeyPurpose
-from lotmark.snapshot import UnknownVersionError
+from lotmark.signed_note import parse_note
+from lotmark.snapshot import GovernanceEntry, UnknownVersionError
+from lotmark.state_rows import KeyRow
 from lotmark.tlog_proof import TlogProof, format_proof, parse_proof
 from lotmark.ustar import CutOffError
-from lotmark.verify.checkpoints import CheckpointFindings, check_checkpoint
+from lotmark.verify.checkpoints import CheckpointFindings
 from lotmark.verify.founding import given_genesis
-from lotmark.verify.key_register import KeyRegister, RegisteredKey, parse_event
+from lotmark.verify.governance_chain import ProvenLeaf, check_governed_checkpoint
+from lotmark.verify.key_register import KeyRegister, parse_event
 from lotmark.verify.report import blaming
 from lotmark.verify.signed_headers import read_signed_headers
 
@@ -43,7 +47,8 @@ _MEMBERS = (
     "entry",
     "batch",
     "close",
-    "registration",
+    "last_close",
+    "governance",
     "admissions",
 )
 _ADMISSION_MEMBERS = (
@@ -56,14 +61,6 @@ _ADMISSION_MEMBERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ProvenLeaf:
-    """An entry and its way to the checkpoint's root."""
-
-    leaf: bytes  # leaf data
-    path: Sequence[bytes]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptParts:
     """All that a receipt is made of."""
@@ -73,7 +70,8 @@ class ReceiptParts:
     entry: ProvenLeaf  # the event's
     batch: ProvenLeaf  # of the batch that carried it
     close: ProvenLeaf  # of its block
-    registration: bytes = b""  # event by which the signer key was registered; empty: in the genesis
+    last_close: ProvenLeaf  # under the checkpoint
+    governance: Sequence[GovernanceEntry] = ()  # what made the policy and the signer key
     admissions: Sequence[AdmissionAnswer] = ()  # by which nodes took the batch
     checkpoint_note: bytes
 
@@ -94,7 +92,8 @@ def make_receipt(parts: ReceiptParts) -> bytes:
             "entry": encode_base64(parts.entry.leaf),
             "batch": _leaf_to_json(parts.batch),
             "close": _leaf_to_json(parts.close),
-            "registration": encode_base64(parts.registration),
+            "last_close": _leaf_to_json(parts.last_close),
+            "governance": [_governance_to_json(each) for each in parts.governance],
             "admissions": [
                 _admission_to_json(each)
                 for each in sorted(parts.admissions, key=lambda answer: answer.node)
@@ -111,6 +110,11 @@ def _hexes(hashes: Sequence[bytes]) -> list[str]:
 
 def _leaf_to_json(proven: ProvenLeaf) -> dict[str, JsonValue]:
     return {"entry": encode_base64(proven.leaf), "path": _hexes(proven.path)}
+
+
+def _governance_to_json(entry: GovernanceEntry) -> dict[str, JsonValue]:
+    proven = _leaf_to_json(ProvenLeaf(entry.leaf, entry.path))
+    return {"event": encode_base64(entry.event), **proven}
 
 
 def _admission_to_json(answer: AdmissionAnswer) -> dict[str, JsonValue]:
@@ -156,7 +160,8 @@ def parse_receipt(raw: bytes) -> ReceiptParts:
         entry=entry,
         batch=batch,
         close=_read_leaf(fields, "close"),
-        registration=_bytes(fields, "registration"),
+        last_close=_read_leaf(fields, "last_close"),
+        governance=_read_governance(fields),
         admissions=_read_admissions(fields, _header_of(batch.leaf)[1].batch_id),
         checkpoint_note=proof.checkpoint_note,
     )
@@ -183,6 +188,17 @@ def _bytes(fields: JsonFields, name: str) -> bytes:
 def _read_leaf(fields: JsonFields, name: str) -> ProvenLeaf:
     inner = fields.object(name, ("entry", "path"))
     return ProvenLeaf(_bytes(inner, "entry"), inner.hexes("path", size=merkle.HASH_SIZE))
+
+
+def _read_governance(fields: JsonFields) -> tuple[GovernanceEntry, ...]:
+    return tuple(
+        GovernanceEntry(
+            _bytes(each, "event"),
+            _bytes(each, "entry"),
+            each.hexes("path", size=merkle.HASH_SIZE),
+        )
+        for each in fields.objects("governance", ("event", "entry", "path"))
+    )
 
 
 def _header_of(leaf: bytes) -> tuple[EntryHead, Batch]:
@@ -252,16 +268,23 @@ def verify_receipt(
         parts = parse_receipt(raw)
     head, _ = parse_leaf_data(parts.entry.leaf)
     with blaming("checkpoint"):
-        checkpoint = check_checkpoint(founding, chain_id, parts.checkpoint_note)
+        claimed = parse_checkpoint(parse_note(parts.checkpoint_note).text)
     with blaming("tree", height=head.height, index=head.index):
         for proven in (parts.entry, parts.batch, parts.close):
-            _check_inclusion(proven, checkpoint)
+            _check_inclusion(proven, claimed)
+    governed = check_governed_checkpoint(
+        founding,
+        chain_id,
+        parts.checkpoint_note,
+        close=parts.last_close,
+        entries=parts.governance,
+    )
     with blaming("batch", height=head.height, index=head.index):
         batch = _check_batch(parts, chain_id)
     with blaming("close", height=head.height, index=head.index):
         _check_close(head, parts.close.leaf)
     with blaming("key", height=head.height, index=head.index):
-        signer = _signer(founding, chain_id, batch.header, parts.registration)
+        signer = _signer(governed.keys, batch.header)
     with blaming("admission", height=head.height, index=head.index):
         for answer in parts.admissions:
             _check_admission(founding, chain_id, answer)
@@ -275,15 +298,16 @@ def verify_receipt(
         holder=signer.holder,
         header=batch.header,
         block_time_ms=head.time_ms,
-        checkpoint=checkpoint,
+        checkpoint=governed.findings,
         admissions=tuple(parts.admissions),
     )
 
 
-def _check_inclusion(proven: ProvenLeaf, checkpoint: CheckpointFindings) -> None:
+def _check_inclusion(proven: ProvenLeaf, checkpoint: Checkpoint) -> None:
     head, _ = parse_leaf_data(proven.leaf)
-    root, size = checkpoint.checkpoint.root, checkpoint.checkpoint.size
-    merkle.verify_inclusion(merkle.leaf_hash(proven.leaf), head.index, size, proven.path, root)
+    merkle.verify_inclusion(
+        merkle.leaf_hash(proven.leaf), head.index, checkpoint.size, proven.path, checkpoint.root
+    )
 
 
 def _check_batch(parts: ReceiptParts, chain_id: bytes) -> Batch:
@@ -327,16 +351,9 @@ def _check_close(head: EntryHead, leaf: bytes) -> None:
         )
 
 
-def _signer(
-    founding: Genesis, chain_id: bytes, header: BatchHeader, registration: bytes
-) -> RegisteredKey:
-    """Return whose key signed: one of the genesis, or one that the party's roots registered."""
-    register = KeyRegister(founding, chain_id)
-    if registration:
-        if header.signer in register.keys:
-            raise MalformedError("the receipt registers a signer key that the genesis has already")
-        register.take(parse_event(registration), height=0, time_ms=0)
-    key = register.keys.get(header.signer)
+def _signer(keys: KeyRegister, header: BatchHeader) -> KeyRow:
+    """Return whose key signed: one of the genesis, or one whose registration is shown."""
+    key = keys.keys.get(header.signer)
     if key is None:
         raise SignatureError(
             f"signer key {header.signer.hex()} is not of the genesis, and the receipt does not"

@@ -5,7 +5,6 @@ does not show that the rules were applied rightly: whether an event was a duplic
 order, a quota used up, and what state came of it. That is the full level's to say.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -18,23 +17,20 @@ from lotmark.entry import (
     EntryKind,
     leaf_data,
     parse_close,
-    parse_event_payload,
     parse_leaf_data,
 )
-from lotmark.errors import MalformedError, ProofError
-from lotmark.genesis import Genesis, policy_text
+from lotmark.errors import ProofError
+from lotmark.genesis import Genesis
 from lotmark.merkle import Frontier, leaf_hash
-from lotmark.snapshot import GovernanceEntry, Manifest, SnapshotStart
+from lotmark.snapshot import Manifest, SnapshotStart
 from lotmark.snapshot_reader import SnapshotReader
-from lotmark.v1 import event_pb2
 from lotmark.verify.checkpoints import CheckpointFindings, check_checkpoint
 from lotmark.verify.founding import check_founding
-from lotmark.verify.key_register import KeyRegister, parse_event
+from lotmark.verify.governance_chain import follow_entries
+from lotmark.verify.key_register import KeyRegister
 from lotmark.verify.log_walk import LogWalk, first_difference
-from lotmark.verify.operator_register import OPERATOR_BODIES, OperatorRegister
+from lotmark.verify.operator_register import OperatorRegister
 from lotmark.verify.report import Fault, FaultFound, blaming
-
-_GOVERNING = ("key_registration", "key_revocation", *OPERATOR_BODIES)
 
 Progress = Callable[[int, int], None]  # blocks done, blocks in all
 
@@ -81,18 +77,17 @@ def check_structure(
         )
     with blaming("genesis"):
         genesis = check_founding(reader.genesis, reader.acceptances, chain_id)
-    policy_digest = hashlib.sha256(policy_text(genesis, chain_id)).digest()
     with blaming("start", height=manifest.first_height - 1):
-        start_close = _check_start(reader, genesis, chain_id, policy_digest)
+        start_close = _check_start(reader, genesis, chain_id)
     frontier = reader.start.frontier
-    keys, operators = KeyRegister(genesis, chain_id), OperatorRegister(genesis, chain_id)
+    keys = KeyRegister(genesis, chain_id)
+    operators = OperatorRegister(keys)
     follow_governance(reader, keys, operators)
     with blaming("state"):
         for _ in reader.state_rows():
             """Only whether the rows are in order is seen at this level."""
     walk = LogWalk(
         chain_id=chain_id,
-        policy_digest=policy_digest,
         keys=keys,
         operators=operators,
         frontier=frontier.copy(),
@@ -102,7 +97,7 @@ def check_structure(
     with blaming("file"):
         note = reader.checkpoint_note()
     with blaming("checkpoint"):
-        checkpoint = check_checkpoint(genesis, chain_id, note)
+        checkpoint = check_checkpoint(keys.chain, keys.policy, note)
         _check_end(walk, manifest, checkpoint)
     return StructureFindings(
         manifest=manifest,
@@ -118,9 +113,7 @@ def check_structure(
     )
 
 
-def _check_start(
-    reader: SnapshotReader, genesis: Genesis, chain_id: bytes, policy_digest: bytes
-) -> BlockClose:
+def _check_start(reader: SnapshotReader, genesis: Genesis, chain_id: bytes) -> BlockClose:
     """Check the log before the first block; return its last close.
 
     That the log of the checkpoint really begins so, the walk to its root shows.
@@ -134,8 +127,6 @@ def _check_start(
     )
     if head != expected_head or close.height != height:
         raise ProofError(f"the last of {size} entries is not the close of height {height}")
-    if close.policy_digest != policy_digest:
-        raise ProofError(f"the close names policy {close.policy_digest.hex()}")
     merkle.verify_inclusion(
         leaf_hash(start.close_leaf), size - 1, size, start.close_path, start.frontier.root()
     )
@@ -170,7 +161,7 @@ def _check_genesis_entries(
 def follow_governance(
     reader: SnapshotReader, keys: KeyRegister, operators: OperatorRegister
 ) -> None:
-    """Take in the events about keys and operators before a range, each of which has its proof.
+    """Take in what governs before a range, each with its proof.
 
     That none is left out is not shown by them, but by the state, at the full level.
 
@@ -178,37 +169,24 @@ def follow_governance(
         FaultFound: One of them does not hold.
         UndecidedError: The file is cut off.
     """
+    frontier = reader.start.frontier
     with blaming("governance"):
-        previous = -1
-        for entry in reader.governance():
-            previous = _check_governing(entry, reader.start.frontier, previous)
-            head, _ = parse_leaf_data(entry.leaf)
-            event = parse_event(entry.event)
-            with blaming("governance", height=head.height, index=head.index):
-                keys.take(event, height=head.height, time_ms=head.time_ms)
-                operators.take(event, height=head.height, time_ms=head.time_ms)
-
-
-def _check_governing(entry: GovernanceEntry, frontier: Frontier, previous: int) -> int:
-    """Check that an accepted event of the kinds that stand here is on the log; return its index."""
-    head, payload = parse_leaf_data(entry.leaf)
-    with blaming("governance", height=head.height, index=head.index):
-        if head.kind is not EntryKind.EVENT or head.outcome or head.index <= previous:
-            raise MalformedError("it is no accepted event after the one before it")
-        _, _, event_id = parse_event_payload(payload)
-        if event_id != leaf_hash(entry.event):
-            raise ProofError("the event is another than the entry names")
-        merkle.verify_inclusion(
-            leaf_hash(entry.leaf), head.index, frontier.size, entry.path, frontier.root()
+        follow_entries(
+            reader.governance(),
+            keys,
+            operators,
+            size=frontier.size,
+            root=frontier.root(),
         )
-        if not governs(parse_event(entry.event)):
-            raise MalformedError("the event is not about keys or operators")
-    return head.index
-
-
-def governs(event: event_pb2.Event) -> bool:
-    """Tell whether an event is of those that stand in `governance.bin`, if it was accepted."""
-    return event.WhichOneof("body") in _GOVERNING
+        if not reader.manifest.is_full:
+            close = parse_close(parse_leaf_data(reader.start.close_leaf)[1])
+            keys.end_block(height=close.height, time_ms=close.time_ms)
+    with blaming("start", height=reader.manifest.first_height - 1):
+        named = parse_close(parse_leaf_data(reader.start.close_leaf)[1]).policy_digest
+        if named != keys.policy_digest:
+            raise ProofError(
+                f"the close names policy {named.hex()}, where {keys.policy_digest.hex()} belongs"
+            )
 
 
 def _walk_blocks(reader: SnapshotReader, walk: LogWalk, progress: Progress | None) -> None:

@@ -123,7 +123,10 @@ class PeerNetwork:
         ) -> AsyncIterator[peer_pb2.ExchangeResponse]:
             (certificate,) = context.auth_context()["x509_pem_cert"]
             caller = peer_identity(
-                certificate, self.genesis, self.chain_id, now_ms=self._now_ms + 1_000
+                certificate,
+                self.genesis.ca_certificates(),
+                self.chain_id,
+                now_ms=self._now_ms + 1_000,
             )
             peer = f"{caller.party}/{caller.node}"
             async for response in wire.serve_exchange(peer, requests, context):

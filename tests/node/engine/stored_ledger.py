@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 from lotmark.block import parse_block
+from lotmark.genesis import chain_of
 from lotmark_consensus.ordering import Ordered
 from lotmark_node.engine.log_reader import LogReader
 from lotmark_node.engine.store import LedgerStore
-from lotmark_node.state_machine.genesis_block import make_genesis_block, policy_digest
+from lotmark_node.state_machine.genesis_block import make_genesis_block
 from lotmark_node.state_machine.ledger_state import load_state
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.transition import apply_block
@@ -39,8 +40,7 @@ class StoredLedger:
         self.state = load_state(
             self.store,
             loaded[0],
-            chain_id=whole.chain_id,
-            policy_digest=policy_digest(whole.genesis, whole.chain_id),
+            chain=chain_of(whole.genesis, whole.chain_id),
         )
         self.ordered_index = loaded[1].index
 

@@ -195,13 +195,13 @@ async def served(
         free_size_min=free_size_min,
     )
     engine.start()
-    identities = Identities(consortium.genesis, engine.chain_id, "OEM-A", now_ms)
+    identities = Identities(engine.membership, engine.chain_id, "OEM-A", now_ms)
     acceptances = settings.acceptances.read_bytes()
     wire = GrpcWire(asyncio.get_running_loop(), engine.chain_id, _dial_nobody)
     serving = await start_server(
         LedgerService(engine, identities, acceptances, certificate_not_after_ms=0),
         PeerService(engine, identities, wire),
-        consortium.genesis,
+        engine.membership,
         address="127.0.0.1:0",
         certificate=settings.tls_certificate.read_bytes(),
         key=settings.tls_key.read_bytes(),

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
+from lotmark.key_rules import key_row
 from lotmark.outcome import Outcome
 from lotmark_node.state_machine import lthash
 from lotmark_node.state_machine.batch_rules import lane_row
-from lotmark_node.state_machine.state import key_row
 from lotmark_node.state_machine.tables import (
     Counters,
     KeyRow,

@@ -9,6 +9,7 @@ from lotmark.key_grant import KeyGrant, KeyPurpose, statement
 from lotmark.outcome import Outcome
 from lotmark.v1 import event_pb2, governance_pb2, quality_pb2
 from lotmark_node.state_machine.tables import Table
+from tests.node.governance_events import approval, hash_of, proposal, proposing
 from tests.node.ledger_in_memory import LedgerInMemory, event, measurement, transformation
 from tests.node.state_machine.reading import batch_key, event_outcomes, rows
 from tests.proto.sample_genesis import CREATED_MS, grant, private_key
@@ -145,6 +146,23 @@ def _closure_for_another_lane(ledger: LedgerInMemory) -> bytes:
 
 
 REGISTER = registration()
+
+
+def _asked(ledger: LedgerInMemory, number: int = 0) -> governance_pb2.Proposal:
+    """Return one proposal, whatever the block, told from others by when it ends."""
+    quotas = governance_pb2.QuotaChange(
+        events=10**6, bytes=10**9, signatures=10**6, state_keys=10**6
+    )
+    return proposal(ledger, CREATED_MS + 86_400_000 + number, change_quotas=quotas)
+
+
+def _proposing_number(number: int) -> Make:
+    return lambda ledger: proposing(ledger, _asked(ledger, number))
+
+
+_proposing = _proposing_number(0)
+
+
 CASES: dict[str, Case] = {
     "a measurement": Case(Outcome.ACCEPTED, same(measurement(1))),
     "an event of 16,385 bytes": Case(Outcome.EVENT_OVERSIZE, same(bytes(16_385))),
@@ -274,9 +292,42 @@ CASES: dict[str, Case] = {
     "a revocation of another party's key": Case(
         Outcome.KEY_NOT_FOUND, revocation("T1-STATOR", batch_key(ERP))
     ),
-    "a revocation of a node's key": Case(
-        Outcome.KEY_NOT_FOUND,
+    "a revocation of the only key of a node": Case(
+        Outcome.KEY_NEEDED,
         revocation("T1-STATOR", private_key("T1-STATOR/n1 PROPOSAL").public),
+    ),
+    "a proposal": Case(Outcome.ACCEPTED, _proposing),
+    "a proposal of nothing": Case(
+        Outcome.PROPOSAL_INVALID, lambda ledger: proposing(ledger, proposal(ledger))
+    ),
+    "a second proposal of the same": Case(
+        Outcome.PROPOSAL_EXISTS,
+        lambda ledger: proposing(ledger, _asked(ledger), "T1-STATOR"),
+        (_proposing,),
+    ),
+    "an approval": Case(
+        Outcome.ACCEPTED,
+        lambda ledger: approval(ledger, hash_of(ledger, _asked(ledger)), "T1-STATOR"),
+        (_proposing,),
+    ),
+    "an approval of nothing": Case(
+        Outcome.PROPOSAL_UNKNOWN, lambda ledger: approval(ledger, bytes(32), "OEM-A")
+    ),
+    "a second approval": Case(
+        Outcome.APPROVED_ALREADY,
+        lambda ledger: approval(ledger, hash_of(ledger, _asked(ledger)), "OEM-A", nonce=b"2"),
+        (_proposing,),
+    ),
+    "an approval of what is decided": Case(
+        Outcome.PROPOSAL_CLOSED,
+        lambda ledger: approval(ledger, hash_of(ledger, _asked(ledger)), "LAB-17025"),
+        (
+            _proposing,
+            lambda ledger: approval(ledger, hash_of(ledger, _asked(ledger)), "T1-STATOR"),
+        ),
+    ),
+    "a ninth open proposal": Case(
+        Outcome.PROPOSALS_TOO_MANY, _proposing_number(8), tuple(map(_proposing_number, range(8)))
     ),
     "a second revocation": Case(
         Outcome.KEY_NOT_FOUND,

@@ -75,11 +75,20 @@ def test_a_state_that_is_loaded_after_any_block_goes_on_as_the_uninterrupted_one
     ledger.state = load_state(
         ledger.rows,
         ledger.position(),
-        chain_id=ledger.chain_id,
-        policy_digest=before.policy_digest,
+        chain=before.chain,
     )
 
-    for name in ("height", "time_ms", "close_index", "term", "counter", "bases", "quotas", "size"):
+    for name in (
+        "height",
+        "time_ms",
+        "close_index",
+        "term",
+        "counter",
+        "bases",
+        "quotas",
+        "policy_digest",
+        "size",
+    ):
         assert getattr(ledger.state, name) == getattr(before, name), name
     assert ledger.state.window.__dict__ == before.window.__dict__
     for raw, _ in whole.blocks[stop:]:

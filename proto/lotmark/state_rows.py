@@ -1,0 +1,329 @@
+"""Rows of the state that say who may do what. Layouts: docs/protocol.md, section 7.
+
+They stand here, below the state machine, because verifiers follow these rows without executing
+the rest.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Protocol
+
+from lotmark.key_grant import NEVER
+from lotmark.outcome import Outcome
+
+_U8 = struct.Struct(">B")
+_U16 = struct.Struct(">H")
+_U64 = struct.Struct(">Q")
+
+
+class Table(IntEnum):
+    """Every table there is."""
+
+    PARAMETER = 1
+    PARTY = 2
+    KEY = 3
+    LANE = 4
+    RECENT_BLOCK = 5
+    HEAD = 6
+    ITEM = 7
+    PARENT = 8
+    CHILD = 9
+    COUNTER = 10
+    QUOTA = 11
+    POLICY = 12
+    PROPOSAL = 13
+    OPEN_PROPOSALS = 14
+    OPERATOR = 20
+
+
+# What follows from the genesis and the events about keys and governance alone.
+GOVERNED_TABLES = (
+    Table.PARAMETER,
+    Table.PARTY,
+    Table.KEY,
+    Table.POLICY,
+    Table.PROPOSAL,
+    Table.OPEN_PROPOSALS,
+)
+
+
+class Rows(Protocol):
+    """Rows that a rule reads and writes."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a row, or None."""
+        ...
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Write a row."""
+        ...
+
+    def rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Return the rows whose keys begin with `prefix`, in ascending order."""
+        ...
+
+
+class RowReader(Protocol):
+    """Rows that are only read."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a row, or None."""
+        ...
+
+    def rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Return the rows whose keys begin with `prefix`, in ascending order."""
+        ...
+
+
+def row_key(table: Table, *parts: bytes) -> bytes:
+    """Return the state key of a row."""
+    return bytes([table]) + b"".join([_U16.pack(len(part)) + part for part in parts])
+
+
+def split_row_key(key: bytes) -> tuple[Table, list[bytes]]:
+    """Return the table and parts of a state key that `row_key` made."""
+    parts, at = [], 1
+    while at < len(key):
+        end = at + 2 + _U16.unpack_from(key, at)[0]
+        parts.append(key[at + 2 : end])
+        at = end
+    return Table(key[0]), parts
+
+
+def u64(number: int) -> bytes:
+    """Return 8 bytes."""
+    return _U64.pack(number)
+
+
+def str8(value: str) -> bytes:
+    """Return an ASCII string behind its length."""
+    raw = value.encode("ascii")
+    return _U8.pack(len(raw)) + raw
+
+
+def read_str8(raw: bytes, at: int) -> tuple[str, int]:
+    """Return the string at a place that `str8` made, and where it ends."""
+    end = at + 1 + raw[at]
+    return raw[at + 1 : end].decode("ascii"), end
+
+
+_PARTY_HEAD = struct.Struct(">BQQIBB")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyRow:
+    """A party that is a member, will be one from the next height on, or was one."""
+
+    role: int
+    from_height: int = 0
+    removed_height: int = NEVER  # from which it is no member
+    generation: int = 0  # how often its roots were rotated
+    threshold: int
+    roots: tuple[bytes, ...]
+    ca_pem: str
+
+    def encode(self) -> bytes:
+        """Return the row's value."""
+        head = _PARTY_HEAD.pack(
+            self.role,
+            self.from_height,
+            self.removed_height,
+            self.generation,
+            self.threshold,
+            len(self.roots),
+        )
+        return head + b"".join(self.roots) + self.ca_pem.encode("ascii")
+
+    def is_member(self, height: int) -> bool:
+        """Return whether it is a member in the block of `height`."""
+        return self.from_height <= height < self.removed_height
+
+
+def parse_party_row(raw: bytes) -> PartyRow:
+    """Parse a party's row."""
+    role, from_height, removed, generation, threshold, count = _PARTY_HEAD.unpack_from(raw)
+    end = _PARTY_HEAD.size + 32 * count
+    starts = range(_PARTY_HEAD.size, end, 32)
+    return PartyRow(
+        role=role,
+        from_height=from_height,
+        removed_height=removed,
+        generation=generation,
+        threshold=threshold,
+        roots=tuple(raw[start : start + 32] for start in starts),
+        ca_pem=raw[end:].decode("ascii"),
+    )
+
+
+def party_key(party: str) -> bytes:
+    """Return the key of a party's row."""
+    return row_key(Table.PARTY, party.encode("ascii"))
+
+
+def party_row(rows: RowReader, party: str) -> PartyRow | None:
+    """Return a party's row, or None where there never was such a party."""
+    raw = rows.get(party_key(party))
+    return None if raw is None else parse_party_row(raw)
+
+
+def members(rows: RowReader, height: int) -> dict[str, PartyRow]:
+    """Return the parties that are members in the block of `height`, ascending by id."""
+    found = {}
+    for key, value in rows.rows(bytes([Table.PARTY])):
+        row = parse_party_row(value)
+        if row.is_member(height):
+            found[key[3:].decode("ascii")] = row
+    return found
+
+
+_KEY_HEAD = struct.Struct(">BQQQQQ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRow:
+    """A key, whether or not it is in force."""
+
+    purpose: int
+    from_height: int
+    revoked_height: int = NEVER
+    compromised_since_ms: int = 0
+    not_before_ms: int
+    not_after_ms: int
+    party: str
+    holder: str
+    event_types: tuple[int, ...] = ()  # empty: all
+
+    def encode(self) -> bytes:
+        """Return the row's value."""
+        return (
+            _KEY_HEAD.pack(
+                self.purpose,
+                self.from_height,
+                self.revoked_height,
+                self.compromised_since_ms,
+                self.not_before_ms,
+                self.not_after_ms,
+            )
+            + str8(self.party)
+            + str8(self.holder)
+            + _U8.pack(len(self.event_types))
+            + b"".join([_U16.pack(number) for number in self.event_types])
+        )
+
+    def revoked(self, *, height: int, compromised_since_ms: int) -> "KeyRow":
+        """Return the row of this key once it is revoked."""
+        return replace(self, revoked_height=height, compromised_since_ms=compromised_since_ms)
+
+    def judge(self, *, height: int, time_ms: int) -> Outcome:
+        """Judge whether the key is in force in the block of `height` and `time_ms`."""
+        if self.revoked_height <= height:
+            return Outcome.KEY_REVOKED
+        if self.from_height > height or time_ms < self.not_before_ms:
+            return Outcome.KEY_NOT_YET_VALID
+        if time_ms >= self.not_after_ms:
+            return Outcome.KEY_EXPIRED
+        return Outcome.ACCEPTED
+
+
+def parse_key_row(raw: bytes) -> KeyRow:
+    """Parse a key's row."""
+    purpose, from_height, revoked, compromised, not_before, not_after = _KEY_HEAD.unpack_from(raw)
+    party, at = read_str8(raw, _KEY_HEAD.size)
+    holder, at = read_str8(raw, at)
+    types = tuple(number for (number,) in _U16.iter_unpack(raw[at + 1 :]))
+    return KeyRow(
+        purpose=purpose,
+        from_height=from_height,
+        revoked_height=revoked,
+        compromised_since_ms=compromised,
+        not_before_ms=not_before,
+        not_after_ms=not_after,
+        party=party,
+        holder=holder,
+        event_types=types,
+    )
+
+
+def key_rows(rows: RowReader) -> Iterator[tuple[bytes, KeyRow]]:
+    """Return every key with its row, ascending."""
+    for key, value in rows.rows(bytes([Table.KEY])):
+        yield key[3:], parse_key_row(value)
+
+
+class ProposalStatus(IntEnum):
+    """What became of a proposal; the numbers are those of its row."""
+
+    OPEN = 1
+    ACTIVATED = 2
+    EXPIRED = 3
+    VOID = 4  # approved, but by then it could not be carried out
+
+
+_PROPOSAL_HEAD = struct.Struct(">BQQH")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalRow:
+    """A proposal, who approved it and what became of it."""
+
+    status: ProposalStatus = ProposalStatus.OPEN
+    opened_height: int
+    decided_height: int = NEVER  # at whose end it ceased to be open
+    approvals: tuple[str, ...]  # parties, in the order in which they approved
+    proposal: bytes  # lotmark.v1.Proposal, canonical
+
+    def encode(self) -> bytes:
+        """Return the row's value."""
+        head = _PROPOSAL_HEAD.pack(
+            self.status, self.opened_height, self.decided_height, len(self.approvals)
+        )
+        return head + b"".join([str8(party) for party in self.approvals]) + self.proposal
+
+
+def parse_proposal_row(raw: bytes) -> ProposalRow:
+    """Parse a proposal's row."""
+    status, opened, decided, count = _PROPOSAL_HEAD.unpack_from(raw)
+    approvals, at = [], _PROPOSAL_HEAD.size
+    for _ in range(count):
+        party, at = read_str8(raw, at)
+        approvals.append(party)
+    return ProposalRow(
+        status=ProposalStatus(status),
+        opened_height=opened,
+        decided_height=decided,
+        approvals=tuple(approvals),
+        proposal=raw[at:],
+    )
+
+
+def proposal_key(proposal_hash: bytes) -> bytes:
+    """Return the key of a proposal's row."""
+    return row_key(Table.PROPOSAL, proposal_hash)
+
+
+OPEN_PROPOSALS_KEY = row_key(Table.OPEN_PROPOSALS)
+
+
+def open_proposals(rows: RowReader) -> list[bytes]:
+    """Return the hashes of all open proposals, in the order in which they were opened."""
+    raw = rows.get(OPEN_PROPOSALS_KEY) or b""
+    return [raw[at : at + 32] for at in range(0, len(raw), 32)]
+
+
+def put_open_proposals(rows: Rows, hashes: Sequence[bytes]) -> None:
+    """Write which proposals are open."""
+    rows.put(OPEN_PROPOSALS_KEY, b"".join(hashes))
+
+
+def parameter_key(name: str) -> bytes:
+    """Return the key of a parameter's row."""
+    return row_key(Table.PARAMETER, name.encode("ascii"))
+
+
+def parameter(rows: RowReader, name: str) -> int:
+    """Return a parameter of the chain."""
+    raw = rows.get(parameter_key(name))
+    assert raw is not None, f"height 0 has parameter {name}"
+    return int.from_bytes(raw)
