@@ -189,12 +189,33 @@ def test_rules_and_quotas_are_proposed_in_words(node: NodeProcess) -> None:
     assert (twice.exit_code, "APPROVED_ALREADY" in twice.output) == (1, True)
 
 
+def test_a_node_of_one_s_own_party_is_proposed_as_a_cosigner(
+    node: NodeProcess, tmp_path: Path
+) -> None:
+    client, signed = supplier(node), root(node, "T1-STATOR")
+    write_key_file(tmp_path / "cosign.key", PrivateKey.generate())
+    proposed = told(
+        client, "governance", "propose", "--add-cosigner", "w1", "--cosign-key",
+        str(tmp_path / "cosign.key"), *signed,
+    )  # fmt: skip
+    told(oem(node), "governance", "approve", proposed["proposal"], *root(node, "OEM-A"))
+    decided = told(client, "governance", "list", "--all")["proposals"]
+    status = {each["proposal"]: each["status"] for each in decided}
+
+    assert status[proposed["proposal"]] in {"activated", "open"}  # with three parties or four
+    shown = told(client, "party", "show", "T1-STATOR")
+    assert (shown["role"], shown["removed_height"]) == ("supplier", None)
+    nobody = ask(client, "party", "show", "NOBODY")
+    assert (nobody.exit_code, "There never was a party" in nobody.output) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("governance", "propose"), "a proposal holds one change, this one 0"),
         (("governance", "propose", "--rule", "nothing=all"), "is no KIND=RULE"),
         (("governance", "propose", "--quotas", "1,2"), "are no four numbers"),
+        (("governance", "propose", "--add-cosigner", "w1"), "A cosigner has a cosign key"),
         (("governance", "propose", "--remove-party", "NOBODY"), "PARTY_UNKNOWN"),
         (("governance", "approve", "00000000"), "0 proposals begin with"),
         (("key", "revoke", "xyz"), "names no key"),

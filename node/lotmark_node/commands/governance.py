@@ -9,6 +9,7 @@ from lotmark_node import terminal
 from lotmark_node.commands._client import ClientFile, reading
 from lotmark_node.commands._governing import (
     DAY_MS,
+    Governing,
     PassphraseFile,
     RootFiles,
     governing,
@@ -18,7 +19,10 @@ from lotmark_node.commands._governing import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lotmark.canonical_json import JsonValue
+    from lotmark.ed25519 import PrivateKey
     from lotmark.state_rows import ProposalRow
     from lotmark.v1 import governance_pb2
     from lotmark.verify.key_register import KeyRegister
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Propose changes to the parties, and approve them.")
 
 DAYS = 14
+KEY_DAYS = 5 * 365
 _QUOTAS = ("events", "bytes", "signatures", "state_keys")
 
 ProposalName = Annotated[
@@ -87,6 +92,12 @@ def propose(
     roots: RootFiles,
     client: ClientFile = None,
     remove_party: Annotated[str, typer.Option(metavar="PARTY", help="A party leaves.")] = "",
+    add_cosigner: Annotated[
+        str, typer.Option(metavar="NODE", help="A node of your party begins to cosign.")
+    ] = "",
+    cosign_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its cosign key, for --add-cosigner.")
+    ] = None,
     remove_cosigner: Annotated[
         str, typer.Option(metavar="PARTY/NODE", help="A node ceases to cosign.")
     ] = "",
@@ -112,6 +123,9 @@ def propose(
             proposal.add_party.CopyFrom(_read_request(request, chain_id))
         if remove_party:
             proposal.remove_party.party = remove_party
+        if add_cosigner:
+            registered = _new_cosigner(made, add_cosigner, cosign_key, root_keys, passphrase_file)
+            proposal.add_cosigner.CopyFrom(registered)
         if remove_cosigner:
             party, _, node = remove_cosigner.partition("/")
             proposal.remove_cosigner.party, proposal.remove_cosigner.node = party, node
@@ -155,6 +169,32 @@ def approve(
         lambda: f"approved; the proposal is {status_now}",
         as_json=as_json,
     )
+
+
+def _new_cosigner(
+    made: Governing,
+    node: str,
+    file: Path | None,
+    root_keys: "Sequence[PrivateKey]",
+    passphrase_file: Path | None,
+) -> "governance_pb2.KeyRegistration":
+    """Return the registration of the first cosign key of a node of the caller's party."""
+    from lotmark.governing_events import registration
+    from lotmark.key_grant import KeyGrant, KeyPurpose, check_grant
+
+    if file is None:
+        terminal.fail("A cosigner has a cosign key.", "Name its file: --cosign-key FILE.")
+    (key,) = read_keys([file], passphrase_file)
+    grant = KeyGrant(
+        key=key.public,
+        party=made.party,
+        purpose=KeyPurpose.COSIGN,
+        holder=node,
+        not_before_ms=made.now_ms - DAY_MS,
+        not_after_ms=made.now_ms + KEY_DAYS * DAY_MS,
+    )
+    check_grant(grant)
+    return registration(made.settings.chain_id, grant, key, root_keys)
 
 
 def _read_request(file: Path, chain_id: bytes) -> "governance_pb2.PartyAddition":

@@ -1,7 +1,7 @@
 """`lotmark party`: who is a member, who is invited, and how a party's roots change."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,10 @@ from lotmark_node.commands._governing import (
     read_keys,
     table,
 )
+
+if TYPE_CHECKING:
+    from lotmark.canonical_json import JsonValue
+    from lotmark.state_rows import PartyRow
 
 app = typer.Typer(no_args_is_help=True, help="Show parties, invite one, change your roots.")
 
@@ -31,18 +35,7 @@ def list_parties(*, client: ClientFile = None, as_json: terminal.JsonFlag = Fals
         key[3:].decode("ascii"): parse_party_row(value)
         for key, value in register.rows(bytes([Table.PARTY]))
     }
-    parties = [
-        {
-            "party": party,
-            "role": PartyRole(row.role).name.lower(),
-            "threshold": row.threshold,
-            "roots": [root.hex() for root in row.roots],
-            "root_generation": row.generation,
-            "from_height": str(row.from_height),
-            "removed_height": None if row.removed_height == NEVER else str(row.removed_height),
-        }
-        for party, row in found.items()
-    ]
+    parties: list[JsonValue] = [_to_json(party, row) for party, row in found.items()]
     lines = [
         (
             party,
@@ -53,6 +46,48 @@ def list_parties(*, client: ClientFile = None, as_json: terminal.JsonFlag = Fals
         for party, row in found.items()
     ]
     terminal.answer({"parties": parties}, lambda: table(lines), as_json=as_json)
+
+
+@app.command()
+def show(
+    party: Annotated[str, typer.Argument(metavar="PARTY", help="Its id.")],
+    *,
+    client: ClientFile = None,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Show one party: its role, its roots, and since when it is a member."""
+    from lotmark.state_rows import party_row
+
+    with reading(client) as session:
+        register = session.governed().keys
+    row = party_row(register, party) if party.isascii() else None
+    if row is None:
+        terminal.fail(
+            f"There never was a party {party[:40]!a}.",
+            "`lotmark party list` shows those there are.",
+            terminal.ExitCode.NO,
+        )
+    shown = _to_json(party, row)
+    terminal.answer(
+        shown,
+        lambda: table([(name, str(value)) for name, value in shown.items()]),
+        as_json=as_json,
+    )
+
+
+def _to_json(party: str, row: "PartyRow") -> "dict[str, JsonValue]":
+    from lotmark.genesis import PartyRole
+    from lotmark.key_grant import NEVER
+
+    return {
+        "party": party,
+        "role": PartyRole(row.role).name.lower(),
+        "threshold": row.threshold,
+        "roots": [root.hex() for root in row.roots],
+        "root_generation": row.generation,
+        "from_height": str(row.from_height),
+        "removed_height": None if row.removed_height == NEVER else str(row.removed_height),
+    }
 
 
 @app.command("rotate-roots")
