@@ -252,7 +252,7 @@ MEANINGS: dict[Outcome, Meaning] = {
         "ALREADY_EXISTS", "the party has approved the proposal already", "nothing to do"
     ),
     Outcome.PROPOSALS_TOO_MANY: Meaning(
-        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
         "the party has 8 open proposals, or all parties together 64",
         "wait until some are decided or expire",
     ),

@@ -15,7 +15,9 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from lotmark.key_grant import NEVER, NODE_PURPOSES, KeyPurpose
 from lotmark.outcome import MEANINGS, Outcome
+from lotmark.state_rows import key_rows
 from lotmark_consensus.ordering import OrderingStatus, Role
 from lotmark_node.engine.evidence_folder import FOLDER as EVIDENCE
 from lotmark_node.engine.ledger_engine import LedgerEngine
@@ -65,12 +67,6 @@ class NodeMetrics(Collector):
         self._identities = identities
         self._certificates = certificates
         self._voters = sorted(f"{voter.party}/{voter.node}" for voter in engine.genesis.voters)
-        party, _, node = engine.name.partition("/")
-        self._key_ends_ms = {
-            first.grant.purpose.name.lower(): first.grant.not_after_ms
-            for first in engine.genesis.keys
-            if (first.grant.party, first.grant.holder) == (party, node)
-        }
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric as it is now."""
@@ -201,11 +197,21 @@ class NodeMetrics(Collector):
         voters = set(self._voters)
         yield from lifetimes(
             certificates=self._certificates(),
-            keys=self._key_ends_ms,
+            keys=self._key_ends_ms(),
             peers={name: end_ms for name, end_ms in seen.items() if name in voters},
             clients=[end_ms for name, end_ms in seen.items() if name not in voters],
             now_ms=self._engine.now_ms(),
         )
+
+    def _key_ends_ms(self) -> dict[str, int]:
+        """Return when the node's newest key of each purpose ends, by the ledger."""
+        ends: dict[str, int] = {}
+        for _, row in key_rows(self._engine.store):
+            own = f"{row.party}/{row.holder}" == self._engine.name
+            if own and row.purpose in NODE_PURPOSES and row.revoked_height == NEVER:
+                name = KeyPurpose(row.purpose).name.lower()
+                ends[name] = max(ends.get(name, 0), row.not_after_ms)
+        return ends
 
 
 def _by_outcome(name: str, text: str, counts: Mapping[int, int]) -> Metric:
