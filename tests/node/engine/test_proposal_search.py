@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lotmark.block import encode_block, parse_block, parse_block_head
-from lotmark.evidence import check_evidence
+from lotmark.evidence import NoConviction, check_evidence
+from lotmark.key_grant import KeyPurpose
 from lotmark_consensus.ordering import Ordered
 from lotmark_consensus.raft.wire import Wire
 from lotmark_node.engine import proposal_search
@@ -19,7 +20,9 @@ from lotmark_node.engine.proposal_search import ProposalSearch
 from tests.node.engine.checkpoint_network import FOUR, OEM, TIER1, TIER2, chain_of, ledger
 from tests.node.engine.running_engine import run, until
 from tests.node.engine.stored_ledger import StoredLedger
-from tests.node.ledger_in_memory import LedgerInMemory
+from tests.node.governance_events import successor
+from tests.node.ledger_in_memory import LedgerInMemory, measurement
+from tests.proto.sample_genesis import private_key
 
 FORK = 5  # the height after which branches differ
 OWN, OTHER = ledger(FOUR), ledger(FOUR, "b", FORK)
@@ -73,9 +76,17 @@ class LedgersOfOthers:
 class Searching:
     """A node's search, and what came of it."""
 
-    def __init__(self, folder: Path, others: LedgersOfOthers, *, height: int, shared: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        others: LedgersOfOthers,
+        *,
+        height: int,
+        shared: int,
+        own: LedgerInMemory,
+    ) -> None:
         self.folder, self.others = folder, others
-        self.stored = StoredLedger(folder / "ledger", OWN)
+        self.stored = StoredLedger(folder / "ledger", own)
         self.stored.grow(height)
         self.ordered_index = height
         self.conflicts: list[HistoryConflict] = []
@@ -109,9 +120,14 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def searching(
-    folder: Path, others: LedgersOfOthers, *, height: int = 9, shared: int = FORK - 2
+    folder: Path,
+    others: LedgersOfOthers,
+    *,
+    height: int = 9,
+    shared: int = FORK - 2,
+    own: LedgerInMemory = OWN,
 ) -> Iterator[Searching]:
-    made = Searching(folder, others, height=height, shared=shared)
+    made = Searching(folder, others, height=height, shared=shared, own=own)
     try:
         yield made
     finally:
@@ -213,6 +229,29 @@ def test_nobody_is_convicted_by_a_block_of_another_leader_or_one_that_nobody_sig
     with searching(tmp_path, others) as made:
         search(made, (8, lambda: bool(made.conflicts)))
         assert not made.evidence()
+
+
+def under_later_key(last_number: int) -> LedgerInMemory:
+    """Return a ledger whose leader has replaced its proposal key, and then signs two blocks."""
+    made = LedgerInMemory(FOUR)
+    key = private_key(f"{OEM} PROPOSAL 2nd")
+    register = successor(made, "OEM-A", KeyPurpose.PROPOSAL, "n1")
+    made.block([made.batch("OEM-A/erp", [register])])
+    made.block([], key=key)
+    made.block([made.batch("OEM-A/erp", [measurement(last_number)])], key=key)
+    return made
+
+
+def test_blocks_that_a_later_key_signed_for_one_place_are_kept(tmp_path: Path) -> None:
+    own, other = under_later_key(1), under_later_key(2)
+    others = LedgersOfOthers(oem=blocks_of(other, 3), tier2=blocks_of(own, 3))
+    with searching(tmp_path, others, height=3, shared=1, own=own) as made:
+        search(made, (3, lambda: bool(made.evidence()) and len(others.asked) == 2))
+
+        (file,) = made.evidence()
+        assert file.name.startswith("term-1-block-3-")
+        with pytest.raises(NoConviction, match="no proposal key of the genesis"):
+            made.convicted()
 
 
 def test_no_more_blocks_are_compared_than_the_bound(
