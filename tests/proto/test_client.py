@@ -5,8 +5,6 @@ import itertools
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +31,7 @@ from lotmark.client import (
     SettingsError,
     SubmissionRefused,
     read_client_settings,
+    retry,
 )
 from lotmark.client.clock import kernel_clock
 from lotmark.client.ledger_records import LedgerEntry
@@ -584,9 +583,8 @@ def test_a_closed_client_takes_nothing_and_closing_it_twice_does_nothing(
         delivery.receipt().result(WAIT_S)
 
 
-def test_a_full_disk_refuses_the_event_and_loses_none_that_was_taken(
-    settings: ClientSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def remember_connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
+    """Return a list to which every database that is opened from now on is added."""
     connect, opened = sqlite3.connect, list[sqlite3.Connection]()
 
     def remembered(*arguments: object, **options: object) -> sqlite3.Connection:
@@ -594,23 +592,80 @@ def test_a_full_disk_refuses_the_event_and_loses_none_that_was_taken(
         return opened[-1]
 
     monkeypatch.setattr(sqlite3, "connect", remembered)
+    return opened
+
+
+def fill(client: Client, taken: list[bytes]) -> None:
+    """Submit events for ever, noting each that was taken."""
+    while True:
+        (event,) = new_events(1)
+        client.submit(event)
+        taken.append(event)
+
+
+def test_a_full_disk_refuses_the_event_and_loses_none_that_was_taken(
+    settings: ClientSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = remember_connections(monkeypatch)
     taken: list[bytes] = []
     with Client(replace(settings, node_address=free_address())) as client:
         opened[0].execute("PRAGMA max_page_count = 60")  # SQLite's own word for a full disk
-
-        def fill() -> None:
-            while True:
-                (event,) = new_events(1)
-                client.submit(event)
-                taken.append(event)
-
         with pytest.raises(OutboxUnusable, match="its disk is full; make room there"):
-            fill()
+            fill(client, taken)
         assert client.waiting_count == len(taken) > 10
         opened[0].execute("PRAGMA max_page_count = 100000")
         client.submit_all(extra := new_events(5))
         client.close(timeout_s=0.0)
     results = submit_events(settings, [*taken, *extra])
+
+    assert {result.outcome for result in results} == {Outcome.ACCEPTED}
+
+
+def test_a_long_outage_with_a_full_disk_ends_by_itself_when_a_node_answers(
+    node: NodeProcess,
+    settings: ClientSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(retry, "WAIT_MAX_S", 0.02)  # many tries, as in a long outage
+    opened = remember_connections(monkeypatch)
+    taken: list[bytes] = []
+    with (
+        CuttingRelay(_target(free_address())) as relay,
+        Client(replace(settings, node_address=relay.address)) as client,
+    ):
+        opened[0].execute("PRAGMA max_page_count = 60")
+        with pytest.raises(OutboxUnusable, match="its disk is full"):
+            fill(client, taken)
+        until(lambda: caplog.messages.count("the ledger takes nothing now") > 20)
+        assert client.waiting_count == len(taken) > 10
+        relay.target = _target(node.address)
+        until(lambda: client.waiting_count == 0)
+        taken += new_events(1)
+        assert client.submit(taken[-1]).result(WAIT_S).outcome is Outcome.ACCEPTED
+    ids = set(map(merkle.leaf_hash, taken))
+
+    assert [each.event for each in entries(settings) if each.event_id in ids] == taken
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_in_the_client_itself_lets_nobody_wait_for_ever_and_loses_nothing(
+    settings: ClientSettings,
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("the key's hardware is gone")
+
+    events = new_events(3)
+    key = Tripwire(read_key_file(settings.batch_key).seed, fail)
+    with Client(settings, batch_key=key) as client:
+        deliveries = client.submit_all(events)
+        for delivery in deliveries:
+            with pytest.raises(ClientClosed, match=r"writer failed, .*hardware is gone"):
+                delivery.result(WAIT_S)
+        with pytest.raises(ClientClosed):
+            client.submit(new_events(1)[0])
+    with Client(settings) as client:
+        results = [result_of(each) for each in client.submit_all(events)]
 
     assert {result.outcome for result in results} == {Outcome.ACCEPTED}
 
@@ -647,45 +702,3 @@ def test_an_outbox_of_another_chain_or_one_that_is_none_is_refused(
             Client(replace(settings, outbox_file=tmp_path / "x.db"))
     with pytest.raises(OutboxUnusable, match="in a folder that this process can write to"):
         Client(replace(settings, outbox_file=tmp_path / "missing" / "x.db"))
-
-
-SUBMITTER = """
-import sys
-from pathlib import Path
-from lotmark.client import Client
-from tests.node.ledger_in_memory import measurement
-client = Client.open(Path(sys.argv[1]))
-for number in range(int(sys.argv[2]), sys.maxsize):
-    client.submit(measurement(number))
-    print(number, flush=True)
-"""
-
-
-def test_a_client_that_is_killed_loses_no_event_whose_submit_returned_and_doubles_none(
-    node: NodeProcess, tmp_path: Path
-) -> None:
-    path = node.client("T1-STATOR", "mes").with_name("killed.toml")
-    path.write_text(f'{node.client("T1-STATOR", "mes").read_text()}\noutbox = "{tmp_path}/k.db"\n')
-    settings = read_client_settings(path)
-    returned: list[bytes] = []
-    first = 5_000_000
-    for count in (1, 40, 7):
-        process = subprocess.Popen(  # noqa: S603  # our own program
-            [sys.executable, "-c", SUBMITTER, str(path), str(first)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        with process.stdout:
-            lines = list(itertools.islice(process.stdout, count))
-            process.kill()
-            lines += process.stdout
-        process.wait()
-        returned += [measurement(int(line)) for line in lines if line.endswith("\n")]
-        first += 1_000_000
-    with Client(settings) as client:
-        assert client.flush(WAIT_S) == 0
-    found = [each.event for each in entries(settings) if each.head.kind is EntryKind.EVENT]
-
-    assert len(returned) >= 48
-    assert [found.count(event) for event in returned] == [1] * len(returned)

@@ -80,7 +80,9 @@ def realtime_ns() -> int:
 
 def running_ns() -> int:
     """Return the time since the machine was started, with the time it slept where that is known."""
-    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    if sys.platform == "linux":
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return time.monotonic_ns()
 
 
 class Clock:

@@ -1,5 +1,6 @@
 """What the client raises beside the protocol's own errors; every message says what to do."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lotmark.errors import ProtocolError
@@ -52,3 +53,12 @@ class SubmissionRefused(ClientError):
     def outcome(self) -> "Outcome":
         """Why."""
         return self.result.outcome
+
+
+def thread_failed(name: str, error: BaseException) -> Callable[[bytes], ClientClosed]:
+    """Return what makes the error of each event that waits for a thread that has failed."""
+    text = (
+        f"the client's {name} failed, which is an error in it: {error!r}; what was taken is in the"
+        " outbox: open it anew"
+    )
+    return lambda _event_id: ClientClosed(text)

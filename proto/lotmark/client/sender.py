@@ -14,7 +14,7 @@ from functools import partial
 from lotmark.client.answers import AnsweringNode, refused_results
 from lotmark.client.calls import node_errors
 from lotmark.client.connection import open_channel, place
-from lotmark.client.errors import LaneStateError, SubmissionRefused
+from lotmark.client.errors import LaneStateError, SubmissionRefused, thread_failed
 from lotmark.client.lane_check import LaneVerdict, judge_lane
 from lotmark.client.node_stream import BatchRefused, NodeStream, SeenCheckpoint
 from lotmark.client.outbox import Outbox, StoredBatch
@@ -96,6 +96,14 @@ class Sender:
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._send()
+        except BaseException as error:  # nobody shall wait for a thread that is gone
+            self._waiting.close()
+            self._waiting.fail_all(thread_failed("sender", error))
+            raise
+
+    def _send(self) -> None:
         at = 0
         while not self._waiting.closing:
             node = self._nodes[at % len(self._nodes)]

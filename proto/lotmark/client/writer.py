@@ -19,7 +19,7 @@ from secrets import randbits
 
 from lotmark.batch import BATCH_EVENTS_MAX, ZERO_HASH, Batch, sign_batch
 from lotmark.client.clock import Clock
-from lotmark.client.errors import OutboxUnusable
+from lotmark.client.errors import OutboxUnusable, thread_failed
 from lotmark.client.outbox import READ_BATCHES_MAX, Lane, Outbox, StoredBatch
 from lotmark.client.submission import cut_batches
 from lotmark.client.waiting import Group, Waiting
@@ -206,16 +206,26 @@ class Writer:
 
     def _run(self) -> None:
         waiting = self._waiting
-        while True:
+        groups: list[Group] = []
+        try:
+            closing = False
+            while not closing:
+                with waiting.lock:
+                    while not self._is_due() and not waiting.closing:
+                        waiting.work.wait(self._due_in_s())
+                    closing = waiting.closing
+                    groups = waiting.take()
+                with self._turn:
+                    self._round(groups, cut_all=closing)
+                groups = []
+        except BaseException as error:  # nobody shall wait for a thread that is gone
+            waiting.close()
             with waiting.lock:
-                while not self._is_due() and not waiting.closing:
-                    waiting.work.wait(self._due_in_s())
-                closing = waiting.closing
-                groups = waiting.take()
-            with self._turn:
-                self._round(groups, cut_all=closing)
-            if closing:
-                return
+                groups += waiting.take()
+            failed = thread_failed("writer", error)
+            waiting.not_stored(groups, failed(b""))
+            waiting.fail_all(failed)
+            raise
 
     def _is_due(self) -> bool:
         return self._waiting.has_incoming or self._due_in_s() == 0.0
