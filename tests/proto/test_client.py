@@ -577,6 +577,8 @@ def test_a_closed_client_takes_nothing_and_closing_it_twice_does_nothing(
         delivery = client.submit(new_events(1)[0])
     assert delivery.result(0).outcome is Outcome.ACCEPTED, "it was waited for"
     assert client.close() == 0
+    with pytest.raises(ClientClosed, match=r"open .*\.db anew to look"):
+        client.refused()
     with pytest.raises(ClientClosed, match=r"open .*\.db anew to send more"):
         client.submit(new_events(1)[0])
     with pytest.raises(ClientClosed, match="fetch the receipt with `lotmark receipt"):

@@ -216,7 +216,13 @@ class Client:
         return list(dict.fromkeys([*signed, *unsigned]))
 
     def refused(self) -> list[tuple[Batch, str]]:
-        """Return batches that can never be accepted, each with the reason; kept in the outbox."""
+        """Return batches that can never be accepted, each with the reason; kept in the outbox.
+
+        Raises:
+            ClientClosed: The client was closed.
+        """
+        if self._is_closed:
+            raise ClientClosed(f"the client was closed; open {self._outbox.path} anew to look")
         return self._outbox.refused()
 
     def flush(self, timeout_s: float) -> int:

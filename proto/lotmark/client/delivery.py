@@ -7,6 +7,7 @@ second, asynchronous copy of it, and it works without an event loop, too.
 
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from lotmark.client.errors import NotAcknowledgedYet
@@ -20,11 +21,11 @@ class Pending(Generic[T]):
 
     __slots__ = ("_future", "_why")
 
-    def __init__(self, future: "Future[T]", why: Callable[[], str]) -> None:
+    def __init__(self, future: "Future[T] | None", why: Callable[[], str]) -> None:
         """Wrap a future.
 
         Args:
-            future: The client settles it.
+            future: The client settles it; None: it is made once somebody waits for it.
             why: Says what the value is waiting for, for whoever does not want to wait longer.
         """
         self._future = future
@@ -32,7 +33,7 @@ class Pending(Generic[T]):
 
     def done(self) -> bool:
         """Tell whether the value or an error is there."""
-        return self._future.done()
+        return self._awaited().done()
 
     def result(self, timeout_s: float | None = None) -> T:
         """Return the value, waiting for it.
@@ -41,10 +42,11 @@ class Pending(Generic[T]):
             NotAcknowledgedYet: It did not come within `timeout_s`.
             ClientError: It will not come; the message says why.
         """
+        future = self._awaited()
         try:
-            return self._future.result(timeout_s)
+            return future.result(timeout_s)
         except TimeoutError as error:
-            if self._future.done():  # then it is the value's own error
+            if future.done():  # then it is the value's own error
                 raise
             raise NotAcknowledgedYet(f"no answer within {timeout_s:g} s; {self._why()}") from error
 
@@ -53,7 +55,11 @@ class Pending(Generic[T]):
         import asyncio
 
         # Shielded, as a cancelled task must not take the value from others that wait for it.
-        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+        return asyncio.shield(asyncio.wrap_future(self._awaited())).__await__()
+
+    def _awaited(self) -> "Future[T]":
+        assert self._future is not None, "only a delivery makes it late"
+        return self._future
 
 
 class Delivery(Pending[EventResult]):
@@ -63,7 +69,8 @@ class Delivery(Pending[EventResult]):
     one stood there before. In all other cases `SubmissionRefused` is raised.
     """
 
-    __slots__ = ("_fetch_receipt", "event_id")
+    # No future before somebody waits: it takes ten times the memory, and events may wait for days.
+    __slots__ = ("_fetch_receipt", "_outcome", "event_id")
 
     def __init__(
         self,
@@ -71,9 +78,35 @@ class Delivery(Pending[EventResult]):
         why: Callable[[], str],
         fetch_receipt: Callable[[EventResult], "Future[bytes]"],
     ) -> None:
-        super().__init__(Future(), why)
+        super().__init__(None, why)
         self.event_id = event_id
         self._fetch_receipt = fetch_receipt
+        self._outcome: EventResult | Exception | None = None
+
+    def done(self) -> bool:
+        """Tell whether the acknowledgement or an error is there."""
+        return self._outcome is not None
+
+    def settle(self, outcome: EventResult | Exception) -> None:
+        """Give the value, or say why it does not come: for the client; the first counts."""
+        with _settling:
+            if self._outcome is not None:
+                return
+            self._outcome = outcome
+            future = self._future
+        if future is not None:
+            _set(future, outcome)
+
+    def _awaited(self) -> "Future[EventResult]":
+        with _settling:
+            if self._future is not None:
+                return self._future
+            future: Future[EventResult] = Future()
+            self._future = future
+            outcome = self._outcome
+        if outcome is not None:
+            _set(future, outcome)
+        return future
 
     def receipt(self) -> Pending[bytes]:
         """Return the event's receipt, verified; it comes once a checkpoint covers the event."""
@@ -96,13 +129,15 @@ class Delivery(Pending[EventResult]):
             else:
                 receipt.set_result(done.result())
 
-        self._future.add_done_callback(acknowledged)
+        self._awaited().add_done_callback(acknowledged)
         return Pending(receipt, self._why)
 
-    def settle(self, result: EventResult) -> None:
-        """Give the value; for the client."""
-        self._future.set_result(result)
 
-    def fail(self, error: Exception) -> None:
-        """Say that the value does not come; for the client."""
-        self._future.set_exception(error)
+_settling = Lock()  # one for all deliveries: it is held for a few instructions
+
+
+def _set(future: "Future[EventResult]", outcome: EventResult | Exception) -> None:
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

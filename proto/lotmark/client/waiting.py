@@ -160,7 +160,7 @@ class Waiting:
             self._changed.notify_all()
         for group in groups:
             for delivery in group.new:
-                delivery.fail(error)
+                delivery.settle(error)
             group.stored.set_exception(error)
 
     # The sender
@@ -174,14 +174,14 @@ class Waiting:
                     continue  # its batch was sent and acknowledged twice
                 self._size -= len(event)
                 delivery = self._deliveries.pop(result.event_id)
-                if delivery is not None and not delivery.done():
+                if delivery is not None:
                     told.append((delivery, result))
             self._changed.notify_all()
         for delivery, result in told:
             if result.index is not None and not _is_refusal(result):
                 delivery.settle(result)
             else:
-                delivery.fail(SubmissionRefused(result))
+                delivery.settle(SubmissionRefused(result))
 
     def fail_all(self, make_error: Callable[[bytes], Exception]) -> None:
         """Tell everybody that waits why nothing comes now; the events wait on.
@@ -192,8 +192,7 @@ class Waiting:
             told = [delivery for delivery in self._deliveries.values() if delivery is not None]
             self._deliveries = dict.fromkeys(self._deliveries)
         for delivery in told:
-            if not delivery.done():
-                delivery.fail(make_error(delivery.event_id))
+            delivery.settle(make_error(delivery.event_id))
 
     def close(self) -> None:
         """Take nothing more, and wake whoever waits."""
