@@ -547,7 +547,7 @@ def test_a_full_outbox_lets_its_caller_wait_and_then_names_the_bound(
         assert "cannot be reached: Connection refused" in str(raised.value)
         assert client.close(timeout_s=0.0) == 3
     with Client(settings, bounds=OutboxBounds(events_max=3)) as client:
-        client.submit_all(new_events(2))  # there is room as soon as the three are on the ledger
+        client.submit_all(new_events(8))  # there is room as soon as the three are on the ledger
     with Client(nowhere, bounds=OutboxBounds(size_max=500)) as client:
         client.submit_all(new_events(3))
         with pytest.raises(OutboxFull, match=r"at most 200000 and 500 may wait"):

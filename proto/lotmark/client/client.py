@@ -36,7 +36,7 @@ from lotmark.key_file import read_key_file
 LINGER_S = 0.02  # for which an event waits for others to share its batch
 ROOM_S = 30.0  # for which a caller waits for room in the outbox
 CLOSE_S = 10.0  # for acknowledgements, when the client is closed
-GROUP_EVENTS_MAX = 4_096  # stored in one transaction
+GROUP_EVENTS_MAX = 4_096  # that find room in the outbox together
 
 SETTINGS_VARIABLE = "LOTMARK_CLIENT"
 
@@ -78,6 +78,8 @@ class Client:
             OSError: A file cannot be read.
         """
         self.settings = settings
+        bounds = bounds or OutboxBounds()
+        self._group_max = min(GROUP_EVENTS_MAX, bounds.events_max)
         genesis = read_pinned_genesis(settings)
         key = read_key_file(settings.batch_key) if batch_key is None else batch_key
         seen = SeenCheckpoint()
@@ -90,9 +92,7 @@ class Client:
                 (each.raw for each in self._outbox.all_events()),
                 (event for each in self._outbox.all_batches() for event in each.batch.events),
             )
-            self._waiting = Waiting(
-                self._outbox.path, bounds or OutboxBounds(), self._new_delivery, kept
-            )
+            self._waiting = Waiting(self._outbox.path, bounds, self._new_delivery, kept)
             signer = Signer(
                 key=key,
                 chain_id=settings.chain_id,
@@ -168,8 +168,8 @@ class Client:
         """
         check_events(events)
         groups = [
-            self._waiting.enter(events[at : at + GROUP_EVENTS_MAX], room_s=room_s)
-            for at in range(0, len(events), GROUP_EVENTS_MAX)
+            self._waiting.enter(events[at : at + self._group_max], room_s=room_s)
+            for at in range(0, len(events), self._group_max)
         ]
         for group in groups:
             group.stored.result()

@@ -4,6 +4,7 @@ The one record that the client's threads share: callers put events in, the write
 disk, the sender tells what became of them.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -140,9 +141,10 @@ class Waiting:
 
     # The writer
 
-    def take(self) -> list[Group]:
-        """Return the groups that came in; the caller holds the lock."""
-        taken, self._incoming = self._incoming, []
+    def take(self, count_max: int = sys.maxsize) -> list[Group]:
+        """Return the groups that came in first; the caller holds the lock."""
+        taken = self._incoming[:count_max]
+        del self._incoming[:count_max]
         return taken
 
     @property
