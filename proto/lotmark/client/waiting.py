@@ -141,10 +141,18 @@ class Waiting:
 
     # The writer
 
-    def take(self, count_max: int = sys.maxsize) -> list[Group]:
-        """Return the groups that came in first; the caller holds the lock."""
-        taken = self._incoming[:count_max]
-        del self._incoming[:count_max]
+    def take(self, events_max: int = sys.maxsize) -> list[Group]:
+        """Return the groups that came in first; the caller holds the lock.
+
+        Args:
+            events_max: No further group once these have so many events.
+        """
+        count = event_count = 0
+        while count < len(self._incoming) and event_count < events_max:
+            event_count += len(self._incoming[count].events)
+            count += 1
+        taken = self._incoming[:count]
+        del self._incoming[:count]
         return taken
 
     @property

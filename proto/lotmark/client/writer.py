@@ -27,8 +27,7 @@ from lotmark.ed25519 import PrivateKey
 
 logger = logging.getLogger(__name__)
 
-ROUND_GROUPS_MAX = 64  # of callers, stored in one round
-ROUND_EVENTS_MAX = 4_096  # taken from the outbox into batches in one round
+ROUND_EVENTS_MAX = 4_096  # taken from callers, and from the outbox into batches, in one round
 FORGET_S = 1.0  # acknowledged batches leave the outbox so late, if nothing else is written
 RETRY_S = 1.0  # after the disk has refused a round
 
@@ -214,7 +213,7 @@ class Writer:
                 with waiting.lock:
                     while not self._is_due() and not waiting.closing:
                         waiting.work.wait(self._due_in_s())
-                    groups = waiting.take(ROUND_GROUPS_MAX)
+                    groups = waiting.take(ROUND_EVENTS_MAX)
                     closing = waiting.closing and not waiting.has_incoming
                 with self._turn:
                     self._round(groups, cut_all=closing)
