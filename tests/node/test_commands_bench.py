@@ -145,7 +145,7 @@ def test_the_client_is_measured_with_every_figure_and_all_its_events_are_acknowl
     assert set(figures) == {
         *("outbox_per_s", "sdk_events_per_s", "sdk_events", "sdk_stored_per_s", "import_ms"),
         *("import_grpc_ms", "rss_mb", "client_cpu_us_per_event", "submit_p50_ms", "submit_p99_ms"),
-        *("acknowledged_p50_ms", "machine", "versions", "load", "fdatasync_p99_ms"),
+        *("acknowledged_p50_ms", "seal_ms", "machine", "versions", "load", "fdatasync_p99_ms"),
     }
     assert figures["sdk_events"] == 3_000
     assert all(value > 0 for name, value in figures.items() if name.endswith(("_s", "_ms", "_mb")))

@@ -6,15 +6,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from lotmark.batch import sign_batch
 from lotmark.client.client import Client
 from lotmark.client.outbox import Lane, Outbox
+from lotmark.client.report_file import read_report_file
+from lotmark.client.sealing import start_sealing
 from lotmark.client.settings import ClientSettings
 from lotmark.ed25519 import PrivateKey
 from lotmark.key_file import read_key_file
+from lotmark.report_fields import missing_fields
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_node import terminal
 from lotmark_node.bench import machine
@@ -26,6 +30,8 @@ NODE = "OEM-A/n1"
 CLIENT = "OEM-A/erp"
 GROUP_EVENTS = 2_048  # that the measured program hands over at once
 ACKNOWLEDGED_S = 120.0
+REPORT_SIZE = 10_000_000  # of the file that a sealed report has
+REPORTS = 9
 IMPORTS = 9  # of which the fastest counts: the others tell of the machine's other work
 
 _MEASURED_IMPORT = """
@@ -71,6 +77,7 @@ def run(*, quick: bool) -> dict[str, object]:
         figures |= _import_costs(Path(folder) / "compiled")
         settings = network.client_settings(CLIENT)
         figures["outbox_per_s"] = _outbox_rate(settings, network.folder, extent.outbox_seconds)
+        figures["seal_ms"] = _seal_ms(settings, Path(folder))
         with running([network.voters[NODE]]), Client(settings) as client:
             figures |= _many(client, extent.events)
             figures |= _one_by_one(client, extent.single_events)
@@ -129,6 +136,36 @@ def _write_signed(outbox: Outbox, key: PrivateKey, lane: Lane, settings: ClientS
     lane = Lane(lane.key, lane.number, lane.sequence + 1, batch.batch_id)
     outbox.write(batches=[batch], lane=lane)
     return lane
+
+
+def _seal_ms(settings: ClientSettings, folder: Path) -> float:
+    """Return how long sealing a report with a large file takes without a node, until it waits."""
+    (folder / "report.pdf").write_bytes(os.urandom(REPORT_SIZE))
+    took_ms = []
+    with ExitStack() as stack:
+        client = Client(settings, outbox=folder / "outbox-of-seals.db")
+        stack.callback(client.close, timeout_s=0.0)
+        for number in range(REPORTS):
+            file = folder / f"report-{number}.json"
+            file.write_text(json.dumps(_report(number)))
+            start_s = time.perf_counter()
+            start_sealing(client, None, read_report_file(file))
+            took_ms.append((time.perf_counter() - start_s) * 1_000)
+    return round(machine.percentile(took_ms, 50), 1)
+
+
+def _report(number: int) -> dict[str, object]:
+    """Return a report with every field that it needs."""
+    fields = {each.field.name: "stated" for each in missing_fields({})}
+    return {
+        **fields,
+        "kind": "test",
+        "verdict": "UNDETERMINED",
+        "item_identification": f"lot-{number}",
+        **dict.fromkeys(("date_of_receipt", "date_of_performance", "date_of_issue"), "2025-12-23"),
+        "results": [{"characteristic": "resistivity", "value": "17.241", "unit": "nOhm.m"}],
+        "files": [{"path": "report.pdf", "media_type": "application/pdf"}],
+    }
 
 
 def _many(client: Client, count: int) -> dict[str, object]:

@@ -6,12 +6,13 @@ remembered, and a copy of the report on another machine is sealed no second time
 """
 
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lotmark import merkle
+from lotmark.batch import ClockState
 from lotmark.client.client import Client
+from lotmark.client.clock import Clock
 from lotmark.client.delivery import Delivery
 from lotmark.client.errors import ClientError
 from lotmark.client.session import LedgerSession
@@ -70,7 +71,6 @@ def start_sealing(
     *,
     known: Sequence[EarlierSeal] = (),
     corrects: Sequence[int] = (),
-    uncertainty_us: int = CLOCK_UNCERTAINTY_US,
 ) -> Sealing:
     """Seal a report, unless it is sealed: the seal is in the outbox on disk when this returns.
 
@@ -81,7 +81,6 @@ def start_sealing(
         report: The report.
         known: Seals that the caller has receipts of.
         corrects: Entries of earlier seals of other content that this one corrects.
-        uncertainty_us: How far this machine's clock may be off.
 
     Raises:
         SealedOtherwise: A seal of other content stands in its place; the message says what to do.
@@ -99,11 +98,13 @@ def start_sealing(
         if report.is_sealed_by(seal.event):
             return _found_again(client, report, seal, asked=session is not None)
     corrected = _to_correct(report, earlier, corrects, asked=session is not None)
+    clock = Clock().read()
+    is_known = clock.state is not ClockState.UNKNOWN
     event = seal_event(
         report,
         device=client.settings.holder,
-        time_ms=time.time_ns() // 1_000_000,
-        uncertainty_us=uncertainty_us,
+        time_ms=clock.time_ms,
+        uncertainty_us=clock.uncertainty_us if is_known else CLOCK_UNCERTAINTY_US,
         nonce=os.urandom(NONCE_SIZE),
     )
     raw = event.SerializeToString(deterministic=True)
