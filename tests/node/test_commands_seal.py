@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from lotmark.client import Client, LedgerSession, read_client_settings
+from lotmark.client import Client, LedgerSession, read_client_settings, seal_report
 from lotmark.event import EVENT_TYPES
 from lotmark.report import read_report
 from lotmark.v1 import event_pb2
@@ -282,6 +282,20 @@ def test_what_is_no_receipt_is_not_overwritten(node: NodeProcess, report: Path) 
     assert "is no receipt of this ledger" in done.stderr
     assert receipt.read_text() == "a till receipt"
     assert events_on(node, item_of(report)) == []
+
+
+def test_one_client_seals_the_same_report_once_however_soon_it_is_asked_again(
+    node: NodeProcess, report: Path
+) -> None:
+    with Client(read_client_settings(node.client(LAB, "lims"))) as client:
+        found = []
+        for _ in range(5):
+            found.append(seal_report(client, report))
+            report.with_suffix(".receipt").unlink()
+
+    assert [each.is_new for each in found] == [True, False, False, False, False]
+    assert len({each.index for each in found}) == 1
+    assert len(events_on(node, item_of(report))) == 1
 
 
 # Beginning a report for a PDF

@@ -213,7 +213,7 @@ class Client:
         # First what is in no batch yet: it may be in one a moment later.
         unsigned = [each.raw for each in self._outbox.all_events()]
         signed = [event for each in self._outbox.all_batches() for event in each.batch.events]
-        return list(dict.fromkeys([*signed, *unsigned]))
+        return self._waiting.still_waiting([*signed, *unsigned])
 
     def refused(self) -> list[tuple[Batch, str]]:
         """Return batches that can never be accepted, each with the reason; kept in the outbox.

@@ -77,6 +77,12 @@ class Waiting:
         """How many events wait."""
         return len(self._deliveries)
 
+    def still_waiting(self, events: Iterable[bytes]) -> list[bytes]:
+        """Return those of some events that wait, each once: the outbox forgets a little later."""
+        by_id = {leaf_hash(event): event for event in events}
+        with self.lock:
+            return [event for event_id, event in by_id.items() if event_id in self._deliveries]
+
     # Callers
 
     def enter(self, events: Sequence[bytes], *, room_s: float) -> Group:
