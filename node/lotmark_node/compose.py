@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lotmark import genesis as protocol_genesis
 from lotmark.certificates import certificate_not_after_ms
@@ -29,6 +30,9 @@ from lotmark_node.rpc.ledger_service import LedgerService
 from lotmark_node.rpc.peer_service import PeerService
 from lotmark_node.rpc.server import STOP_GRACE_S, Serving, start_server
 
+if TYPE_CHECKING:
+    from lotmark_node.http.open import HttpEndpoint
+
 SWITCH_INTERVAL_S = 0.001  # so that no thread keeps the others waiting for Python's usual 5 ms
 
 
@@ -48,6 +52,7 @@ class RunningNode:
     height: int
     size: int
     metrics: str | None  # host:port of the listener for monitoring
+    http: str | None  # host:port of the HTTP endpoint
 
 
 def read_consortium(settings: NodeSettings) -> tuple[Genesis, bytes]:
@@ -125,6 +130,7 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
     stop = _stop_event()
     identities = Identities(engine.membership, engine.chain_id, settings.party, now_ms)
     monitor: HttpListener | None = None
+    http: HttpEndpoint | None = None
     try:
         engine.check_keys(keys)
         engine.start()
@@ -143,10 +149,15 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
             key=key,
         )
         monitor = _open_monitor(settings, engine, identities, certificate)
-        ready(_running(settings, engine, serving, monitor))
-        telling = asyncio.create_task(_tell_health(engine, serving))
-        await stop.wait()
-        telling.cancel()
+        http = await _open_http(settings, serving.port)
+        try:
+            ready(_running(settings, engine, serving, monitor, http))
+            telling = asyncio.create_task(_tell_health(engine, serving))
+            await stop.wait()
+            telling.cancel()
+        finally:
+            if http is not None:
+                await asyncio.to_thread(http.close)  # while the node still answers it
         ending = asyncio.create_task(serving.server.stop(STOP_GRACE_S))
         if peers is None:
             await ending  # calls under way find the whole engine
@@ -164,7 +175,11 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
 
 
 def _running(
-    settings: NodeSettings, engine: LedgerEngine, serving: Serving, monitor: HttpListener | None
+    settings: NodeSettings,
+    engine: LedgerEngine,
+    serving: Serving,
+    monitor: HttpListener | None,
+    http: "HttpEndpoint | None",
 ) -> RunningNode:
     head = engine.state.bases[-1]
     return RunningNode(
@@ -175,6 +190,7 @@ def _running(
         height=head.height,
         size=head.size,
         metrics=monitor.address if monitor else None,
+        http=http.server.address if http else None,
     )
 
 
@@ -199,6 +215,21 @@ def _open_monitor(
         node_registry(engine, identities, lambda: ends_ms),
         lambda: not_ready(engine),
     )
+
+
+async def _open_http(settings: NodeSettings, port: int) -> "HttpEndpoint | None":
+    """Serve HTTP where the settings say so.
+
+    Raises:
+        ProtocolError, OSError: It cannot be served.
+    """
+    if settings.http is None:
+        return None
+    from lotmark_node.http.open import open_endpoint  # half a second, for those who want it
+
+    host = settings.listen.rpartition(":")[0]
+    own = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104  # compared, not bound
+    return await asyncio.to_thread(open_endpoint, settings, f"{own}:{port}")
 
 
 def _open_peers(

@@ -12,6 +12,8 @@ say where others take calls; they stand in the file alone:
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -80,6 +82,42 @@ def _addressed(address_of: Callable[[str], str]) -> AfterValidator:
     return AfterValidator(validate)
 
 
+@dataclass(frozen=True, slots=True)
+class HttpAddress:
+    """Where a node's HTTP endpoint takes requests, and whether in TLS."""
+
+    address: str  # host:port
+    is_tls: bool
+
+
+def parse_http_address(url: str) -> HttpAddress:
+    """Return what a URL such as http://127.0.0.1:7480 names.
+
+    Raises:
+        MalformedError: It is no such URL, or would take API keys in clear from other machines.
+    """
+    scheme, _, address = url.partition("://")
+    if scheme not in ("http", "https"):
+        raise MalformedError(
+            f"{url[:80]!a} is not http://HOST:PORT or https://HOST:PORT, such as"
+            " http://127.0.0.1:7480"
+        )
+    host, _ = split_address(address)
+    if scheme == "http" and not _is_loopback(host):
+        raise MalformedError(
+            f"{url[:80]!a} would take API keys in clear from other machines; write"
+            f" https://{address[:80]}, which shows the node's certificate, or listen at 127.0.0.1"
+        )
+    return HttpAddress(address, scheme == "https")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 CompletePath = Annotated[Path, AfterValidator(Path.absolute)]
 
 
@@ -103,9 +141,16 @@ class NodeSettings(BaseSettings):
     cosign_key: CompletePath
     admit_key: CompletePath
     metrics_listen: Annotated[str, _checked(split_address)] | None = None  # None: nowhere
+    http_listen: Annotated[str, _checked(parse_http_address)] | None = None  # None: nowhere
+    http_client: CompletePath | None = None  # in whose name it acts
     # NoDecode: what the environment has under these names is no JSON to be read, but a mistake.
     peers: Annotated[Mapping[str, str], NoDecode, _addressed(str)] = {}
     witnesses: Annotated[Mapping[str, str], NoDecode, _addressed(witness_address)] = {}
+
+    @property
+    def http(self) -> HttpAddress | None:
+        """Where it serves HTTP; None: nowhere."""
+        return None if self.http_listen is None else parse_http_address(self.http_listen)
 
     @property
     def name(self) -> str:
@@ -126,7 +171,9 @@ class NodeSettings(BaseSettings):
 
 
 _PATH_KEYS = tuple(
-    key for key, field in NodeSettings.model_fields.items() if field.annotation is Path
+    key
+    for key, field in NodeSettings.model_fields.items()
+    if field.annotation is Path or key == "http_client"
 )
 _TABLE_KEYS = ("peers", "witnesses")
 
@@ -153,6 +200,11 @@ def read_node_settings(path: Path) -> NodeSettings:
     except ValidationError as error:
         problems = (_problem(path, details) for details in error.errors(include_url=False))
         raise SettingsError(";\n".join(problems)) from error
+    if (settings.http_listen is None) != (settings.http_client is None):
+        lacking = "http_listen" if settings.http_listen is None else "http_client"
+        raise SettingsError(
+            f"{path}: the HTTP endpoint needs {lacking} too; add it, or remove the other line"
+        )
     for key in _TABLE_KEYS:
         if settings.name in getattr(settings, key):
             raise SettingsError(

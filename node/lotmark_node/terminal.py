@@ -29,6 +29,7 @@ TRACEBACK_VARIABLE = "LOTMARK_TRACEBACK"
 
 # Library of an extra, as it is imported -> the extra that brings it.
 EXTRA_OF_LIBRARY = {
+    "fastapi": "node",
     "grpc_health": "node",
     "grpc_reflection": "node",
     "numpy": "verify",
@@ -36,6 +37,7 @@ EXTRA_OF_LIBRARY = {
     "pydantic_settings": "node",
     "pysyncobj": "node",
     "rocksdict": "node",
+    "uvicorn": "node",
 }
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]

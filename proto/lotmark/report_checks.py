@@ -14,11 +14,11 @@ RESULTS_MAX = 10_000
 NOT_APPLICABLE = "not applicable"  # the one way to say that a date does not matter
 
 RESULT_NEEDED = ("characteristic", "value", "unit")
+RESULT_OPTIONAL = ("uncertainty", "lower_limit", "upper_limit", "method", "verdict", "raw_data")
 
 Check = Callable[[object, Place], None]  # raises MalformedError where the value cannot be
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_RESULT_OPTIONAL = ("uncertainty", "lower_limit", "upper_limit", "method", "verdict", "raw_data")
 
 
 def text(value: object, place: Place) -> None:
@@ -97,7 +97,7 @@ def results(value: object, place: Place) -> None:
         raise place.refusal(f"it has {len(listed)} results; 1 to {RESULTS_MAX} may be")
     for index, result in enumerate(listed):
         at = place.element(index)
-        table = table_at(result, at, (*RESULT_NEEDED, *_RESULT_OPTIONAL))
+        table = table_at(result, at, (*RESULT_NEEDED, *RESULT_OPTIONAL))
         for name in RESULT_NEEDED:
             if name not in table:
                 raise at.member(name).missing('a result needs it; a number\'s unit may be "1"')

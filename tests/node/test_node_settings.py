@@ -280,3 +280,68 @@ def test_any_file_gives_settings_or_a_settings_error(
     path.write_bytes(raw[:at] + put + raw[at + cut :])
     with suppress(SettingsError):
         assert read_node_settings(path).data.is_absolute()
+
+
+HTTP = {**SAMPLE, "http_client": "../../clients/erp/client.toml"}
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "is_tls"),
+    [
+        ("http://127.0.0.1:7480", "127.0.0.1:7480", False),
+        ("http://127.8.8.8:7480", "127.8.8.8:7480", False),
+        ("http://[::1]:7480", "[::1]:7480", False),
+        ("http://localhost:0", "localhost:0", False),
+        ("https://0.0.0.0:7480", "0.0.0.0:7480", True),
+        ("https://n1.example.com:7480", "n1.example.com:7480", True),
+    ],
+)
+def test_http_is_served_in_clear_on_this_machine_and_with_tls_anywhere(
+    tmp_path: Path, url: str, address: str, is_tls: bool
+) -> None:
+    found = read_node_settings(write(tmp_path / "node.toml", {**HTTP, "http_listen": url}))
+
+    assert found.http is not None
+    assert (found.http.address, found.http.is_tls) == (address, is_tls)
+    assert found.http_client == tmp_path / "../../clients/erp/client.toml"
+    assert read_node_settings(write(tmp_path / "without.toml", SAMPLE)).http is None
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        (
+            "http://0.0.0.0:7480",
+            "would take API keys in clear from other machines; write https://0",
+        ),
+        ("http://[::]:7480", "would take API keys in clear"),
+        ("http://10.1.2.3:7480", "which shows the node's certificate, or listen at 127.0.0.1"),
+        ("http://localhost.example.com:7480", "would take API keys in clear"),
+        ("http://127.0.0.1.example.com:7480", "would take API keys in clear"),
+        ("127.0.0.1:7480", "is not http://HOST:PORT or https://HOST:PORT"),
+        ("ftp://127.0.0.1:7480", "is not http://HOST:PORT"),
+        ("http://127.0.0.1", "127.0.0.1"),
+        ("http://user@127.0.0.1:7480", "is not host:port"),
+    ],
+)
+def test_an_http_address_that_is_none_or_not_safe_is_refused(
+    tmp_path: Path, url: str, reason: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_node_settings(write(tmp_path / "node.toml", {**HTTP, "http_listen": url}))
+
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given_keys", "lacking"),
+    [
+        ({"http_listen": "http://127.0.0.1:7480"}, "http_client"),
+        ({"http_client": "client.toml"}, "http_listen"),
+    ],
+)
+def test_the_http_endpoint_needs_an_address_and_a_client(
+    tmp_path: Path, given_keys: dict[str, str], lacking: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"the HTTP endpoint needs {lacking} too"):
+        read_node_settings(write(tmp_path / "node.toml", {**SAMPLE, **given_keys}))

@@ -3,10 +3,14 @@
 import re
 import shlex
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from lotmark.report_fields import FIELDS, ReportField, missing_fields
+from lotmark_node.http.app import make_app
+from lotmark_node.http.doorkeeper import Doorkeeper
+from lotmark_node.http.sealing_desk import SealingDesk
 from tests.node.test_readme import command_named
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "sealing.md").read_text()
@@ -56,3 +60,14 @@ def test_every_command_of_the_document_exists_with_its_options() -> None:
         command, rest = command_named(shlex.split(typed or quoted)[1:])
         known = {name for each in command.params for name in each.opts}
         assert {word for word in rest if word.startswith("--")} <= known
+
+
+def test_every_route_of_the_document_exists_and_every_route_is_in_it() -> None:
+    told = set(re.findall(r"^\| `(GET|POST) (/v1/[^`?]*)", DOCUMENT, re.MULTILINE))
+    app = make_app(cast(SealingDesk, None), cast(Doorkeeper, None))  # nobody calls it
+
+    paths = app.openapi()["paths"]
+    routes = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert {(method, re.sub(r"/[A-Z]+$", "/{}", path)) for method, path in told} == {
+        (method, re.sub(r"\{\w+\}", "{}", path)) for method, path in routes
+    }

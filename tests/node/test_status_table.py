@@ -1,4 +1,4 @@
-"""Every error and every outcome that a call can end with has one gRPC status, and the right one."""
+"""Every error and outcome that a call can end with has one gRPC status and HTTP code, the right."""
 
 import inspect
 from itertools import combinations
@@ -7,14 +7,30 @@ import grpc
 import pytest
 
 from lotmark import errors as protocol_errors
+from lotmark.client import (
+    EventResult,
+    NothingToCorrect,
+    OutboxFull,
+    SealedOtherwise,
+    SubmissionRefused,
+)
+from lotmark.client.calls import NotOnLedgerError
 from lotmark.errors import ProtocolError
 from lotmark.event import EventRefused
 from lotmark.key_file import KeyFileError
 from lotmark.outcome import MEANINGS, Outcome
+from lotmark.report_fields import ReportIncompleteError
 from lotmark.snapshot import SnapshotRefused
 from lotmark.ustar import CutOffError
 from lotmark_node.engine import errors as engine_errors
-from lotmark_node.rpc.status import ERROR_STATUS, status_of_error, status_of_outcome
+from lotmark_node.http import errors as http_errors
+from lotmark_node.rpc.status import (
+    ERROR_STATUS,
+    HTTP_CODE,
+    http_code_of_error,
+    status_of_error,
+    status_of_outcome,
+)
 
 RETRIED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 # What a caller can do nothing about; nobody chooses these for an answer.
@@ -44,6 +60,55 @@ def test_every_error_class_of_engine_and_protocol_stands_in_the_table(
 ) -> None:
     assert kind in ERROR_STATUS
     assert status_of_error(kind("it happened")) is ERROR_STATUS[kind]
+
+
+@pytest.mark.parametrize("kind", classes_of(http_errors), ids=lambda kind: kind.__name__)
+def test_every_error_of_the_http_endpoint_says_whose_fault_it_is(kind: type[Exception]) -> None:
+    error = kind("it happened", 1.0) if kind is http_errors.RateExceeded else kind("it happened")
+    expected = {
+        http_errors.ApiKeyRefused: 401,
+        http_errors.ApiKeyMayNot: 403,
+        http_errors.ApiKeyFileError: 503,
+        http_errors.RateExceeded: 429,
+        http_errors.BodyTooLarge: 413,
+        http_errors.BodyTooSlow: 408,
+        http_errors.NoJson: 415,
+        http_errors.Busy: 503,
+        http_errors.HttpError: 400,
+        ProtocolError: 400,
+    }
+    assert http_code_of_error(error) == expected[kind]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SealedOtherwise("x"), 409),
+        (NothingToCorrect("x"), 409),
+        (OutboxFull("x"), 503),
+        (ReportIncompleteError("report", ()), 400),
+        (NotOnLedgerError("x"), 404),
+        (ConnectionRefusedError("x"), 503),
+        (TimeoutError("x"), 503),
+        (ZeroDivisionError(), 500),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_a_client_meets_has_an_http_code_of_its_own_kind(error: Exception, code: int) -> None:
+    assert http_code_of_error(error) == code
+
+
+def test_every_status_of_an_error_or_a_refusal_has_an_http_code() -> None:
+    refused = {status_of_outcome(outcome) for outcome in Outcome} - {grpc.StatusCode.OK}
+
+    assert {*ERROR_STATUS.values(), *refused, grpc.StatusCode.INTERNAL} <= set(HTTP_CODE)
+    for outcome in Outcome:
+        if outcome:
+            result = EventResult(
+                event_id=b"", index=1, height=1, time_ms=1, outcome=outcome, detail="no"
+            )
+            code = http_code_of_error(SubmissionRefused(result))
+            assert code == HTTP_CODE[status_of_outcome(outcome)]
 
 
 def test_no_row_of_the_error_table_hides_a_later_one() -> None:

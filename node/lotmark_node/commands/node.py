@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lotmark_node import terminal
+from lotmark_node.commands import _api_keys
 from lotmark_node.commands._client import ClientFile, reading, silence_grpc
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from lotmark_node.compose import RunningNode
 
 app = typer.Typer(help="Run a node, and ask how one is.")
+app.add_typer(_api_keys.app, name="api-key")
 
 HEALTH_S = 15.0
 
@@ -46,10 +48,12 @@ def run(settings_file: SettingsFile, *, as_json: terminal.JsonFlag = False) -> N
                 "height": node.height,
                 "size": node.size,
                 "metrics": node.metrics,
+                "http": node.http,
             },
             lambda: (
                 f"{node.name} ready at {node.host}:{node.port}, chain {node.chain_id.hex()[:16]}…,"
                 f" height {node.height}, {node.size} entries"
+                + (f", HTTP at {node.http}" if node.http else "")
             ),
             as_json=as_json,
         )

@@ -1,7 +1,9 @@
-"""Which gRPC status each error and each outcome has: the one table, tested for completeness."""
+"""Which gRPC status and HTTP code each error and outcome has: the one table, tested as complete."""
 
 import grpc
 
+from lotmark.client import ClientError, NothingToCorrect, SealedOtherwise, SubmissionRefused
+from lotmark.client.calls import CallRefused, NotOnLedgerError
 from lotmark.errors import MalformedError, ProofError, ProtocolError, SignatureError
 from lotmark.outcome import MEANINGS, Outcome
 from lotmark_consensus.errors import ConsensusError
@@ -17,9 +19,31 @@ from lotmark_node.engine.errors import (
     StoreCorrupt,
     StoreLocked,
 )
+from lotmark_node.http.errors import (
+    ApiKeyFileError,
+    ApiKeyMayNot,
+    ApiKeyRefused,
+    BodyTooLarge,
+    BodyTooSlow,
+    Busy,
+    HttpError,
+    NoJson,
+    RateExceeded,
+)
 
 # Error class -> status; the first class that fits counts, so leaves stand before roots.
 ERROR_STATUS: dict[type[Exception], grpc.StatusCode] = {
+    SealedOtherwise: grpc.StatusCode.ALREADY_EXISTS,
+    NothingToCorrect: grpc.StatusCode.FAILED_PRECONDITION,
+    ClientError: grpc.StatusCode.UNAVAILABLE,
+    NotOnLedgerError: grpc.StatusCode.NOT_FOUND,
+    CallRefused: grpc.StatusCode.FAILED_PRECONDITION,
+    ApiKeyRefused: grpc.StatusCode.UNAUTHENTICATED,
+    ApiKeyMayNot: grpc.StatusCode.PERMISSION_DENIED,
+    ApiKeyFileError: grpc.StatusCode.UNAVAILABLE,
+    RateExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Busy: grpc.StatusCode.UNAVAILABLE,
+    HttpError: grpc.StatusCode.INVALID_ARGUMENT,
     NotOnLedger: grpc.StatusCode.NOT_FOUND,
     StoreCorrupt: grpc.StatusCode.DATA_LOSS,
     ForeignStore: grpc.StatusCode.FAILED_PRECONDITION,
@@ -35,7 +59,27 @@ ERROR_STATUS: dict[type[Exception], grpc.StatusCode] = {
     MalformedError: grpc.StatusCode.INVALID_ARGUMENT,
     SignatureError: grpc.StatusCode.UNAUTHENTICATED,
     ProtocolError: grpc.StatusCode.INVALID_ARGUMENT,
+    ConnectionError: grpc.StatusCode.UNAVAILABLE,
+    TimeoutError: grpc.StatusCode.UNAVAILABLE,
 }
+
+# Status -> HTTP code.
+HTTP_CODE: dict[grpc.StatusCode, int] = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.FAILED_PRECONDITION: 409,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.DATA_LOSS: 500,
+    grpc.StatusCode.INTERNAL: 500,
+    grpc.StatusCode.UNAVAILABLE: 503,
+}
+# What HTTP has a code for and gRPC has no status.
+_OWN_HTTP_CODE: dict[type[Exception], int] = {BodyTooSlow: 408, BodyTooLarge: 413, NoJson: 415}
 
 
 def status_of_error(error: Exception) -> grpc.StatusCode:
@@ -44,6 +88,16 @@ def status_of_error(error: Exception) -> grpc.StatusCode:
         if isinstance(error, kind):
             return status
     return grpc.StatusCode.INTERNAL
+
+
+def http_code_of_error(error: Exception) -> int:
+    """Return the HTTP code of an error that a request ends with."""
+    own = _OWN_HTTP_CODE.get(type(error))
+    if own is not None:
+        return own
+    if isinstance(error, SubmissionRefused):
+        return HTTP_CODE[status_of_outcome(error.outcome)]
+    return HTTP_CODE[status_of_error(error)]
 
 
 def status_of_outcome(outcome: Outcome) -> grpc.StatusCode:
