@@ -29,10 +29,12 @@ from lotmark_node.rpc.identity import Identities
 from lotmark_node.rpc.ledger_service import LedgerService
 from lotmark_node.rpc.peer_service import PeerService
 from lotmark_node.rpc.server import STOP_GRACE_S, Serving, start_server
+from lotmark_node.tls_pair import RenewedPair
 
 if TYPE_CHECKING:
     from lotmark_node.http.open import HttpEndpoint
 
+RENEWAL_CHECK_S = 10.0
 SWITCH_INTERVAL_S = 0.001  # so that no thread keeps the others waiting for Python's usual 5 ms
 
 
@@ -113,8 +115,8 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     genesis, acceptances = read_consortium(settings)
     check_peers(settings, genesis)
-    certificate, key = settings.tls_certificate.read_bytes(), settings.tls_key.read_bytes()
-    peers = _open_peers(settings, genesis, certificate, key)
+    tls = RenewedPair(settings.tls_owner, genesis, now_ms)
+    peers = _open_peers(settings, genesis, tls)
     keys = read_node_keys(settings, genesis)
     engine = LedgerEngine(
         settings.data,
@@ -125,7 +127,7 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
         now_ms=now_ms,
         peers=peers,
         cosigners=_cosigners(settings, protocol_genesis.chain_id(genesis.to_json()), peers),
-        certificate_not_after_ms=certificate_not_after_ms(certificate),
+        certificate_not_after_ms=lambda: tls.current.not_after_ms,
     )
     stop = _stop_event()
     identities = Identities(engine.membership, engine.chain_id, settings.party, now_ms)
@@ -140,21 +142,22 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
                 engine,
                 identities,
                 acceptances,
-                certificate_not_after_ms=certificate_not_after_ms(certificate),
+                certificate_not_after_ms=lambda: tls.current.not_after_ms,
             ),
             PeerService(engine, identities, peers.wire) if peers else None,
             engine.membership,
             address=settings.listen,
-            certificate=certificate,
-            key=key,
+            tls=lambda: tls.current,
         )
-        monitor = _open_monitor(settings, engine, identities, certificate)
+        monitor = _open_monitor(settings, engine, identities, tls)
         http = await _open_http(settings, serving.port)
         try:
             ready(_running(settings, engine, serving, monitor, http))
             telling = asyncio.create_task(_tell_health(engine, serving))
+            renewing = asyncio.create_task(_renew(tls, peers))
             await stop.wait()
             telling.cancel()
+            renewing.cancel()
         finally:
             if http is not None:
                 await asyncio.to_thread(http.close)  # while the node still answers it
@@ -195,7 +198,7 @@ def _running(
 
 
 def _open_monitor(
-    settings: NodeSettings, engine: LedgerEngine, identities: Identities, certificate: bytes
+    settings: NodeSettings, engine: LedgerEngine, identities: Identities, tls: RenewedPair
 ) -> HttpListener | None:
     """Answer whoever watches this node, where its settings say so.
 
@@ -206,13 +209,12 @@ def _open_monitor(
         return None
     own = engine.genesis.party(settings.party)
     assert own is not None, "the node is a voter of the genesis"
-    ends_ms = {
-        "node": certificate_not_after_ms(certificate),
-        "ca": certificate_not_after_ms(own.ca_pem.encode()),
-    }
+    ca_end_ms = certificate_not_after_ms(own.ca_pem.encode())
     return HttpListener(
         settings.metrics_listen,
-        node_registry(engine, identities, lambda: ends_ms),
+        node_registry(
+            engine, identities, lambda: {"node": tls.current.not_after_ms, "ca": ca_end_ms}
+        ),
         lambda: not_ready(engine),
     )
 
@@ -232,9 +234,7 @@ async def _open_http(settings: NodeSettings, port: int) -> "HttpEndpoint | None"
     return await asyncio.to_thread(open_endpoint, settings, f"{own}:{port}")
 
 
-def _open_peers(
-    settings: NodeSettings, genesis: Genesis, certificate: bytes, key: bytes
-) -> GrpcPeers | None:
+def _open_peers(settings: NodeSettings, genesis: Genesis, tls: RenewedPair) -> GrpcPeers | None:
     """Return the other voters; None where this node is the only one."""
     if not settings.peers:
         return None
@@ -242,8 +242,7 @@ def _open_peers(
         genesis,
         protocol_genesis.chain_id(genesis.to_json()),
         addresses=settings.peers,
-        certificate=certificate,
-        key=key,
+        tls=lambda: tls.current,
     )
 
 
@@ -263,6 +262,14 @@ def _cosigners(
         tree=tree,
         loop=loop,
     )
+
+
+async def _renew(tls: RenewedPair, peers: GrpcPeers | None) -> None:
+    """Take a renewed certificate while the node runs: callers see it, and peers are shown it."""
+    while True:
+        await asyncio.sleep(RENEWAL_CHECK_S)
+        if tls.renew() and peers is not None:
+            await peers.renew()
 
 
 async def _tell_health(engine: LedgerEngine, serving: Serving) -> None:

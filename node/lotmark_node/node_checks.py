@@ -10,14 +10,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from lotmark.ca_certificate import load_ca
-from lotmark.certificates import peer_identity
-from lotmark.errors import MalformedError, ProtocolError, SignatureError
+from lotmark.errors import ProtocolError
 from lotmark.genesis import Genesis
 from lotmark.genesis import chain_id as chain_id_of
-from lotmark.key_file import KEY_FILE_SIZE_MAX, read_secret_file
 from lotmark.key_grant import NODE_PURPOSES
 from lotmark_consensus.errors import ConsensusError, JournalLocked
 from lotmark_consensus.journal import Journal
@@ -29,6 +26,7 @@ from lotmark_node.engine.ledger_engine import FREE_SIZE_MIN
 from lotmark_node.engine.store import LedgerStore, OrderPlace
 from lotmark_node.monitoring.lifetimes import NOTICE_DAYS, URGENT_DAYS, WARNING_DAYS
 from lotmark_node.node_settings import NodeSettings, check_peers
+from lotmark_node.tls_pair import read_tls_pair
 
 FREE_SIZE_LOW = 4 * FREE_SIZE_MIN
 CLOCK_BEHIND_MAX_MS = 5_000  # a voter takes no block that is further ahead of its own clock
@@ -158,35 +156,21 @@ def _check_keys(settings: NodeSettings, genesis: Genesis, now: datetime) -> Iter
 
 
 def _check_certificate(settings: NodeSettings, genesis: Genesis, now_ms: int) -> Iterator[Finding]:
-    pem = settings.tls_certificate.read_bytes()
-    chain_id = chain_id_of(genesis.to_json())
-    peer = peer_identity(pem, genesis.ca_certificates(), chain_id, now_ms=now_ms)
-    if (peer.party, peer.node) != (settings.party, settings.node):
-        raise SignatureError(
-            f"{settings.tls_certificate} is the certificate of {peer.party}/{peer.node}; name that"
-            f" of {settings.party}/{settings.node}"
-        )
-    certificate = x509.load_pem_x509_certificate(pem)
-    key_pem = read_secret_file(settings.tls_key, size_max=KEY_FILE_SIZE_MAX)
-    try:
-        key = load_pem_private_key(key_pem, None)
-    except (ValueError, TypeError) as error:
-        raise MalformedError(f"{settings.tls_key} is no unencrypted key in PEM: {error}") from error
-    if key.public_key() != certificate.public_key():
-        raise SignatureError(f"{settings.tls_key} is not the key of {settings.tls_certificate}")
+    pair = read_tls_pair(settings.tls_owner, genesis, now_ms=now_ms)
+    certificate = x509.load_pem_x509_certificate(pair.certificate)
     now = datetime.fromtimestamp(now_ms / 1_000, UTC)
     ca = genesis.party(settings.party)
     assert ca is not None, "the certificate's party was checked against the genesis"
     yield _lasting(
         "certificate",
-        f"of {peer.party}/{peer.node}",
+        f"of {settings.name}",
         certificate.not_valid_after_utc,
         now,
-        "issue a new one with the party's CA",
+        "renew it: lotmark key renew-cert",
     )
     yield _lasting(
         "CA",
-        f"of {peer.party}",
+        f"of {settings.party}",
         load_ca(ca.ca_pem, party=ca.id).not_valid_after_utc,
         now,
         "found a new chain with a new CA",

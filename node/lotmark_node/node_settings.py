@@ -31,6 +31,7 @@ from lotmark.errors import MalformedError
 from lotmark.genesis import Genesis
 from lotmark.key_grant import check_node, check_party
 from lotmark.network_address import split_address
+from lotmark_node.tls_pair import TlsOwner
 
 ENVIRONMENT_PREFIX = "LOTMARK_"
 
@@ -156,6 +157,13 @@ class NodeSettings(BaseSettings):
     def name(self) -> str:
         """The node's whole name, "<party>/<node>"."""
         return f"{self.party}/{self.node}"
+
+    @property
+    def tls_owner(self) -> TlsOwner:
+        """Whose its certificate is, and where it and its key lie."""
+        return TlsOwner(
+            party=self.party, node=self.node, certificate=self.tls_certificate, key=self.tls_key
+        )
 
     @classmethod
     def settings_customise_sources(

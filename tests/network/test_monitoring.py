@@ -1,13 +1,17 @@
 """Three voters and a witness as real processes, as whoever watches them sees them."""
 
+import itertools
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from http.client import HTTPConnection
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from typer.testing import CliRunner
 
 from lotmark.client import LedgerSession
+from lotmark_node.main import app
 from lotmark_node.trial.network import TrialNetwork
 from lotmark_node.trial.server_process import ServerProcess
 from tests.network.network import (
@@ -48,6 +52,10 @@ def metrics(process: ServerProcess) -> Samples:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+def takes_events(process: ServerProcess) -> bool:
+    return metrics(process)["lotmark_takes_events", ""] == 1
 
 
 def test_who_leads_how_far_each_peer_is_and_what_is_final_can_be_watched(
@@ -98,3 +106,33 @@ def test_a_voter_without_a_majority_lives_and_is_not_ready(trial: TrialNetwork) 
     assert (status, "no leader" in reason) == (503, True)
     assert asked(trial.voters[left], "/healthz") == (200, "alive\n")
     assert metrics(trial.voters[left])["lotmark_takes_events", ""] == 0
+
+
+def test_peers_see_a_voters_renewed_certificate_and_go_on_with_it(trial: TrialNetwork) -> None:
+    client = trial.client_settings(CLIENT)
+    leader = trial.leader(client)
+    others = [name for name in VOTERS if name != leader]
+    done = CliRunner().invoke(
+        app, ["key", "renew-cert", str(trial.node_settings(leader)), "--days", "40"]
+    )
+    assert done.exit_code == 0, done.output
+
+    def is_seen() -> bool:
+        with LedgerSession(client, read_key_file(client.batch_key)) as session:
+            session.submit([measurement(next(numbers))])  # whose checkpoint the leader shares
+        return all(
+            metrics(trial.voters[name])["lotmark_peer_certificate_expiry_seconds", leader]
+            < 41 * 86_400
+            for name in others
+        )
+
+    numbers = itertools.count(1)
+    until(is_seen)
+    for name in others:  # the order's streams are dialled anew, with that certificate
+        assert trial.voters[name].stop() == 0
+        trial.voters[name].launch()
+        trial.voters[name].wait_ready()
+        until(partial(takes_events, trial.voters[name]))
+    with LedgerSession(client, read_key_file(client.batch_key)) as session:
+        (result,) = session.submit([measurement(next(numbers))])
+    assert result.index is not None

@@ -187,9 +187,9 @@ def found(settings_file: Path, check: str, *, days_on: float = 0) -> Iterator[Fi
     ("days_left", "health", "ending"),
     [
         (91, Health.GOOD, ""),
-        (89, Health.NOTICE, ": issue a new one with the party's CA"),
-        (29, Health.WARNING, ": issue a new one with the party's CA"),
-        (6, Health.WARNING, ": issue a new one with the party's CA now"),
+        (89, Health.NOTICE, ": renew it: lotmark key renew-cert"),
+        (29, Health.WARNING, ": renew it: lotmark key renew-cert"),
+        (6, Health.WARNING, ": renew it: lotmark key renew-cert now"),
     ],
 )
 def test_the_end_of_a_certificate_is_told_louder_the_nearer_it_is(

@@ -110,11 +110,11 @@ def test_a_leader_of_an_older_term_is_cut_off_and_leads_nobody() -> None:
         ),
         (
             replace(LEADER, certificate_days=30),
-            "certificate of OEM-A/n1 ends in 30 days: issue a new one with the party's CA",
+            "certificate of OEM-A/n1 ends in 30 days: renew it: lotmark key renew-cert",
         ),
         (
             replace(LEADER, certificate_days=-2),
-            "certificate of OEM-A/n1 ended 2 days ago: issue a new one with the party's CA",
+            "certificate of OEM-A/n1 ended 2 days ago: renew it: lotmark key renew-cert",
         ),
         (
             replace(LEADER, clock_offset_ms=5_001),

@@ -90,6 +90,7 @@ class GrpcWire:
         self._listener: WireListener | None = None
         self._incoming: dict[str, asyncio.Task[None]] = {}  # on the loop only
         self._ending: set[asyncio.Task[None]] = set()  # on the loop only
+        self._dialled_count = 0  # on the loop only: how often all peers were to be dialled anew
         # Guards all that follows. It is held while the listener hears `up` or `down`, so that it
         # hears them in the order in which they became true.
         self._lock = threading.Lock()
@@ -132,6 +133,10 @@ class GrpcWire:
         if must_wake:
             # Once for all frames of a burst: this wakes the loop through a socket.
             self._loop.call_soon_threadsafe(self._wake)
+
+    def dial_anew(self) -> None:
+        """Ask for a new channel to each peer once its stream ends; on the loop."""
+        self._dialled_count += 1
 
     def queued_size(self, peer: str) -> int:
         """As `Wire` promises."""
@@ -274,7 +279,7 @@ class GrpcWire:
 
     async def _keep(self, link: _Link) -> None:
         """Keep a stream to a peer: whenever it ends, dial again after a pause."""
-        channel = self._dial(link.peer)
+        channel, dialled_count = self._dial(link.peer), self._dialled_count
         pause_s, reason = REDIAL_MIN_S, ""
         try:
             while True:
@@ -298,6 +303,9 @@ class GrpcWire:
                 reason = found
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 pause_s = min(2 * pause_s, REDIAL_MAX_S)
+                if dialled_count != self._dialled_count:
+                    await channel.close()
+                    channel, dialled_count = self._dial(link.peer), self._dialled_count
         finally:
             self._close(link)
             await channel.close()

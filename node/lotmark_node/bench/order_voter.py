@@ -32,6 +32,7 @@ from lotmark_node.node_settings import NodeSettings, read_node_settings
 from lotmark_node.rpc.grpc_peers import GrpcPeers
 from lotmark_node.rpc.identity import Identities
 from lotmark_node.state_machine.genesis_block import make_genesis_block
+from lotmark_node.tls_pair import TlsPair
 
 SERVICE, METHOD = "lotmark.bench.Order", "Load"
 PRUNE_EVERY = 64  # blocks
@@ -83,8 +84,8 @@ async def _run(settings: NodeSettings) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     genesis, _ = read_consortium(settings)
     chain_id = protocol_genesis.chain_id(genesis.to_json())
-    certificate, key = settings.tls_certificate.read_bytes(), settings.tls_key.read_bytes()
-    peers = GrpcPeers(genesis, chain_id, addresses=settings.peers, certificate=certificate, key=key)
+    pair = TlsPair(settings.tls_certificate.read_bytes(), settings.tls_key.read_bytes())
+    peers = GrpcPeers(genesis, chain_id, addresses=settings.peers, tls=lambda: pair)
     ordering = RaftOrdering(
         RocksLogStore(settings.data / "journal", chain_id),
         chain_id,
@@ -105,7 +106,7 @@ async def _run(settings: NodeSettings) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     membership = Membership(make_genesis_block(genesis, chain_id).changes, lambda: 0)
-    server = _server(settings, genesis, key=key, certificate=certificate)
+    server = _server(settings, genesis, key=pair.key, certificate=pair.certificate)
     _serve_exchange(server, peers.wire, Identities(membership, chain_id, settings.party, now_ms))
     _serve_load(server, ordering)
     await server.start()

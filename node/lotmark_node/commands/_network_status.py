@@ -135,7 +135,7 @@ def problems(nodes: Sequence[NodeStanding]) -> list[str]:
         days = node.certificate_days
         if days is not None and days <= CERTIFICATE_DAYS_LOW:
             ends = f"ends in {days} days" if days >= 0 else f"ended {-days} days ago"
-            found.append(f"certificate of {node.name} {ends}: issue a new one with the party's CA")
+            found.append(f"certificate of {node.name} {ends}: renew it: lotmark key renew-cert")
         offset_ms = node.clock_offset_ms
         if offset_ms is not None and abs(offset_ms) > CLOCK_OFF_MAX_MS:
             side = "ahead of" if offset_ms > 0 else "behind"

@@ -19,6 +19,7 @@ from lotmark_node.commands._governing import (
     table,
     time_text,
 )
+from lotmark_node.commands._renew_cert import renew_cert
 
 if TYPE_CHECKING:
     from lotmark.canonical_json import JsonValue
@@ -289,3 +290,6 @@ def _event_types(names: list[str]) -> tuple[int, ...]:
         if name not in EVENT_TYPES:
             terminal.fail(f"{name[:80]!a} is no event type.", f"Use {', '.join(EVENT_TYPES)}.")
     return tuple(sorted({EVENT_TYPES[name] for name in names}))
+
+
+app.command("renew-cert")(renew_cert)

@@ -88,7 +88,7 @@ class LedgerEngine:
         peers: Peers | None = None,
         cosigners: MakeCosigners | None = None,
         free_size_min: int = FREE_SIZE_MIN,
-        certificate_not_after_ms: int | None = None,
+        certificate_not_after_ms: Callable[[], int] | None = None,
     ) -> None:
         """Open the folder and bring the ledger to where the order stands.
 
@@ -102,7 +102,7 @@ class LedgerEngine:
             peers: The other voters; None where the genesis names one voter.
             cosigners: Returns whom to ask for cosignatures; None: nobody.
             free_size_min: With less room on the disk, nothing is taken.
-            certificate_not_after_ms: When this node's TLS certificate ends; None: never.
+            certificate_not_after_ms: Returns when this node's TLS certificate ends; None: never.
 
         Raises:
             EngineError, ConsensusError: The folder is in use, foreign, damaged, or behind what
@@ -520,8 +520,10 @@ class LedgerEngine:
         If the clock is wrong, it takes everybody's certificates for ended and refuses who calls the
         leader; if it is right, everybody refuses this node. Either way another one leads better.
         """
-        end_ms, now_s = self._certificate_not_after_ms, time.monotonic()
-        if end_ms is None or self.now_ms() <= end_ms:
+        if self._certificate_not_after_ms is None:
+            return False
+        end_ms, now_s = self._certificate_not_after_ms(), time.monotonic()
+        if self.now_ms() <= end_ms:
             return False
         if now_s - self._handed_over_s < HAND_OVER_AGAIN_S:
             return False

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
 import grpc
 import grpc.aio
@@ -17,12 +17,14 @@ from lotmark_consensus.ordering import Ordered
 from lotmark_consensus.raft.grpc_wire import CHANNEL_OPTIONS, GrpcWire
 from lotmark_node.engine.errors import PeerUnreachable
 from lotmark_node.engine.peers import Broken, Refused
+from lotmark_node.tls_pair import TlsPair
 
 logger = logging.getLogger(__name__)
 
 FETCHED_PER_CALL = 1_000
 FORWARDED_SIZE_MAX = 1 << 20  # of batches in one message
 CALL_S = 5.0
+OLD_CHANNEL_GRACE_S = 5.0  # for calls under way when a certificate is renewed
 
 
 class GrpcPeers:
@@ -34,8 +36,7 @@ class GrpcPeers:
         chain_id: bytes,
         *,
         addresses: Mapping[str, str],
-        certificate: bytes,
-        key: bytes,
+        tls: Callable[[], TlsPair],
     ) -> None:
         """Make it; nothing is dialled yet.
 
@@ -43,14 +44,12 @@ class GrpcPeers:
             genesis: Names the voters and their CAs.
             chain_id: The chain's.
             addresses: host:port of every other voter.
-            certificate: This node's TLS certificate, PEM.
-            key: Its private key, PEM.
+            tls: Returns this node's certificate and key as they are now.
         """
         self._genesis = genesis
         self._chain_id = chain_id
         self._addresses = addresses
-        self._certificate = certificate
-        self._key = key
+        self._tls = tls
         self._channels = {name: self._open(name) for name in addresses}
         self.wire = GrpcWire(asyncio.get_running_loop(), chain_id, self._open)
 
@@ -58,10 +57,11 @@ class GrpcPeers:
         party_id, _, node = name.partition("/")
         party = self._genesis.party(party_id)
         assert party is not None, "the settings were checked against the genesis"
+        pair = self._tls()
         credentials = grpc.ssl_channel_credentials(
             root_certificates=party.ca_pem.encode("ascii"),
-            private_key=self._key,
-            certificate_chain=self._certificate,
+            private_key=pair.key,
+            certificate_chain=pair.certificate,
         )
         override = ("grpc.ssl_target_name_override", tls_name(party_id, node, self._chain_id))
         return grpc.aio.secure_channel(
@@ -120,6 +120,16 @@ class GrpcPeers:
     def names(self) -> Iterable[str]:
         """The other voters."""
         return self._addresses
+
+    async def renew(self) -> None:
+        """Make all channels anew, with the certificate of now; calls under way may end in errors.
+
+        The order's streams go on: each is dialled anew when it ends, as any connection does.
+        """
+        old, self._channels = self._channels, {name: self._open(name) for name in self._addresses}
+        self.wire.dial_anew()
+        for channel in old.values():
+            await channel.close(OLD_CHANNEL_GRACE_S)
 
     async def close(self) -> None:
         """End all channels; the order has been stopped before."""

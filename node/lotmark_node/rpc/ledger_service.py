@@ -1,7 +1,7 @@
 """LedgerService over the engine. Queries read the store; submissions go through admission."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NoReturn
 
@@ -50,7 +50,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         identities: Identities,
         acceptances: bytes,
         *,
-        certificate_not_after_ms: int,
+        certificate_not_after_ms: Callable[[], int],
     ) -> None:
         self._engine = engine
         self._certificate_not_after_ms = certificate_not_after_ms
@@ -359,7 +359,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> ledger_pb2.GetNodeStatusResponse:
         """Tell how this node fares."""
         await self._admit_caller(context, "GetNodeStatus")
-        return node_status(self._engine, certificate_not_after_ms=self._certificate_not_after_ms)
+        return node_status(self._engine, certificate_not_after_ms=self._certificate_not_after_ms())
 
     def _while_member(self, context: Context, caller: Caller) -> AbstractContextManager[None]:
         return open_while_member(self._identities.membership, context, caller)

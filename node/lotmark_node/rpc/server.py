@@ -1,5 +1,6 @@
 """The gRPC server: mTLS, health, reflection and the ledger's service."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
@@ -12,6 +13,7 @@ from lotmark_consensus.raft.grpc_wire import SERVER_OPTIONS
 from lotmark_node.engine.membership import Membership
 from lotmark_node.rpc.ledger_service import LedgerService
 from lotmark_node.rpc.peer_service import PeerService
+from lotmark_node.tls_pair import TlsPair
 
 SERVICE = ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
 STOP_GRACE_S = 5.0
@@ -38,8 +40,7 @@ async def start_server(
     membership: Membership,
     *,
     address: str,
-    certificate: bytes,
-    key: bytes,
+    tls: Callable[[], TlsPair],
 ) -> Serving:
     """Serve at an address; port 0 takes a free one.
 
@@ -48,8 +49,8 @@ async def start_server(
         peers: What other voters may ask; None where there are none.
         membership: Names the parties whose clients may connect, at each moment.
         address: host:port to listen at.
-        certificate: The node's TLS certificate, PEM.
-        key: Its private key, PEM.
+        tls: Returns the node's certificate and key as they are now; asked for each connection, in
+            a thread of gRPC's.
 
     Raises:
         OSError: The address cannot be used.
@@ -69,14 +70,10 @@ async def start_server(
         (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
     )
 
-    def trusted() -> grpc.ServerCertificateConfiguration:
-        """Return what a new connection is met with; asked on a thread of gRPC's."""
-        authorities = "".join(membership.ca_certificates().values()).encode("ascii")
-        return grpc.ssl_server_certificate_configuration([(key, certificate)], authorities)
+    def authorities() -> bytes:
+        return "".join(membership.ca_certificates().values()).encode("ascii")
 
-    credentials = grpc.dynamic_ssl_server_credentials(
-        trusted(), trusted, require_client_authentication=True
-    )
+    credentials = _credentials(tls, authorities)
     try:
         port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
@@ -86,3 +83,34 @@ async def start_server(
         ) from error
     await server.start()
     return Serving(server, healths, port)
+
+
+def _credentials(
+    tls: Callable[[], TlsPair], authorities: Callable[[], bytes]
+) -> grpc.ServerCredentials:
+    """Return credentials that meet each new connection with what holds at its time.
+
+    Args:
+        tls: Returns the certificate to show.
+        authorities: Returns the CA certificates that are trusted, PEM.
+    """
+    shown = tls(), authorities()
+
+    def configuration(pair: TlsPair, trusted: bytes) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration(
+            [(pair.key, pair.certificate)], root_certificates=trusted
+        )
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal shown
+        now = tls(), authorities()
+        if now == shown:
+            return None
+        shown = now
+        return configuration(*now)
+
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(*shown),
+        changed,  # type: ignore[arg-type]  # its stubs do not know that None means: no change
+        require_client_authentication=True,
+    )

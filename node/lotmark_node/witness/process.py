@@ -1,5 +1,6 @@
 """Builds a witness from its settings and runs it until it is told to stop."""
 
+import logging
 import signal
 import ssl
 import threading
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from lotmark import genesis as protocol_genesis
 from lotmark.certificates import certificate_not_after_ms
 from lotmark.ed25519 import PrivateKey, PublicKey
-from lotmark.errors import SignatureError
+from lotmark.errors import ProtocolError, SignatureError
 from lotmark.genesis import Genesis
 from lotmark.key_file import (
     KEY_FILE_SIZE_MAX,
@@ -31,6 +32,10 @@ from lotmark_node.witness.memory import create_memory
 from lotmark_node.witness.server import WitnessServer
 from lotmark_node.witness.settings import ConsortiumMember, TlsFiles, WitnessSettings
 from lotmark_node.witness.witness import WatchedLog, Witness
+
+RENEWAL_CHECK_S = 10.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,7 @@ def run_witness(settings: WitnessSettings, ready: Callable[[RunningWitness], Non
     """
     key = read_key_file(settings.cosign_key)
     name, logs = _name_and_logs(settings, key.public)
+    renewal = _Renewal(settings.tls) if settings.tls else None
     tls = tls_context(settings.tls) if settings.tls else None
     host, port = split_address(settings.listen)
     with _stop_signals() as stop, ExitStack() as monitoring:
@@ -99,7 +105,7 @@ def run_witness(settings: WitnessSettings, ready: Callable[[RunningWitness], Non
         serving = threading.Thread(target=server.serve_forever, name="witness")
         serving.start()
         try:
-            metrics = _open_monitor(settings, server, monitoring)
+            metrics = _open_monitor(settings, server, renewal, monitoring)
             shown = f"[{host}]" if ":" in host else host
             ready(
                 RunningWitness(
@@ -112,14 +118,21 @@ def run_witness(settings: WitnessSettings, ready: Callable[[RunningWitness], Non
                     metrics=metrics,
                 )
             )
-            stop.wait()
+            while not stop.wait(RENEWAL_CHECK_S):
+                if renewal is not None and (context := renewal.context()) is not None:
+                    server.show(context)
         finally:
             server.stop()
             serving.join()
             witness.close()
 
 
-def _open_monitor(settings: WitnessSettings, server: WitnessServer, stack: ExitStack) -> str | None:
+def _open_monitor(
+    settings: WitnessSettings,
+    server: WitnessServer,
+    renewal: "_Renewal | None",
+    stack: ExitStack,
+) -> str | None:
     """Answer whoever watches this witness until `stack` ends; return at what address.
 
     Raises:
@@ -127,12 +140,11 @@ def _open_monitor(settings: WitnessSettings, server: WitnessServer, stack: ExitS
     """
     if settings.metrics_listen is None:
         return None
-    ends_ms = {}
-    if settings.tls is not None:
-        ends_ms["witness"] = certificate_not_after_ms(settings.tls.certificate.read_bytes())
     listener = HttpListener(
         settings.metrics_listen,
-        witness_registry(server, lambda: ends_ms, _now_ms),
+        witness_registry(
+            server, lambda: {"witness": renewal.not_after_ms} if renewal else {}, _now_ms
+        ),
         lambda: None,  # it takes calls from its start to its end
     )
     stack.callback(listener.stop)
@@ -141,6 +153,38 @@ def _open_monitor(settings: WitnessSettings, server: WitnessServer, stack: ExitS
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+class _Renewal:
+    """Sees whether certificate and key were replaced.
+
+    Attributes:
+        not_after_ms: When the certificate ends that is shown now, Unix time.
+    """
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._seen = self._stamp()
+        self.not_after_ms = certificate_not_after_ms(files.certificate.read_bytes())
+
+    def context(self) -> ssl.SSLContext | None:
+        """Return what to show from now on where the files have changed and fit; else None."""
+        try:
+            stamp = self._stamp()
+            if stamp == self._seen:
+                return None
+            context = tls_context(self._files)
+            self.not_after_ms = certificate_not_after_ms(self._files.certificate.read_bytes())
+        except (ProtocolError, WitnessError, OSError) as error:
+            logger.warning("a changed certificate is not taken", extra={"reason": str(error)})
+            return None  # and looked at again: its key may be on the way
+        self._seen = stamp
+        logger.info("certificate renewed", extra={"not_after_ms": self.not_after_ms})
+        return context
+
+    def _stamp(self) -> list[tuple[int, int]]:
+        states = (path.stat() for path in (self._files.certificate, self._files.key))
+        return [(state.st_mtime_ns, state.st_ino) for state in states]
 
 
 def tls_context(files: TlsFiles) -> ssl.SSLContext:

@@ -108,6 +108,10 @@ class WitnessServer(socketserver.ThreadingTCPServer):
         port: int = self.socket.getsockname()[1]
         return port
 
+    def show(self, tls: ssl.SSLContext) -> None:
+        """Show another certificate to whoever connects from now on."""
+        self._tls = tls
+
     def stop(self) -> None:
         """Take nothing more, answer what has come in whole, and return when all is done."""
         self.shutdown()

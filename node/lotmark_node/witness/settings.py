@@ -41,7 +41,7 @@ LOG_KEYS_MAX = 16  # of one such log
 
 _CONSORTIUM_KEYS = ("party", "node", "genesis", "acceptances")
 _TLS_KEYS = ("tls_certificate", "tls_key")
-_KEYS = (
+KEYS = (
     "listen", "metrics_listen", "data", "cosign_key", *_TLS_KEYS, *_CONSORTIUM_KEYS, "name", "log"
 )  # fmt: skip
 
@@ -94,10 +94,10 @@ def read_witness_settings(path: Path) -> WitnessSettings:
             not possible, or names no log to watch.
     """
     table = read_toml(path)
-    if unknown := sorted(set(table) - set(_KEYS)):
+    if unknown := sorted(set(table) - set(KEYS)):
         raise SettingsError(
             f"{path}: key {unknown[0][:40]!a} is unknown; remove it, or use one of"
-            f" {', '.join(_KEYS)}"
+            f" {', '.join(KEYS)}"
         )
     listen = _checked(path, table, "listen", split_address)
     member = _member(path, table)

@@ -71,7 +71,7 @@ _REQUIRED_KEYS = tuple(
     for name in ClientSettings.__dataclass_fields__
     if name not in ("outbox_file", "other_nodes")
 )
-_KEYS = (*_REQUIRED_KEYS, _OUTBOX, _OTHER_NODES)
+KEYS = (*_REQUIRED_KEYS, _OUTBOX, _OTHER_NODES)
 
 
 def read_client_settings(path: Path) -> ClientSettings:
@@ -82,10 +82,10 @@ def read_client_settings(path: Path) -> ClientSettings:
             that is not possible.
     """
     table = read_toml(path)
-    if unknown := sorted(set(table) - set(_KEYS)):
+    if unknown := sorted(set(table) - set(KEYS)):
         raise SettingsError(
             f"{path}: key {unknown[0][:40]!a} is unknown; remove it, or use one of"
-            f" {', '.join(_KEYS)}"
+            f" {', '.join(KEYS)}"
         )
     texts = {key: _text(path, table, key) for key in _REQUIRED_KEYS}
     outbox = _text(path, {_OUTBOX: _OUTBOX_DEFAULT, **table}, _OUTBOX)

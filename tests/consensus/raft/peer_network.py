@@ -61,6 +61,7 @@ class PeerNetwork:
         self._ports: dict[str, int] = {}
         self._servers: dict[str, grpc.aio.Server] = {}
         self.wires: dict[str, GrpcWire] = {}
+        self.dialled: list[tuple[str, str]] = []  # channels made: from whom, to whom
         self.thread = LoopThread()
 
     def leaf(self, name: str) -> tuple[bytes, bytes]:
@@ -89,6 +90,7 @@ class PeerNetwork:
 
     def channel(self, name: str, peer: str) -> grpc.aio.Channel:
         """Return a channel with the certificate of `name`; called on the loop."""
+        self.dialled.append((name, peer))
         certificate, key = self._leaves[name]
         party, node = peer.split("/")
         credentials = grpc.ssl_channel_credentials(

@@ -367,6 +367,25 @@ def test_a_newer_stream_of_a_peer_replaces_the_older_one(network: PeerNetwork) -
         caller.close()
 
 
+@pytest.mark.parametrize("is_renewed", [False, True])
+def test_a_new_channel_is_made_when_a_stream_ends_after_a_renewal_and_not_before(
+    network: PeerNetwork, is_renewed: bool
+) -> None:
+    oem, _, oem_hears, _ = linked(network)
+    assert network.dialled.count((OEM, LAB)) == 1
+    if is_renewed:
+        network.thread.loop.call_soon_threadsafe(oem.dial_anew)
+    oem.send(LAB, b"the stream goes on")
+    assert network.dialled.count((OEM, LAB)) == 1
+
+    network.stop_voter(LAB)
+    oem_hears.wait_links(LAB, "up", "down")
+    join(network, LAB, Listener(), peers=[OEM])
+    oem_hears.wait_links(LAB, "up", "down", "up")
+
+    assert network.dialled.count((OEM, LAB)) == 1 + is_renewed
+
+
 def test_a_peer_that_restarts_is_dialled_again(network: PeerNetwork) -> None:
     oem, _, oem_hears, _ = linked(network)
 

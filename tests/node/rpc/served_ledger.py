@@ -30,6 +30,7 @@ from lotmark_node.rpc.identity import Identities
 from lotmark_node.rpc.ledger_service import LedgerService
 from lotmark_node.rpc.peer_service import PeerService
 from lotmark_node.rpc.server import start_server
+from lotmark_node.tls_pair import TlsPair
 
 PARTIES = (
     "OEM-A:oem", "T1-STATOR:supplier", "LAB-17025:laboratory", "SITE-1:site", "NOTARY:notary",
@@ -198,13 +199,13 @@ async def served(
     identities = Identities(engine.membership, engine.chain_id, "OEM-A", now_ms)
     acceptances = settings.acceptances.read_bytes()
     wire = GrpcWire(asyncio.get_running_loop(), engine.chain_id, _dial_nobody)
+    pair = TlsPair(settings.tls_certificate.read_bytes(), settings.tls_key.read_bytes())
     serving = await start_server(
-        LedgerService(engine, identities, acceptances, certificate_not_after_ms=0),
+        LedgerService(engine, identities, acceptances, certificate_not_after_ms=lambda: 0),
         PeerService(engine, identities, wire),
         engine.membership,
         address="127.0.0.1:0",
-        certificate=settings.tls_certificate.read_bytes(),
-        key=settings.tls_key.read_bytes(),
+        tls=lambda: pair,
     )
     try:
         async with AsyncExitStack() as stack:
