@@ -49,15 +49,30 @@ class JournalCorrupt(ConsensusError):
         reason: What is wrong with it.
     """
 
-    def __init__(self, path: Path, offset: int, index: int, reason: str) -> None:
+    def __init__(
+        self, path: Path, offset: int, index: int, reason: str, *, is_shared: bool = False
+    ) -> None:
+        """Make it.
+
+        Args:
+            path: As above.
+            offset: As above.
+            index: As above.
+            reason: As above.
+            is_shared: Whether other voters keep this order too: then no older copy may be started.
+        """
         self.path = path
         self.offset = offset
         self.index = index
         self.reason = reason
-        super().__init__(
-            f"{path}: offset {offset}, index {index}: {reason};"
-            " restore the folder from a backup or another voter's copy, and check the disk"
+        remedy = (
+            "check the disk, keep the folder aside and let this party join under a new name: a"
+            " voter's log has no copy that may be started, neither its own older one nor another's"
+            if is_shared
+            else "check the disk, and restore the newest copy of this file; nobody else keeps this"
+            " order, so an older copy of the whole folder would contradict receipts"
         )
+        super().__init__(f"{path}: offset {offset}, index {index}: {reason}; {remedy}")
 
 
 class JournalFull(ConsensusError):

@@ -5,8 +5,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -20,11 +19,12 @@ from lotmark_consensus.errors import ConsensusError, JournalLocked
 from lotmark_consensus.journal import Journal
 from lotmark_consensus.raft.rocks_log import RocksLogStore
 from lotmark_consensus.segment import TornTail
+from lotmark_node.checkpoint_checks import check_final_checkpoint
 from lotmark_node.compose import read_consortium, read_node_keys
 from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.ledger_engine import FREE_SIZE_MIN
 from lotmark_node.engine.store import LedgerStore, OrderPlace
-from lotmark_node.monitoring.lifetimes import NOTICE_DAYS, URGENT_DAYS, WARNING_DAYS
+from lotmark_node.findings import Finding, Health, lasting
 from lotmark_node.node_settings import NodeSettings, check_peers
 from lotmark_node.tls_pair import read_tls_pair
 
@@ -32,25 +32,6 @@ FREE_SIZE_LOW = 4 * FREE_SIZE_MIN
 CLOCK_BEHIND_MAX_MS = 5_000  # a voter takes no block that is further ahead of its own clock
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-
-
-class Health(StrEnum):
-    """What a check found."""
-
-    GOOD = "good"
-    NOTICE = "notice"  # nothing to do yet
-    WARNING = "warning"  # something to do soon
-    BAD = "bad"  # the node cannot work like this
-    UNCHECKED = "unchecked"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report."""
-
-    check: str
-    health: Health
-    text: str
 
 
 def check_node(settings: NodeSettings, *, now_ms: int) -> Iterator[Finding]:
@@ -78,6 +59,9 @@ def check_node(settings: NodeSettings, *, now_ms: int) -> Iterator[Finding]:
     yield from _guarded("certificate", lambda: _check_certificate(settings, genesis, now_ms))
     yield from _guarded("space", lambda: _check_space(settings.data))
     yield from _guarded("ledger", lambda: _check_ledger(settings, genesis, now_ms))
+    yield from _guarded(
+        "checkpoint", lambda: check_final_checkpoint(settings.data, genesis, now_ms=now_ms)
+    )
 
 
 def _guarded(check: str, findings: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -146,7 +130,7 @@ def _check_keys(settings: NodeSettings, genesis: Genesis, now: datetime) -> Iter
         if (first.grant.party, first.grant.holder) == (settings.party, settings.node)
         and first.grant.purpose in NODE_PURPOSES
     )
-    yield _lasting(
+    yield lasting(
         "keys",
         f"the {len(NODE_PURPOSES)} keys are those of {settings.party}/{settings.node}",
         datetime.fromtimestamp(ends_ms / 1_000, UTC),
@@ -161,33 +145,19 @@ def _check_certificate(settings: NodeSettings, genesis: Genesis, now_ms: int) ->
     now = datetime.fromtimestamp(now_ms / 1_000, UTC)
     ca = genesis.party(settings.party)
     assert ca is not None, "the certificate's party was checked against the genesis"
-    yield _lasting(
+    yield lasting(
         "certificate",
         f"of {settings.name}",
         certificate.not_valid_after_utc,
         now,
         "renew it: lotmark key renew-cert",
     )
-    yield _lasting(
+    yield lasting(
         "CA",
         f"of {settings.party}",
         load_ca(ca.ca_pem, party=ca.id).not_valid_after_utc,
         now,
         "found a new chain with a new CA",
-    )
-
-
-def _lasting(check: str, what: str, end: datetime, now: datetime, remedy: str) -> Finding:
-    """Say until when something is valid, louder the less time is left."""
-    left = end - now
-    if left < timedelta():
-        return Finding(check, Health.BAD, f"{what}, ended on {end:%Y-%m-%d}: {remedy}")
-    if left > timedelta(days=NOTICE_DAYS):
-        return Finding(check, Health.GOOD, f"{what}, valid until {end:%Y-%m-%d}")
-    health = Health.NOTICE if left > timedelta(days=WARNING_DAYS) else Health.WARNING
-    when = " now" if left <= timedelta(days=URGENT_DAYS) else ""
-    return Finding(
-        check, health, f"{what}, ends in {left.days} days ({end:%Y-%m-%d}): {remedy}{when}"
     )
 
 
@@ -210,6 +180,7 @@ class _Order:
     last_index: int
     torn: TornTail | None
     waiting_are: str  # what the entries are that the ledger has not applied
+    remedy: str  # where it ends before the ledger
 
 
 def _open_order(folder: Path, chain_id: bytes, voter_count: int, opened: ExitStack) -> _Order:
@@ -217,10 +188,20 @@ def _open_order(folder: Path, chain_id: bytes, voter_count: int, opened: ExitSta
     if voter_count == 1:
         journal = Journal(folder, chain_id)
         opened.callback(journal.close)
-        return _Order(journal.last_index, journal.torn_tail, "blocks that the next start applies")
+        return _Order(
+            journal.last_index,
+            journal.torn_tail,
+            "blocks that the next start applies",
+            "restore the newest journal folder",
+        )
     log = RocksLogStore(folder, chain_id)
     opened.callback(log.close)
-    return _Order(log.load().last_index, None, "entries of the order that it has not applied yet")
+    return _Order(
+        log.load().last_index,
+        None,
+        "entries of the order that it has not applied yet",
+        "it is an older copy: let the party join under a new name",
+    )
 
 
 def _check_ledger(settings: NodeSettings, genesis: Genesis, now_ms: int) -> Iterator[Finding]:
@@ -242,7 +223,7 @@ def _check_ledger(settings: NodeSettings, genesis: Genesis, now_ms: int) -> Iter
     if waiting < 0 and not place.leapt:
         raise EngineError(
             f"{data}: the ledger has applied block {place.index} of the order, but the journal ends"
-            f" at {order.last_index}; restore the newest journal folder"
+            f" at {order.last_index}; {order.remedy}"
         )
     if (torn := order.torn) is not None:
         yield Finding(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from lotmark.network_address import split_address
-from lotmark_node.node_checks import Finding, Health
+from lotmark_node.findings import Finding, Health
 from lotmark_node.node_settings import NodeSettings, witness_address
 
 ANSWER_S = 3.0

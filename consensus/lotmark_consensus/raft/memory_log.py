@@ -41,7 +41,7 @@ class MemoryLogStore:
             JournalCorrupt: It is missing.
         """
         if index not in self._entries:
-            raise JournalCorrupt(Path("memory"), 0, index, "no such entry")
+            raise JournalCorrupt(Path("memory"), 0, index, "no such entry", is_shared=True)
         return self._entries[index]
 
     def write(self, writes: Writes) -> None:

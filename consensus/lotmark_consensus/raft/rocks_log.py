@@ -338,7 +338,7 @@ class RocksLogStore:
         return JournalFailed(f"{self._folder}: {text}; mend the disk, then restart the node")
 
     def _corrupt(self, index: int, reason: str) -> JournalCorrupt:
-        return JournalCorrupt(self._folder, 0, index, reason)
+        return JournalCorrupt(self._folder, 0, index, reason, is_shared=True)
 
 
 def _cut_from(writes: Writes) -> int:

@@ -9,10 +9,10 @@ import typer
 from lotmark_node import terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from lotmark_node.engine.scrub import ScrubReport
-    from lotmark_node.node_checks import Finding
+    from lotmark_node.findings import Finding
     from lotmark_node.node_settings import NodeSettings
 
 app = typer.Typer()
@@ -31,19 +31,26 @@ def doctor(
         bool,
         typer.Option("--scrub", help="Read and hash all that is stored; the node must be stopped."),
     ] = False,
+    client: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="CLIENT.toml", help="Check this client's certificate too; again for each."
+        ),
+    ] = None,
     as_json: terminal.JsonFlag = False,
 ) -> None:
-    """Check a node's keys, certificates, disk, ledger and peers. Exit status 1: something is bad.
+    """Check a node's keys, certificates, machine, ledger, peers. Exit status 1: something is bad.
 
     ✓ good  · worth knowing  ! to do soon  ✗ bad  ? not checked
     """
-    from lotmark_node.node_checks import Finding, Health, check_node
+    from lotmark_node.findings import Finding, Health
+    from lotmark_node.node_checks import check_node
     from lotmark_node.node_settings import read_node_settings
-    from lotmark_node.peer_checks import check_addresses
 
     settings = read_node_settings(node)
-    findings = list(check_node(settings, now_ms=time.time_ns() // 1_000_000))
-    findings += check_addresses(settings)
+    now_ms = time.time_ns() // 1_000_000
+    findings = list(check_node(settings, now_ms=now_ms))
+    findings += _check_around(settings, findings, client or [], now_ms)
     bad = {finding.check for finding in findings if finding.health is Health.BAD}
     if scrub and bad & {"genesis", "ledger"}:
         findings.append(Finding("scrub", Health.UNCHECKED, "first mend what is bad above"))
@@ -68,6 +75,27 @@ def doctor(
         raise typer.Exit(terminal.ExitCode.CANNOT_TELL)
 
 
+def _check_around(
+    settings: "NodeSettings", found: "Sequence[Finding]", clients: "Sequence[Path]", now_ms: int
+) -> "Iterator[Finding]":
+    """Check the machine, those whom the node calls, and clients, once the genesis is known."""
+    from lotmark_node.compose import read_consortium
+    from lotmark_node.findings import Health
+    from lotmark_node.machine_checks import check_machine
+    from lotmark_node.peer_certificates import check_holder, check_shown_certificates
+    from lotmark_node.peer_checks import check_addresses
+
+    bad = {finding.check for finding in found if finding.health is Health.BAD}
+    genesis = None if "genesis" in bad else read_consortium(settings)[0]
+    if genesis is not None:
+        yield from check_machine(settings, genesis)
+    yield from check_addresses(settings)
+    if genesis is not None and "certificate" not in bad:
+        yield from check_shown_certificates(settings, genesis, now_ms=now_ms)
+    for settings_file in clients:
+        yield check_holder(settings_file, now_ms=now_ms)
+
+
 def _text(findings: "Sequence[Finding]") -> str:
     width = max(len(finding.check) for finding in findings)
     return "\n".join(
@@ -80,19 +108,13 @@ def _scrub(settings: "NodeSettings") -> "Finding":
     from lotmark_node.compose import read_consortium
     from lotmark_node.engine.errors import EngineError
     from lotmark_node.engine.scrub import scrub
-    from lotmark_node.node_checks import Finding, Health
+    from lotmark_node.findings import Finding, Health
 
     if not (settings.data / "journal").exists():
         return Finding("scrub", Health.GOOD, "nothing is stored yet")
     genesis, _ = read_consortium(settings)
-    if len(genesis.voters) > 1:  # its journal is another kind of file
-        return Finding(
-            "scrub",
-            Health.UNCHECKED,
-            "reads the ledger of a single voter only; export a snapshot and verify it instead",
-        )
     try:
-        report = scrub(settings.data, genesis, terminal.progress)
+        report = scrub(settings.data, genesis, terminal.progress, is_shared=len(genesis.voters) > 1)
     except JournalLocked:
         return Finding("scrub", Health.UNCHECKED, "in use by the running node; stop it first")
     except (EngineError, ConsensusError) as error:

@@ -20,11 +20,12 @@ from lotmark.errors import ProofError, ProtocolError
 from lotmark.genesis import Genesis, chain_of
 from lotmark.merkle import HASH_SIZE, Frontier, leaf_hash
 from lotmark.outcome import CONSUMES_NUMBER_FROM
-from lotmark_consensus.journal import Journal
+from lotmark_consensus.ordering import Ordered
 from lotmark_node.engine.errors import NotOnLedger, Regression, StoreCorrupt
 from lotmark_node.engine.log_reader import LogEntry, LogReader
+from lotmark_node.engine.scrubbed_order import ScrubbedOrder, open_order
 from lotmark_node.engine.signed_maximum import SignedMaximum
-from lotmark_node.engine.store import LedgerStore
+from lotmark_node.engine.store import LedgerStore, OrderPlace
 from lotmark_node.engine.tiles import TILE_WIDTH, TileWriter
 from lotmark_node.state_machine import lthash
 from lotmark_node.state_machine.genesis_block import GenesisBlock, make_genesis_block
@@ -50,7 +51,7 @@ class ScrubReport:
     height: int
     size: int
     row_count: int
-    waiting_count: int  # blocks that the next start applies
+    waiting_count: int  # entries of the order that the next start, or a leader, has it apply
     signed_size: int  # largest tree that this node has signed
 
 
@@ -61,6 +62,7 @@ class _Head:
     frontier: Frontier
     close_index: int
     state_digest: bytes
+    ordered_index: int  # of the newest block in the order
 
 
 class _ScrubbedStore(LedgerStore):
@@ -71,8 +73,14 @@ class _ScrubbedStore(LedgerStore):
         return self._read_tile(level, number)
 
 
-def scrub(folder: Path, genesis: Genesis, progress: Progress) -> ScrubReport:
+def scrub(folder: Path, genesis: Genesis, progress: Progress, *, is_shared: bool) -> ScrubReport:
     """Check everything in a node's data folder, and return what was found whole.
+
+    Args:
+        folder: The data folder.
+        genesis: The founding document.
+        progress: Shows how far it is.
+        is_shared: Whether the node is one of several voters.
 
     Raises:
         StoreCorrupt, JournalCorrupt: The first damage found, and what to do about it.
@@ -81,11 +89,11 @@ def scrub(folder: Path, genesis: Genesis, progress: Progress) -> ScrubReport:
     """
     chain_id = protocol_genesis.chain_id(genesis.to_json())
     with ExitStack() as opened:
-        journal = Journal(folder / "journal", chain_id)
-        opened.callback(journal.close)
+        order = open_order(folder / "journal", chain_id, is_shared=is_shared)
+        opened.callback(order.close)
         store = _ScrubbedStore(folder / "ledger", chain_id)
         opened.callback(store.close)
-        scrubbing = _Scrubbing(folder, genesis, chain_id, journal, store)
+        scrubbing = _Scrubbing(folder, genesis, chain_id, order, store)
         return scrubbing.run(progress)
 
 
@@ -97,51 +105,66 @@ class _Scrubbing:
         folder: Path,
         genesis: Genesis,
         chain_id: bytes,
-        journal: Journal,
+        order: ScrubbedOrder,
         store: _ScrubbedStore,
     ) -> None:
         self._folder = folder
         self._genesis = genesis
         self._chain_id = chain_id
-        self._journal = journal
+        self._order = order
         self._store = store
         self._founding: GenesisBlock = make_genesis_block(genesis, chain_id)
         self._reader = LogReader(store, self._founding)
         self._led_ahead: dict[int, bytes] = {}  # entries not reached yet, and what they must be
 
     def run(self, progress: Progress) -> ScrubReport:
-        journal = self._journal
+        order = self._order
         with progress("Reading the journal", None):
-            journal.scrub()
+            order.scrub()
         loaded = self._store.load_position()
         if loaded is None:
             raise self._damage("the store is empty")
-        position, ordered_index = loaded[0], loaded[1].index
-        if journal.last_index < ordered_index:
-            raise Regression(
-                f"{self._folder}: the ledger has applied block {ordered_index} of the order, but"
-                f" the journal ends at {journal.last_index}; restore the newest journal folder"
-            )
+        position, place = loaded
+        waiting_count = max(0, order.last_index - place.index)
+        if order.last_index < place.index and not place.leapt:
+            raise self._older_journal(place)
         with progress("Hashing blocks", position.height) as advance:
-            head = self._check_blocks(position, ordered_index, advance)
+            head = self._check_blocks(position, place, advance)
         with progress("Summing state rows", None) as advance:
             row_count = self._check_rows(position, head, advance)
         return ScrubReport(
-            journal_first_index=journal.first_index,
-            journal_last_index=journal.last_index,
-            torn_size=journal.torn_tail.size if journal.torn_tail else 0,
+            journal_first_index=order.first_index,
+            journal_last_index=order.last_index,
+            torn_size=order.torn_size,
             height=position.height,
             size=position.frontier.size,
             row_count=row_count,
-            waiting_count=journal.last_index - ordered_index,
-            signed_size=self._check_maximum(position, journal.last_index - ordered_index),
+            waiting_count=waiting_count,
+            signed_size=self._check_maximum(position, waiting_count),
+        )
+
+    def _older_journal(self, place: OrderPlace) -> Regression:
+        remedy = (
+            "it is an older copy, and no older copy of a voter may start: let the party join under"
+            " a new name"
+            if self._order.is_shared
+            else "restore the newest journal folder"
+        )
+        return Regression(
+            f"{self._folder}: the ledger has applied block {place.index} of the order, but"
+            f" the journal ends at {self._order.last_index}; {remedy}"
         )
 
     def _damage(self, what: str) -> StoreCorrupt:
         """Return the error that names a damage of the store and the way out."""
         ledger = self._folder / "ledger"
-        if self._journal.first_index == 1:
+        if self._order.first_index == 1:
             remedy = f"move {ledger} away: the next start builds it again from the journal"
+        elif self._order.is_shared:
+            remedy = (
+                f"check the disk, keep {self._folder} aside and let the party join under a new"
+                " name: no older copy of a voter may start"
+            )
         else:
             remedy = f"restore {self._folder} from a backup, and check the disk"
         return StoreCorrupt(f"{ledger}: {what}; {remedy}")
@@ -159,21 +182,22 @@ class _Scrubbing:
     # Blocks, entries, tiles and indexes
 
     def _check_blocks(
-        self, position: LogPosition, ordered_index: int, advance: Callable[[int], None]
+        self, position: LogPosition, place: OrderPlace, advance: Callable[[int], None]
     ) -> _Head:
         tiles = _Tiles(self._store)
         hashes = [leaf_hash(leaf) for leaf in self._founding.leaves]
         frontier = Frontier()
         frontier.extend(hashes)
         close = parse_close(parse_leaf_data(self._founding.leaves[1])[1])
-        head = _Head(frontier, 1, close.state_digest)
+        head = _Head(frontier, 1, close.state_digest, 0)
         with self._place("height 0"):
             tiles.check(hashes)
-        journal = self._journal_blocks(position.height, ordered_index)
         for height in range(1, position.height + 1):
             with self._place(f"block {height}"):
-                head = self._check_block(height, head, tiles, next(journal, None))
+                head = self._check_block(height, head, tiles)
             advance(1)
+        if head.ordered_index > place.index:
+            raise self._damage(f"the kept place in the order is before block {position.height}")
         with self._place(f"entries up to {head.close_index}"):
             tiles.check_unfinished()
         for index, own_id in self._led_ahead.items():
@@ -182,27 +206,30 @@ class _Scrubbing:
             raise self._damage(f"the kept position is not that of block {position.height}")
         return head
 
-    def _journal_blocks(self, height: int, ordered_index: int) -> Iterator[bytes | None]:
-        """Return for each height the block that the journal holds too, None where it has none."""
-        first_kept = max(self._journal.first_index, ordered_index - height + 1)
-        yield from [None] * (height - (ordered_index - first_kept + 1))
-        if first_kept <= ordered_index:
-            yield from (ordered.block for ordered in self._journal.read(first_kept))
-
-    def _check_block(
-        self, height: int, before: _Head, tiles: "_Tiles", journalled: bytes | None
-    ) -> _Head:
-        raw = self._store.block(height)
-        if journalled is not None and journalled != raw:
-            raise self._damage(f"block {height} is not the block that the journal holds")
-        block, results = parse_block(raw), self._store.results(height)
+    def _check_block(self, height: int, before: _Head, tiles: "_Tiles") -> _Head:
+        ordered = self._store.ordered(height)
+        self._check_ordered(height, ordered, before)
+        block, results = parse_block(ordered.block), self._store.results(height)
         self._check_proposal(height, block)
         self._check_close(height, block, results, before)
         hashes = leaf_hashes(block.batches, results)
         tiles.check(hashes)
         self._check_indexes(height, block, results)
         before.frontier.extend(hashes)
-        return _Head(before.frontier, results.close_index, results.close.state_digest)
+        return _Head(
+            before.frontier, results.close_index, results.close.state_digest, ordered.index
+        )
+
+    def _check_ordered(self, height: int, ordered: Ordered, before: _Head) -> None:
+        """Hold a block and its place against the order, as far as that is kept."""
+        order, index = self._order, ordered.index
+        journalled = order.block(index)
+        if journalled is not None and journalled != ordered.block:
+            raise self._damage(f"block {height} is not the block that the journal holds")
+        # A voter's log that a pointer cut short begins with an entry that stands for a block.
+        is_kept = order.first_index + order.is_shared <= index <= order.last_index
+        if index <= before.ordered_index or (journalled is None and is_kept):
+            raise self._damage(f"block {height} stands at place {index}, where it was not ordered")
 
     def _check_proposal(self, height: int, block: Block) -> None:
         proposal = block.proposal

@@ -86,7 +86,7 @@ def data(pristine: Path, tmp_path: Path) -> Path:
 
 
 def scrubbed(data: Path) -> ScrubReport:
-    return scrub(data, WHOLE.genesis, steps)
+    return scrub(data, WHOLE.genesis, steps, is_shared=False)
 
 
 def damage(data: Path) -> str:
