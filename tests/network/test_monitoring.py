@@ -118,8 +118,7 @@ def test_peers_see_a_voters_renewed_certificate_and_go_on_with_it(trial: TrialNe
     assert done.exit_code == 0, done.output
 
     def is_seen() -> bool:
-        with LedgerSession(client, read_key_file(client.batch_key)) as session:
-            session.submit([measurement(next(numbers))])  # whose checkpoint the leader shares
+        submit_events(client, [measurement(next(numbers))])  # whose checkpoint the leader shares
         return all(
             metrics(trial.voters[name])["lotmark_peer_certificate_expiry_seconds", leader]
             < 41 * 86_400
@@ -133,6 +132,5 @@ def test_peers_see_a_voters_renewed_certificate_and_go_on_with_it(trial: TrialNe
         trial.voters[name].launch()
         trial.voters[name].wait_ready()
         until(partial(takes_events, trial.voters[name]))
-    with LedgerSession(client, read_key_file(client.batch_key)) as session:
-        (result,) = session.submit([measurement(next(numbers))])
+    (result,) = submit_events(client, [measurement(next(numbers))])
     assert result.index is not None

@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from lotmark.client.session import LedgerSession
 from lotmark.kernel_clock import KernelClock, read_kernel_clock
-from lotmark.key_file import read_key_file
 from lotmark_node import machine_checks
 from lotmark_node.consortium.found import found_consortium
 from lotmark_node.consortium.plan import make_plan
@@ -24,6 +22,7 @@ from lotmark_node.main import app
 from lotmark_node.trial.network import TrialNetwork, free_address
 from tests.node.ledger_in_memory import measurement
 from tests.node.running_node import NodeProcess
+from tests.node.submitting import submit_events
 
 DAY_MS = 86_400_000
 
@@ -164,8 +163,7 @@ def test_certificates_of_peers_and_witnesses_are_asked_for_and_a_voter_is_scrubb
     client = trial.client_settings("OEM-A/erp")
     trial.leader(client)
     asked = trial.voters["OEM-A/n1"]
-    with LedgerSession(client, read_key_file(client.batch_key)) as session:
-        session.submit([measurement(1)])
+    submit_events(client, [measurement(1)])
     final = trial.node_settings("OEM-A/n1").parent / "data/final-checkpoint"
     until(final.exists)
     asked.stop()

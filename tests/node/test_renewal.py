@@ -13,9 +13,8 @@ from cryptography import x509
 from typer.testing import CliRunner, Result
 
 from lotmark.certificates import certificate_not_after_ms, tls_name
-from lotmark.client.session import LedgerSession
+from lotmark.client import Client
 from lotmark.client.settings import read_client_settings
-from lotmark.key_file import read_key_file
 from lotmark.network_address import split_address
 from lotmark_node import compose
 from lotmark_node.consortium.found import found_consortium
@@ -26,6 +25,7 @@ from lotmark_node.tls_pair import RenewedPair
 from lotmark_node.witness import process as witness_process
 from tests.node.ledger_in_memory import measurement
 from tests.node.running_node import NodeProcess
+from tests.node.submitting import result_of, submit_events
 
 DAY_MS = 86_400_000
 WAIT_MAX_S = 30.0
@@ -191,17 +191,16 @@ def test_a_running_node_shows_a_renewed_certificate_and_its_calls_go_on(tmp_path
             return shown_certificate(node.address, name, client.parent, ca)
 
         before = shown()
-        with LedgerSession(settings, read_key_file(settings.batch_key)) as session:
-            session.submit([measurement(1)])
+        with Client(settings) as caller:
+            result_of(caller.submit(measurement(1)))
             done = node.lotmark("key", "renew-cert", str(node.settings))
             assert done.returncode == 0, done.stderr
             path = node.settings.parent / "tls/cert.pem"
             renewed = x509.load_pem_x509_certificate(path.read_bytes())
             assert renewed != before
             until(lambda: shown() == renewed)
-            session.submit([measurement(2)])  # over the connection from before
-        with LedgerSession(settings, read_key_file(settings.batch_key)) as session:
-            session.submit([measurement(3)])
+            result_of(caller.submit(measurement(2)))  # over the connection from before
+        submit_events(settings, [measurement(3)])
         told = node.lotmark("network", "status", "--as", str(client), "--json")
     finally:
         node.stop()
