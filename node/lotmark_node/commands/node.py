@@ -9,6 +9,7 @@ import typer
 
 from lotmark_node import terminal
 from lotmark_node.commands import _api_keys
+from lotmark_node.commands._chain_id import ChainIdOption, parse_chain_id
 from lotmark_node.commands._client import ClientFile, reading, silence_grpc
 
 if TYPE_CHECKING:
@@ -173,5 +174,69 @@ def recover(
     terminal.answer(
         {"voters": sorted(left)},
         lambda: f"The voters are {', '.join(sorted(left))} now. Start {settings.name} again.",
+        as_json=as_json,
+    )
+
+
+@app.command()
+def backup(
+    settings_file: SettingsFile,
+    folder: Annotated[Path, typer.Argument(help="Where to: a folder that is new or empty.")],
+    *,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Keep a running node's ledger, verified, with its evidence and settings.
+
+    Keys are not in it, and no node can be started from it: it is for reading, proving and auditing.
+    A node moves to another machine by its whole folder: docs/operations.md.
+    """
+    silence_grpc()
+    from lotmark.errors import ProtocolError
+    from lotmark_node.backup import back_up
+    from lotmark_node.node_settings import read_node_settings
+
+    settings = read_node_settings(settings_file)
+    try:
+        made = back_up(settings_file, settings, folder, now_ms=time.time_ns() // 1_000_000)
+    except ProtocolError as error:
+        terminal.fail(f"{error}.")
+    terminal.answer(
+        {"folder": str(folder), "node": made.node, "size": made.size, "chain_id": made.chain_id},
+        lambda: (
+            f"{folder}: {made.node}, {made.size} entries, verified\n"
+            f"Check it where it is kept: lotmark node restore {folder} FOLDER --chain-id"
+            f" {made.chain_id}"
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def restore(
+    backup_folder: Annotated[Path, typer.Argument(metavar="BACKUP", help="What backup wrote.")],
+    folder: Annotated[Path, typer.Argument(help="Where to: a folder that is new or empty.")],
+    *,
+    chain_id: ChainIdOption,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Check a backup to the last entry, and lay out what is in it for reading.
+
+    It gives no node back: one that starts with less than it has shown contradicts itself, and its
+    receipts convict it. A voter whose disk is lost joins under a new name and new keys.
+    """
+    from lotmark.errors import ProtocolError
+    from lotmark_node.backup import restore as restore_backup
+
+    try:
+        found = restore_backup(backup_folder, folder, parse_chain_id(chain_id))
+    except ProtocolError as error:
+        terminal.fail(f"{error}.")
+    terminal.answer(
+        {"folder": str(folder), "node": found.node, "size": found.size},
+        lambda: (
+            f"{folder}: {found.size} entries, verified, and what {found.node} kept beside them."
+            f" No node starts from it: {found.node} had signed a tree of {found.signed_size}"
+            " entries then, and may have signed larger ones since"
+        ),
         as_json=as_json,
     )
