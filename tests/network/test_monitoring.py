@@ -14,6 +14,7 @@ from lotmark.client import LedgerSession
 from lotmark_node.main import app
 from lotmark_node.trial.network import TrialNetwork
 from lotmark_node.trial.server_process import ServerProcess
+from tests.deploy.named_metrics import named_metrics
 from tests.network.network import (
     CLIENT,
     VOTERS,
@@ -54,6 +55,12 @@ def metrics(process: ServerProcess) -> Samples:
     }
 
 
+def metric_names(process: ServerProcess) -> set[str]:
+    """Return all metrics there are, also those that have counted nothing yet."""
+    _, text = asked(process, "/metrics")
+    return {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
+
+
 def takes_events(process: ServerProcess) -> bool:
     return metrics(process)["lotmark_takes_events", ""] == 1
 
@@ -92,6 +99,8 @@ def test_who_leads_how_far_each_peer_is_and_what_is_final_can_be_watched(
     assert witness["lotmark_witness_answers_total", "200"] > 0
     assert witness["lotmark_certificate_expiry_seconds", "witness"] > 700 * 86_400
     assert asked(trial.witnesses[WITNESS], "/readyz") == (200, "ready\n")
+    there = set().union(*map(metric_names, [*trial.voters.values(), *trial.witnesses.values()]))
+    assert named_metrics() <= there, "the rules and the board ask for what nobody shows"
 
 
 def test_a_voter_without_a_majority_lives_and_is_not_ready(trial: TrialNetwork) -> None:
