@@ -145,7 +145,7 @@ class Admission:
         batch = submission.batch
         header = batch.header
         if self.closed is not None:
-            self._refuse(batch.batch_id, submission.answer, self.closed)
+            self._refuse_batch(submission, self.closed)
             return
         row = signer_row(self._state.reader, header)
         outcome = judge_signer(
@@ -156,7 +156,7 @@ class Admission:
             time_ms=self._block_time_ms(),
         )
         if outcome:
-            self._refuse(batch.batch_id, submission.answer, outcome)
+            self._refuse_batch(submission, outcome)
             return
         lane = self._lane(header.signer, header.lane)
         outcome = judge_place(header, lane.row)
@@ -165,7 +165,7 @@ class Admission:
         elif outcome == Outcome.SEQUENCE_AHEAD:
             self._hold(submission, lane)
         elif outcome:
-            self._refuse(batch.batch_id, submission.answer, outcome)
+            self._refuse_batch(submission, outcome)
         else:
             self._admit(submission, lane)
             self._release(lane)
@@ -177,7 +177,7 @@ class Admission:
         prepared = PreparedBatch(batch, signature_holds=submission.signature_holds)
         outcome = self._judge_prepared(prepared)
         if outcome:
-            self._refuse(batch.batch_id, submission.answer, outcome)
+            self._refuse_batch(submission, outcome)
             return
         header = batch.header
         lane.row = LaneRow(sequence=header.sequence, batch_id=batch.batch_id)
@@ -213,7 +213,7 @@ class Admission:
         if not outcome and not self._has_evidence(batch.header, lane):
             outcome = Outcome.SEQUENCE_REUSED
         if outcome:
-            self._refuse(batch.batch_id, submission.answer, outcome)
+            self._refuse_batch(submission, outcome)
             return
         # Its signer has signed two batches with one number: that goes on record.
         self._take(prepared, submission)
@@ -232,7 +232,7 @@ class Admission:
         batch = submission.batch
         if not submission.signature_holds:
             # Held, it would keep a number that others' batch is to take.
-            self._refuse(batch.batch_id, submission.answer, Outcome.SIGNATURE_INVALID)
+            self._refuse_batch(submission, Outcome.SIGNATURE_INVALID)
             return
         sequence = batch.header.sequence
         ahead = sequence - lane.row.sequence - 1
@@ -243,7 +243,7 @@ class Admission:
             or self._held_size + len(batch.raw) > HELD_SIZE_MAX
         ):
             detail = f"sequence {sequence}, the lane stands at {lane.row.sequence}"
-            self._refuse(batch.batch_id, submission.answer, Outcome.SEQUENCE_AHEAD, detail)
+            self._refuse_batch(submission, Outcome.SEQUENCE_AHEAD, detail)
             return
         timer = asyncio.get_running_loop().call_later(
             HELD_S, self._give_up, batch.header.signer, batch.header.lane, sequence
@@ -256,9 +256,8 @@ class Admission:
         lane = self._lanes[signer, lane_number]
         submission, _ = self._take_held(lane, sequence)
         detail = f"sequence {sequence} waited {HELD_S:g} s for {lane.row.sequence + 1}"
-        self._refuse(
-            submission.batch.batch_id,
-            submission.answer,
+        self._refuse_batch(
+            submission,
             Outcome.WAITING_FOR_PREDECESSOR,
             detail,
         )
@@ -360,11 +359,22 @@ class Admission:
         answer = self._answer(submission.batch.batch_id, Outcome.ACCEPTED, now_ms, now_ms + DUE_MS)
         submission.answer(answer, "")
 
-    def _refuse(self, batch_id: bytes, answer: Answer, outcome: Outcome, detail: str = "") -> None:
+    def _refuse_batch(self, submission: Submission, outcome: Outcome, detail: str = "") -> None:
+        batch = submission.batch
+        self._refuse(batch.batch_id, submission.answer, outcome, detail, batch.header.party)
+
+    def _refuse(
+        self,
+        batch_id: bytes,
+        answer: Answer,
+        outcome: Outcome,
+        detail: str = "",
+        party: str = "",
+    ) -> None:
         meaning = MEANINGS[outcome]
         said = f"{meaning.text} ({detail})" if detail else meaning.text
         text = f"{outcome.name}: {said}; {meaning.remedy}"
-        self._refusals.add(batch=batch_id.hex(), outcome=outcome.name, text=said)
+        self._refusals.add(party=party, batch=batch_id.hex(), outcome=outcome.name, text=said)
         answer(self._answer(batch_id, outcome, self._now_ms(), 0), text)
 
     def _answer(

@@ -16,13 +16,13 @@ from lotmark.admission import AdmissionAnswer
 from lotmark.batch import Batch, sign_batch
 from lotmark.certificates import tls_name
 from lotmark.ed25519 import PrivateKey
-from lotmark.genesis import Genesis
+from lotmark.genesis import Genesis, Parameters
 from lotmark.key_file import read_key_file
 from lotmark.key_grant import KeyPurpose
 from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
 from lotmark_consensus.raft.grpc_wire import GrpcWire
 from lotmark_node.compose import now_ms, read_node_keys
-from lotmark_node.consortium.found import found_consortium
+from lotmark_node.consortium.found import PARAMETERS, found_consortium
 from lotmark_node.consortium.plan import make_plan
 from lotmark_node.engine.ledger_engine import LedgerEngine
 from lotmark_node.node_settings import read_node_settings
@@ -42,10 +42,12 @@ CALL_S = 20.0
 class FoundedConsortium:
     """A consortium of one party of each role, each with a client `erp`; OEM-A runs the node."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, parameters: Parameters = PARAMETERS) -> None:
         self.folder = folder
         plan = make_plan("stator-line", PARTIES, ["OEM-A/n1@127.0.0.1:0"], [])
-        founded = found_consortium(folder, plan, now_ms=time.time_ns() // 1_000_000)
+        founded = found_consortium(
+            folder, plan, now_ms=time.time_ns() // 1_000_000, parameters=parameters
+        )
         self.genesis, self.chain_id = founded.genesis, founded.chain_id
         self.settings = read_node_settings(folder / "OEM-A/nodes/n1/node.toml")
 
