@@ -21,7 +21,7 @@ from lotmark.genesis import chain_id as chain_id_of
 from lotmark.key_file import write_new_file
 from lotmark.snapshot_reader import SnapshotReader
 from lotmark.verify.report import Conclusion
-from lotmark_node.engine.disputes import FOLDER as EVIDENCE
+from lotmark_node.engine.evidence_folder import FOLDER as EVIDENCE
 from lotmark_node.node_settings import NodeSettings
 from lotmark_node.verification.verify import verify_snapshot
 

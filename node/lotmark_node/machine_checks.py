@@ -10,15 +10,14 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from platform import python_version
 
+from lotmark.client.clock import UNCERTAINTY_MAX_US, KernelClock, kernel_clock
 from lotmark.genesis import Genesis
-from lotmark.kernel_clock import KernelClock, read_kernel_clock
 from lotmark.network_address import split_address
 from lotmark_node.bench.machine import fdatasync_p99_ms
 from lotmark_node.findings import Finding, Health
 from lotmark_node.node_settings import NodeSettings
 from lotmark_node.peer_certificates import shown_by
 
-CLOCK_ERROR_MAX_US = 10_000  # beyond that an event's time is worth a flag
 FDATASYNC_P99_SLOW_MS = 50.0  # acknowledgements wait for two of them
 FDATASYNC_P99_BAD_MS = 500.0  # an election begins after a second or so
 ANSWER_S = 3.0
@@ -28,7 +27,7 @@ _PINNED = re.compile(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)")
 
 def check_machine(settings: NodeSettings, genesis: Genesis) -> Iterator[Finding]:
     """Check what a node needs of its machine; it may run meanwhile."""
-    yield clock_finding(read_kernel_clock())
+    yield clock_finding(kernel_clock())
     yield from _check_disk(settings.data)
     yield from _check_versions()
     yield _check_listen(settings, genesis)
@@ -48,7 +47,7 @@ def clock_finding(clock: KernelClock | None) -> Finding:
             " will refuse blocks once it is 5 s off",
         )
     text = f"kept within {clock.error_max_us / 1_000:.1f} ms"
-    if clock.error_max_us > CLOCK_ERROR_MAX_US:
+    if clock.error_max_us > UNCERTAINTY_MAX_US:
         return Finding(
             "clock sync", Health.NOTICE, f"{text}: a nearer time server would keep it better"
         )

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from lotmark.kernel_clock import KernelClock, read_kernel_clock
+from lotmark.client.clock import KernelClock
 from lotmark_node import machine_checks
 from lotmark_node.consortium.found import found_consortium
 from lotmark_node.consortium.plan import make_plan
@@ -36,9 +35,7 @@ def found(done: Result, check: str) -> list[dict[str, Any]]:
 
 
 def clock(*, is_synchronised: bool = True, error_max_us: int = 900) -> KernelClock:
-    return KernelClock(
-        is_synchronised=is_synchronised, error_max_us=error_max_us, error_estimated_us=10
-    )
+    return KernelClock(is_synchronised, error_max_us)
 
 
 @pytest.mark.parametrize(
@@ -56,22 +53,6 @@ def test_the_kernels_word_on_the_clock_decides(
     finding = clock_finding(asked)
 
     assert (finding.health, words in finding.text) == (health, True)
-
-
-def test_the_kernel_is_asked_and_says_the_same_of_synchronisation_a_moment_later() -> None:
-    first, second = read_kernel_clock(), read_kernel_clock()
-
-    if first is None:
-        pytest.skip("adjtimex cannot be called here")
-    assert second is not None
-    assert first.is_synchronised == second.is_synchronised
-    assert first.error_max_us >= 0
-
-
-def test_elsewhere_than_on_linux_the_kernel_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
-
-    assert read_kernel_clock() is None
 
 
 @pytest.fixture(scope="module")
