@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class HttpListener(socketserver.ThreadingTCPServer):
-    """Answers from its start to its stop; to be used as a context."""
+    """Answers from its making to its stop."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -73,11 +73,19 @@ class HttpListener(socketserver.ThreadingTCPServer):
         """Take nothing more; what is being answered ends by its own bounds."""
         self.shutdown()
         self._thread.join()
-        self.socket.close()  # not `server_close`, which would wait for slow askers
+        self.server_close()  # waits for no thread, as all are daemons
 
     def verify_request(self, request: _Request, client_address: tuple[str, int]) -> bool:
         """Return whether there is room for a connection; it is closed otherwise."""
         return self._free.acquire(blocking=False)
+
+    def process_request(self, request: _Request, client_address: tuple[str, int]) -> None:
+        """Answer in a thread, and make room again where none can be started."""
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._free.release()
+            raise
 
     def process_request_thread(self, request: _Request, client_address: tuple[str, int]) -> None:
         """Answer, and make room again."""
