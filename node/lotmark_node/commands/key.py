@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from lotmark.key_grant import KeyGrant
     from lotmark.state_rows import KeyRow
 
-app = typer.Typer(no_args_is_help=True, help="Keys of a party, and certificates: show, register, replace, revoke, renew.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Keys of a party, and certificates: show, register, replace, revoke, renew.",
+)
 
 KEY_DAYS = 5 * 365
 
