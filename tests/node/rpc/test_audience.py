@@ -16,7 +16,7 @@ from lotmark.key_file import read_key_file
 from lotmark.key_grant import KeyGrant, KeyPurpose, grant_to_message, statement
 from lotmark.merkle import leaf_hash
 from lotmark.outcome import Outcome
-from lotmark.v1 import event_pb2, governance_pb2, ledger_pb2, peer_pb2, peer_pb2_grpc
+from lotmark.v1 import event_pb2, governance_pb2, ledger_pb2, peer_pb2, peer_pb2_grpc, quality_pb2
 from lotmark.verify.receipt import parse_receipt
 from lotmark_node.compose import now_ms
 from lotmark_node.engine.refusal_log import LINES_PER_MINUTE_MAX
@@ -27,6 +27,7 @@ from tests.node.rpc.served_ledger import CALL_S, FoundedConsortium, ServedLedger
 from tests.node.rpc.test_access import leaf
 
 MARK = "SECRET-7"  # stands in every event that is not for all
+DIGEST = bytes(range(32))  # of a report whose seal is not for all
 AUTHOR, IN_AUDIENCE, OWNER = "T1-STATOR", "LAB-17025", "OEM-A"
 OUTSIDERS = ("SITE-1", "NOTARY", "REG-EU")
 
@@ -44,13 +45,27 @@ SECRET = for_lab(measurement(2, item=MARK))
 STRANGE = event_pb2.Event.FromString(for_lab(measurement(3, item=MARK)))
 STRANGE.audience.append("NOBODY")
 NO_EVENT = b"\xff" + MARK.encode()
-EVENTS = [PLAIN, SECRET, SECRET, STRANGE.SerializeToString(deterministic=True), NO_EVENT]
+SEAL = for_lab(
+    event(
+        nonce="seal",
+        items=[(MARK, event_pb2.ITEM_ROLE_SUBJECT)],
+        report_seal=quality_pb2.ReportSeal(
+            report=MARK,
+            laboratory=AUTHOR,
+            test="resistivity",
+            report_digest=DIGEST,
+            verdict=quality_pb2.VERDICT_CONFORMING,
+        ),
+    )
+)
+EVENTS = [PLAIN, SECRET, SECRET, STRANGE.SerializeToString(deterministic=True), NO_EVENT, SEAL]
 OUTCOMES = [
     Outcome.ACCEPTED,
     Outcome.ACCEPTED,
     Outcome.EVENT_DUPLICATE,
     Outcome.PARTY_UNKNOWN,
     Outcome.EVENT_MALFORMED,
+    Outcome.ACCEPTED,
 ]
 
 
@@ -123,6 +138,10 @@ ASKS: dict[str, Ask] = {
         )
     ],
     "Subscribe": _subscriptions,
+    "FindSeals": lambda stub, filled: [
+        stub.FindSeals(ledger_pb2.FindSealsRequest(**each), timeout=CALL_S)
+        for each in ({"item": MARK}, {"report_digest": DIGEST})
+    ],
     "ExportSnapshot": lambda stub, filled: [
         stub.ExportSnapshot(ledger_pb2.ExportSnapshotRequest(), timeout=CALL_S)
     ],
