@@ -14,7 +14,7 @@ BUILD = "tests.network.faulty_node"
 TEN_YEARS_MS = 10 * 365 * 86_400_000
 ONE_HOUR_MS = 3_600_000  # all certificates are still valid by such a clock
 THREE_HOURS_MS = 3 * ONE_HOUR_MS
-SLOW_WRITE_S = 0.7  # longer than a heartbeat, and two of them longer than any election
+SLOW_WRITE_S = 0.7  # for each write; heartbeats and votes must not wait for it
 EVENTS_MAX = 50
 SANE_MS = 60_000
 
