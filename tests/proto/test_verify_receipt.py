@@ -375,3 +375,11 @@ def test_the_program_verifies_receipts(tmp_path: Any, capsys: pytest.CaptureFixt
 
     assert main([*arguments, "--json"]) is Conclusion.VALID
     assert json.loads(capsys.readouterr().out)["party"] == "T1-STATOR"
+
+
+@pytest.mark.parametrize("leaf", [b"", b"x", LEDGER.leaf_data[1], LEDGER.leaf_data[2]])
+def test_what_governs_is_named_where_it_is_no_such_entry(leaf: bytes) -> None:
+    first = LEDGER.governance()[0]
+    forged = [replace(first, leaf=leaf)]
+
+    assert fault_in(make_receipt(parts_of(FIRST_EVENT, governance=forged))).rule == "governance"

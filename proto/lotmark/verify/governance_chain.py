@@ -118,7 +118,8 @@ def check_governed_checkpoint(
         checkpoint = parse_checkpoint(parse_note(raw_note).text)
     size, root = checkpoint.size, checkpoint.root
     operators = OperatorRegister(keys)
-    follow_entries(entries, keys, operators, size=size, root=root)
+    with blaming("governance"):
+        follow_entries(entries, keys, operators, size=size, root=root)
     with blaming("policy"):
         head, payload = parse_leaf_data(close.leaf)
         if head.kind is not EntryKind.BLOCK_CLOSE or head.index != size - 1:
