@@ -132,7 +132,6 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
     stop = _stop_event()
     identities = Identities(engine.membership, engine.chain_id, settings.party, now_ms)
     monitor: HttpListener | None = None
-    http: HttpEndpoint | None = None
     try:
         engine.check_keys(keys)
         engine.start()
@@ -154,7 +153,7 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
         try:
             ready(_running(settings, engine, serving, monitor, http))
             telling = asyncio.create_task(_tell_health(engine, serving))
-            renewing = asyncio.create_task(_renew(tls, peers))
+            renewing = asyncio.create_task(_renew(tls, peers, http))
             await stop.wait()
             telling.cancel()
             renewing.cancel()
@@ -264,11 +263,15 @@ def _cosigners(
     )
 
 
-async def _renew(tls: RenewedPair, peers: GrpcPeers | None) -> None:
+async def _renew(tls: RenewedPair, peers: GrpcPeers | None, http: "HttpEndpoint | None") -> None:
     """Take a renewed certificate while the node runs: callers see it, and peers are shown it."""
     while True:
         await asyncio.sleep(RENEWAL_CHECK_S)
-        if tls.renew() and peers is not None:
+        if not tls.renew():
+            continue
+        if http is not None:
+            http.server.renew_certificate()
+        if peers is not None:
             await peers.renew()
 
 

@@ -60,6 +60,8 @@ class HttpServer:
                 f"cannot listen at {address}: {error.strerror}; change http_listen in node.toml"
             ) from error
         self.address = f"{address.rpartition(':')[0]}:{self._socket.getsockname()[1]}"
+        self._tls = tls
+        self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         config = uvicorn.Config(
             app,
@@ -81,6 +83,13 @@ class HttpServer:
         if not self._started.wait(START_S):
             raise OSError(f"the HTTP server at {self.address} did not start within {START_S:g} s")
 
+    def renew_certificate(self) -> None:
+        """Show callers who connect from now on what the certificate's files hold now."""
+        tls, context = self._tls, self._server.config.ssl
+        if tls is not None and context is not None:
+            # On the server's own thread: a handshake sees the old pair or the new one.
+            self._loop.call_soon_threadsafe(context.load_cert_chain, tls.certificate, tls.key)
+
     def stop(self) -> None:
         """End, once the requests that are worked on are answered, or after a while."""
         self._server.should_exit = True
@@ -88,7 +97,8 @@ class HttpServer:
         self._socket.close()
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
         asyncio.get_running_loop().call_soon(self._started.set)

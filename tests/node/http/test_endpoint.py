@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 from lotmark.canonical_json import dump
 from lotmark.certificates import tls_name
 from lotmark.client import LedgerSession, read_client_settings
+from lotmark.network_address import split_address
 from lotmark.verify.receipt import verify_receipt
 from lotmark_node.http.api_keys import May
 from lotmark_node.http.body_limit import BODY_SIZE_MAX
@@ -34,6 +36,7 @@ from tests.node.http.http_node import (
     make_key,
 )
 from tests.node.running_node import NodeProcess
+from tests.node.test_renewal import until
 from tests.proto.sound_reports import TEST, TEST_REPORT
 
 _NAMES = count()
@@ -382,6 +385,21 @@ def test_with_tls_the_endpoint_shows_the_node_s_certificate(tmp_path: Path) -> N
             pass  # the handshake holds under the node's own name
         with pytest.raises(OSError, match=r"closed|reset"):
             call(address, "GET", "/v1/seals?item=x", key=key)
+
+
+def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path) -> None:
+    with http_node(tmp_path / "c", url="https://127.0.0.1:0") as node:
+        address = split_address(node.ready["http"])
+        before = ssl.get_server_certificate(address)
+        done = node.lotmark("key", "renew-cert", str(node.settings))
+        assert done.returncode == 0, done.stderr
+        renewed = x509.load_pem_x509_certificate(
+            (node.settings.parent / "tls/cert.pem").read_bytes()
+        )
+
+        until(lambda: ssl.get_server_certificate(address) != before)
+        shown = ssl.get_server_certificate(address).encode()
+        assert x509.load_pem_x509_certificate(shown) == renewed
 
 
 def test_a_node_that_restarts_goes_on_with_its_keys_and_seals(tmp_path: Path) -> None:
