@@ -48,7 +48,6 @@ class RowCache:
     def written(self, changes: Iterable[RowChange]) -> None:
         """Take over what was just written to the store."""
         with self._lock:
-            self.version += 1
             for key, _, new in changes:
                 if key[0] not in _TABLES:
                     continue
@@ -57,6 +56,8 @@ class RowCache:
                     self._old.pop(key, None)
                 else:
                     self._keep(key, new)
+            # Last: who has read this version cannot have found a row of the one before here.
+            self.version += 1
 
     def _keep(self, key: bytes, value: bytes) -> None:
         if len(self._young) >= self._rows_max:
