@@ -12,6 +12,7 @@ from lotmark.client.settings import ClientSettings
 from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
 from lotmark_node import terminal
 
+ENDED_MAX_S = 1.0  # until a reader learns why a stream has ended
 ANSWERS_MAX_S = 60.0  # for what is still unanswered when the last batch was to be sent
 
 
@@ -90,17 +91,26 @@ async def _submit(
 
 
 async def _both(stream: _Stream, write: Callable[[_Stream], Awaitable[None]]) -> None:
-    """Write and read until all is answered; an error of either ends both."""
+    """Write and read until all is answered; an error of either ends both.
+
+    Where the node ended the stream, only the reader learns why: its error is the one that is told.
+    """
 
     async def write_all() -> None:
         await write(stream)
         await stream.call.done_writing()
 
-    tasks = [asyncio.create_task(write_all()), asyncio.create_task(stream.read())]
+    writing, reading = tasks = (
+        asyncio.create_task(write_all()),
+        asyncio.create_task(stream.read()),
+    )
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
+        if writing in done and writing.exception() is not None:
+            await asyncio.wait([reading], timeout=ENDED_MAX_S)
+        for task in (reading, writing):
+            if task.done():
+                task.result()
     finally:
         for task in tasks:
             task.cancel()
