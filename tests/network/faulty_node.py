@@ -4,6 +4,7 @@
 - `write-delay-s`: each write of the order's log takes so much longer, in the thread that waits for
   the disk: what a disk does whose fsync is slow.
 - `lie`: "<how> <victim>", as `Lie` says.
+- `spoilt`: the node reads other counters of events from its state than it has written.
 
 Everything else is the node's own code, in a process of its own.
 """
@@ -20,12 +21,14 @@ from lotmark_consensus.raft.log_store import Writes
 from lotmark_consensus.raft.rocks_log import RocksLogStore
 from lotmark_node import compose
 from lotmark_node.engine import ledger_engine
+from lotmark_node.engine.store import LedgerStore
 from lotmark_node.main import app
 from lotmark_node.node_settings import read_node_settings
 from lotmark_node.rpc import grpc_peers
+from lotmark_node.state_machine.tables import Table
 from tests.network.lying_wire import LyingWire
 
-CLOCK_SHIFT, WRITE_DELAY, LIE = "clock-shift-ms", "write-delay-s", "lie"
+CLOCK_SHIFT, WRITE_DELAY, LIE, SPOILT = "clock-shift-ms", "write-delay-s", "lie", "spoilt"
 
 
 def read_fault(file: Path) -> str:
@@ -46,6 +49,18 @@ class SlowLogStore(RocksLogStore):
         super().write(writes)
 
 
+class SpoiltStore(LedgerStore):
+    """A ledger's rows, of which some are read as they were not written while a file is there."""
+
+    spoilt_file: Path
+
+    def get(self, key: bytes) -> bytes | None:
+        value = super().get(key)
+        if value is not None and key[0] == Table.COUNTER and self.spoilt_file.exists():
+            return value[:-1] + bytes([value[-1] ^ 1])
+        return value
+
+
 def shifted(now_ms: Callable[[], int], shift_file: Path) -> int:
     return now_ms() + int(read_fault(shift_file) or 0)
 
@@ -54,9 +69,11 @@ def main(settings_file: Path) -> None:
     folder = settings_file.parent
     key = read_key_file(read_node_settings(settings_file).proposal_key)
     SlowLogStore.delay_file = folder / WRITE_DELAY
+    SpoiltStore.spoilt_file = folder / SPOILT
     with (
         patch.object(compose, "now_ms", partial(shifted, compose.now_ms, folder / CLOCK_SHIFT)),
         patch.object(ledger_engine, "RocksLogStore", SlowLogStore),
+        patch.object(ledger_engine, "LedgerStore", SpoiltStore),
         patch.object(
             grpc_peers,
             "GrpcWire",

@@ -80,7 +80,7 @@ class Answering:
 
         Raises:
             ProtocolError: It is no checkpoint of this log that a voter signed.
-            HistoryConflict: A quorum of others stands by another tree than this node's.
+            HistoryConflict: So many others stand by another tree that this node's is the odd one.
             Regression: This node may not sign what it has.
         """
         with self._asked_by(peer) as is_first:
@@ -91,7 +91,7 @@ class Answering:
                 return None
             head = self._compare(peer, note, checkpoint)
             if head is None:
-                own = self._known.note_of(checkpoint.size)
+                own = self._own_note(checkpoint.size)
                 return None if own is None else format_note(own)
             if self._reader.is_final(note):
                 return format_note(note)
@@ -101,6 +101,20 @@ class Answering:
             cosigned = self._reader.with_signature(note, signature)
             self._known.adopt(head, cosigned, final=self._reader.is_final(cosigned))
             return format_note(cosigned)
+
+    def _own_note(self, size: int) -> Note | None:
+        """Return a checkpoint of this node's own tree, signed for who shows another of that size.
+
+        A leader whose ledger has strayed learns only so that it has.
+        """
+        known, height = self._known.note_of(size), self._tree.height_at(size)
+        if known is not None or height is None:
+            return known
+        head = LogHead(height, size, self._tree.root(size))
+        note = self._cosigner.sign_as_log(head)
+        if note is not None:
+            self._known.adopt(head, note, final=False)
+        return note
 
     def other_tree(self, peer: str, raw: bytes) -> None:
         """Take a note that a peer answered in place of the one it was shown.

@@ -1,13 +1,15 @@
 """Notes that name another tree than this node's own: kept as evidence, and weighed.
 
 One party that shows another history may be broken or dishonest, and this node goes on. A quorum of
-others may not: then this node's own history is not the consortium's, and it stops.
+others may not, nor a majority of the voters: then this node's own history is not the consortium's,
+and it stops.
 """
 
 import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lotmark.checkpoint import Checkpoint, parse_checkpoint
@@ -20,6 +22,14 @@ from lotmark_node.engine.log_tree import LogTree
 from lotmark_node.engine.shared_notes import NoteReader
 
 _TREES_REMEMBERED_MAX = 64
+
+
+@dataclass(slots=True)
+class _Against:
+    """Who stands by another tree."""
+
+    parties: set[str] = field(default_factory=set)  # that cosigned it, this node's not among them
+    voters: set[tuple[str, bytes]] = field(default_factory=set)  # log keys that signed it
 
 
 class Disputes:
@@ -52,8 +62,8 @@ class Disputes:
         self._reader = reader
         self._tree = tree
         self._lock = threading.Lock()
-        # Tree size and root -> other parties that cosigned it, by all that was shown so far.
-        self._against: OrderedDict[tuple[int, bytes], set[str]] = OrderedDict()
+        # By tree size and root, by all that was shown so far.
+        self._against: OrderedDict[tuple[int, bytes], _Against] = OrderedDict()
 
     def judge(
         self, shown_by: str, note: Note, checkpoint: Checkpoint, own_notes: Iterable[Note]
@@ -67,13 +77,18 @@ class Disputes:
             own_notes: Notes of this node's own log.
 
         Raises:
-            HistoryConflict: A quorum of other parties stands behind it.
+            HistoryConflict: A quorum of other parties, or a majority of the voters, stands by it.
         """
         with self._lock:
             if (checkpoint.size, checkpoint.root) not in self._against:
                 self._on_dispute(checkpoint.size)
-            parties = self._parties_against(note, checkpoint)
-            beyond_doubt = self._reader.is_final(note) or len(parties) >= self._enough
+            against = self._add(note, checkpoint)
+            parties = against.parties
+            beyond_doubt = (
+                self._reader.is_final(note)
+                or len(parties) >= self._enough
+                or 2 * len(against.voters) > self._reader.voter_count
+            )
             path = self._keep(shown_by, note, checkpoint, own_notes, at_any_price=beyond_doubt)
             if beyond_doubt:
                 raise HistoryConflict(
@@ -85,12 +100,13 @@ class Disputes:
                     " it by a node with a new id and new keys"
                 )
 
-    def _parties_against(self, note: Note, checkpoint: Checkpoint) -> set[str]:
-        parties = self._against.setdefault((checkpoint.size, checkpoint.root), set())
-        parties |= self._reader.cosigned_by(note) - {self._party}
+    def _add(self, note: Note, checkpoint: Checkpoint) -> "_Against":
+        against = self._against.setdefault((checkpoint.size, checkpoint.root), _Against())
+        against.parties |= self._reader.cosigned_by(note) - {self._party}
+        against.voters |= self._reader.signed_by_logs(note)
         if len(self._against) > _TREES_REMEMBERED_MAX:
             self._against.popitem(last=False)
-        return parties
+        return against
 
     @property
     def _enough(self) -> int:

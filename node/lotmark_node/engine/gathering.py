@@ -3,7 +3,9 @@
 Each peer has a thread, and so at most one question at a time. A round is over for its checkpoint
 once the quorum has cosigned it, and may be replaced by the next one once every peer has answered,
 or fails just now: so peers that are slow in turn still meet in one round, and nobody waits for one
-that the quorum does not need.
+that the quorum does not need. A witness keeps no ledger and would cosign whatever goes on; so it is
+asked once a voter has agreed, and not where one stands by another tree: a leader whose ledger has
+strayed must not take the witnesses along.
 """
 
 import logging
@@ -78,6 +80,7 @@ class _Line:
     told: Note | None = None  # the newest final note that it knows
     failures: int = 0  # since it was last of use
     retry_at_s: float = 0.0  # monotonic
+    disagreed: _Round | None = None  # the newest round that it answered with another tree
 
     def has_failed(self) -> bool:
         """Whether it is left alone for a while."""
@@ -189,14 +192,29 @@ class Gathering:
         if line.has_failed():
             return None
         now = self._round
-        if now is not None and not now.final and line.answered is not now:
-            # Who failed comes last, and so sees how many others stand behind the note.
-            others = [each for each in self._lines if each is not line and not each.failures]
+        waits = now is not None and not line.peer.is_voter and not self._voters_agree(now)
+        if now is not None and not now.final and line.answered is not now and not waits:
+            # Who failed comes last, and so sees how many others stand behind the note; a voter
+            # after other voters only, since witnesses wait for those.
+            others = [
+                each
+                for each in self._lines
+                if each is not line
+                and not each.failures
+                and (each.peer.is_voter or not line.peer.is_voter)
+            ]
             if not line.failures or all(each.answered is now for each in others):
                 return now, now.note
         if line.peer.is_voter and self._final is not None and line.told is not self._final:
             return None, self._final
         return None
+
+    def _voters_agree(self, now: _Round) -> bool:
+        """Return whether a voter has cosigned this round, or none is there who could."""
+        voters = [line for line in self._lines if line.peer.is_voter]
+        if any(line.answered is now for line in voters):
+            return True
+        return all(line.has_failed() and line.disagreed is not now for line in voters)
 
     def _ask(self, line: _Line, task: tuple[_Round | None, Note]) -> bool:
         """Ask, and return whether the answer was of use."""
@@ -207,16 +225,17 @@ class Gathering:
             if raw is None:
                 return False
             with self._answering:
-                return not self._stopping and self._take(name, round_, shown, raw)
+                return not self._stopping and self._take(line, round_, shown, raw)
         except (PeerUnreachable, ProtocolError) as error:
             log = logger.warning if not line.failures else logger.debug
             log("a peer does not cosign", extra={"peer": name, "reason": str(error)})
             return False
 
-    def _take(self, name: str, round_: _Round | None, shown: Note, raw: bytes) -> bool:
+    def _take(self, line: _Line, round_: _Round | None, shown: Note, raw: bytes) -> bool:
         answer = parse_note(raw, size_max=SHARED_NOTE_SIZE_MAX)
         if answer.text != shown.text:
-            self._on_other_tree(name, raw)
+            line.disagreed = round_
+            self._on_other_tree(line.peer.name, raw)
             return False
         if round_ is None:
             return True

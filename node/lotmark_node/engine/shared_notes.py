@@ -18,8 +18,9 @@ class _Judge:
         self.policy = policy
         self.anybody = replace(policy, quorum=NO_QUORUM)
         self.party_count = len({witness.name.partition("/")[0] for witness in policy.witnesses})
-        keys = [log.vkey for log in policy.logs] + [item.vkey for item in policy.witnesses]
-        self._known = {(key.name, key.key_id) for key in keys}
+        self.log_keys = {(log.vkey.name, log.vkey.key_id) for log in policy.logs}
+        cosign_keys = {(item.vkey.name, item.vkey.key_id) for item in policy.witnesses}
+        self._known = self.log_keys | cosign_keys
 
     def knows(self, signature: NoteSignature) -> bool:
         """Return whether a signature is by a key of the policy."""
@@ -48,6 +49,11 @@ class NoteReader:
     def party_count(self) -> int:
         """How many parties can cosign."""
         return self._judges[-1][1].party_count
+
+    @property
+    def voter_count(self) -> int:
+        """How many voters there are, each with a log key of its own."""
+        return len(self._judges[-1][1].log_keys)
 
     def _judge_of(self, text: str) -> _Judge:
         size, judges = parse_checkpoint(text).size, self._judges
@@ -98,6 +104,10 @@ class NoteReader:
         """Return the parties that cosigned a note whose signatures all hold."""
         cosigned = self._judge_of(note.text).anybody.check(note).cosigned
         return {name.partition("/")[0] for name, _ in cosigned}
+
+    def signed_by_logs(self, note: Note) -> set[tuple[str, bytes]]:
+        """Return the voters' log keys that signed a note whose signatures all hold."""
+        return self._judge_of(note.text).log_keys & set(map(_key, note.signatures))
 
 
 def _key(signature: NoteSignature) -> tuple[str, bytes]:

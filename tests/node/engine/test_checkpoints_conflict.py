@@ -59,7 +59,9 @@ def test_one_other_party_with_another_tree_is_put_on_record_and_the_node_goes_on
 ) -> None:
     shown = other(THREE, 7)
     with one_node(tmp_path, THREE) as node:
-        assert node.shown(shown) is None
+        answer = node.shown(shown)
+        assert answer is not None
+        assert parse_note(answer).text == parse_note(own(THREE, 7)).text, "what it stands by"
 
         (file,) = node.evidence()
         assert file.suffix == ".note"
@@ -145,7 +147,10 @@ def test_a_quorum_of_others_stops_the_node_and_less_does_not(
 ) -> None:
     with one_node(tmp_path, genesis) as node:
         assert node.shown(own(genesis, 6)) is not None
-        assert node.shown(other(genesis, 7, cosigners)) is None
+        shown = other(genesis, 7, cosigners)
+        answer = node.shown(shown)
+        assert (answer is None) == stops
+        assert answer is None or parse_note(answer).text != parse_note(shown).text
         assert [type(each) for each in node.failures] == [HistoryConflict] * stops
         (file,) = node.evidence()
         if not stops:
@@ -251,6 +256,36 @@ def test_a_leader_whose_peers_stand_by_another_tree_is_stopped_by_a_quorum_of_th
         assert not nodes[TIER1].failures
         (file,) = (each for each in nodes[TIER1].evidence() if each.suffix == ".note")
         assert cosigners_of(file.read_bytes()) == {OEM}
+
+
+def test_a_leader_that_has_strayed_is_stopped_by_a_majority_of_the_voters(tmp_path: Path) -> None:
+    """As when a leader's state was spoilt: its followers, which sign only when asked, say so."""
+    with network(tmp_path, FOUR, timing=QUICK) as nodes:
+        nodes[OEM].log.whole = ledger(FOUR, "b", FORK)
+        nodes[LAB].log.whole = ledger(FOUR, "b", FORK)  # a witness follows whatever goes on
+        (to_witness,) = (peer for peer in nodes[OEM].peers if peer.name == LAB)
+        for node in nodes.values():
+            node.grow(8)
+        nodes[OEM].signer.lead()
+        until(lambda: bool(nodes[OEM].failures))
+
+        assert [type(each) for each in nodes[OEM].failures] == [HistoryConflict]
+        assert nodes[OEM].final_size == 0
+        assert not nodes[TIER1].failures
+        assert not nodes[TIER2].failures
+        assert not to_witness.asked, "what a witness has cosigned it cannot take back"
+
+
+def test_one_voter_that_has_strayed_stops_no_leader(tmp_path: Path) -> None:
+    with network(tmp_path, FOUR, timing=QUICK) as nodes:
+        nodes[TIER2].log.whole = ledger(FOUR, "b", FORK)
+        for node in nodes.values():
+            node.grow(8)
+        nodes[OEM].signer.lead()
+        until(lambda: nodes[OEM].final_size == ledger(FOUR).sizes[8])
+        until(lambda: bool(nodes[OEM].evidence()))
+
+        assert not nodes[OEM].failures
 
 
 class _Equivocator:

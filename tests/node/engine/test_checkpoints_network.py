@@ -370,3 +370,32 @@ def test_the_interval_bounds_how_often_a_leader_signs(tmp_path: Path) -> None:
             size = grow(nodes.values(), height)
             until(lambda size=size: leader.signed_size == size)  # type: ignore[misc]
         assert time.monotonic() - begun_s >= 3 * 0.1
+
+
+def test_a_leader_alone_with_its_witness_still_asks_it(tmp_path: Path) -> None:
+    with network(tmp_path, FOUR) as nodes:
+        leader = nodes[OEM]
+        for peer in leader.peers:
+            peer.broken = peer.name != LAB
+        (to_witness,) = (peer for peer in leader.peers if peer.name == LAB)
+        for node in nodes.values():
+            node.grow(4)
+        leader.signer.lead()
+
+        until(lambda: bool(to_witness.asked))
+
+
+def test_finality_goes_on_after_all_others_have_failed_for_a_while(tmp_path: Path) -> None:
+    """Voters that failed wait for who did not, and witnesses for voters: nobody for each other."""
+    with network(tmp_path, FOUR) as nodes:
+        leader = nodes[OEM]
+        for peer in leader.peers:
+            peer.broken = True
+        for node in nodes.values():
+            node.grow(4)
+        leader.signer.lead()
+        until(lambda: all(peer.asked for peer in leader.peers))
+        for peer in leader.peers:
+            peer.broken = False
+
+        until(lambda: leader.final_size == ledger(FOUR).sizes[4])
