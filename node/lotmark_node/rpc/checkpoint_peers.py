@@ -1,9 +1,9 @@
 """The other cosigners as checkpoints are shown to them: voters over gRPC, witnesses over HTTPS."""
 
 import asyncio
+import concurrent.futures
 import logging
 from collections.abc import Mapping, Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from lotmark.certificates import tls_name
 from lotmark.errors import ProtocolError
@@ -36,7 +36,7 @@ class VoterPeer:
         )
         try:
             return asking.result(SHARE_MAX_S + 1)
-        except (FutureTimeoutError, asyncio.CancelledError) as error:
+        except (TimeoutError, concurrent.futures.CancelledError) as error:
             raise PeerUnreachable(f"{self.name} answers no checkpoint in time") from error
 
 

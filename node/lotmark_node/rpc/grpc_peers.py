@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import grpc
 import grpc.aio
@@ -86,21 +87,17 @@ class GrpcPeers:
         while True:
             request = peer_pb2.FetchBlocksRequest(from_height=height, count=FETCHED_PER_CALL)
             first = height
-            try:
+            with _failing(f"{peer} gives no blocks"):
                 async for fetched in self._stub(peer).FetchBlocks(request):
                     height = fetched.height + 1
                     yield fetched.height, _ordered(fetched)
-            except (grpc.aio.AioRpcError, MalformedError) as error:
-                raise PeerUnreachable(f"{peer} gives no blocks: {_told(error)}") from error
             if height == first:
                 return
 
     async def read_index(self, peer: str) -> int:
         """As `Peers` promises."""
-        try:
+        with _failing(f"{peer} gives no index to read at"):
             answer = await self._stub(peer).ReadIndex(peer_pb2.ReadIndexRequest(), timeout=CALL_S)
-        except grpc.aio.AioRpcError as error:
-            raise PeerUnreachable(f"{peer} gives no index to read at: {_told(error)}") from error
         return answer.index
 
     async def share(self, peer: str, note: bytes, timeout_s: float) -> bytes | None:
@@ -110,10 +107,8 @@ class GrpcPeers:
             PeerUnreachable: It does not answer in time.
         """
         request = peer_pb2.ShareCheckpointRequest(note=note)
-        try:
+        with _failing(f"{peer} answers no checkpoint"):
             answer = await self._stub(peer).ShareCheckpoint(request, timeout=timeout_s)
-        except grpc.aio.AioRpcError as error:
-            raise PeerUnreachable(f"{peer} answers no checkpoint: {_told(error)}") from error
         return answer.note or None
 
     @property
@@ -190,6 +185,10 @@ class GrpcForwardLink:
             reason = "the leader ended the stream"
         except (grpc.aio.AioRpcError, ValueError) as error:
             reason = _told(error)
+        except asyncio.CancelledError:
+            if _is_to_end():
+                raise
+            reason = "the call was cancelled"
         logger.info("forwarding broke off", extra={"peer": self._peer, "reason": reason})
         broken, self._broken = self._broken, _ignore
         self._writing.cancel()
@@ -223,10 +222,32 @@ def _ordered(fetched: peer_pb2.FetchedBlock) -> Ordered:
     )
 
 
+@contextmanager
+def _failing(problem: str) -> Iterator[None]:
+    """Raise `PeerUnreachable` where a call has failed."""
+    try:
+        yield
+    except (grpc.aio.AioRpcError, MalformedError) as error:
+        raise PeerUnreachable(f"{problem}: {_told(error)}") from error
+    except asyncio.CancelledError as error:
+        if _is_to_end():
+            raise
+        raise PeerUnreachable(f"{problem}: the call was cancelled") from error
+
+
 def _told(error: Exception) -> str:
     if isinstance(error, grpc.aio.AioRpcError):
         return f"{error.code().name} {error.details()}"
     return str(error)
+
+
+def _is_to_end() -> bool:
+    """Return whether the task itself is cancelled, and not only a call that it waits for.
+
+    The library cancels calls when their channel is closed, and on errors of its own.
+    """
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _ignore(*_: object) -> None:
