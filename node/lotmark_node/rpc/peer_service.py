@@ -22,6 +22,7 @@ from lotmark_node.rpc.refused_calls import RefusedFor
 from lotmark_node.rpc.status import status_of_error
 
 BLOCKS_PER_CALL_MAX = 10_000
+REFUSALS_WAITING_MAX = 1_000  # of batches that a voter forwards; beside those of one message
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -54,6 +55,7 @@ class PeerService(peer_pb2_grpc.PeerServiceServicer):
         try:
             while (refusal := await refusals.get()) is not None:
                 yield refusal
+                refusals.task_done()
             if problem := await reading:
                 await context.abort(*problem)
         finally:
@@ -82,6 +84,8 @@ class PeerService(peer_pb2_grpc.PeerServiceServicer):
                         f"{self._engine.name} does not lead; send to whoever does",
                     )
                 await self._submit(request.batches, answer)
+                if refusals.qsize() > REFUSALS_WAITING_MAX:
+                    await refusals.join()  # who does not read refusals is not read either
             return None
         finally:
             refusals.put_nowait(None)
