@@ -3,14 +3,19 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
+from lotmark_consensus.errors import ConsensusError
 from lotmark_node.engine.applying import ApplyLoop, Fetched, FetchedAll
 from lotmark_node.engine.errors import EngineError, PeerUnreachable
 from lotmark_node.engine.peers import Peers
 from lotmark_node.engine.store import OrderPlace
 
 logger = logging.getLogger(__name__)
+
+SILENT_MAX_S = 30.0  # from one block to the next; a peer may answer, and give nothing
+AGAIN_MIN_S = 1.0  # after a transfer that broke off; it doubles up to
+AGAIN_MAX_S = 60.0
 
 
 class CatchUp:
@@ -40,12 +45,20 @@ class CatchUp:
         self._applying = applying
         self._height = height
         self._installed = installed
+        self._pointed: tuple[str, OrderPlace] | None = None  # the newest that is not done
+        self._changed = asyncio.Event()  # since the newest was looked at
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, peer: str, place: OrderPlace) -> None:
-        """Fetch up to a place, unless a transfer is under way: the leader points again."""
+        """Fetch up to a place, after a transfer that is under way; again until that is done.
+
+        Whoever leads points once at each place: what breaks off is taken up again here, from the
+        peer that was named last.
+        """
+        self._pointed = peer, place
+        self._changed.set()
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(peer, place))
+            self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
         """End a transfer that is under way; it goes on from where it was another time."""
@@ -53,18 +66,41 @@ class CatchUp:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _run(self, peer: str, place: OrderPlace) -> None:
+    async def _run(self) -> None:
+        pause_s = AGAIN_MIN_S
+        while self._pointed is not None:
+            self._changed.clear()
+            peer, place = self._pointed
+            if place.index <= self._applying.place.index or await self._reached(peer, place):
+                pause_s = AGAIN_MIN_S
+                if not self._changed.is_set():
+                    self._pointed = None
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._changed.wait()
+            pause_s = min(2 * pause_s, AGAIN_MAX_S)
+
+    async def _reached(self, peer: str, place: OrderPlace) -> bool:
+        """Fetch up to a place; return whether the ledger has come there."""
         logger.warning("fetching pruned blocks", extra={"peer": peer, "index": place.index})
         try:
             await self._fetch(peer, place)
-        except EngineError as error:
-            logger.warning("state transfer broke off", extra={"peer": peer, "reason": str(error)})
+        except (EngineError, ConsensusError, TimeoutError) as error:
+            reason = str(error) or f"no block came within {SILENT_MAX_S:g} s"
+            logger.warning("state transfer broke off", extra={"peer": peer, "reason": reason})
+            return False
+        logger.info("state transfer done", extra={"peer": peer, "index": place.index})
+        return True
 
     async def _fetch(self, peer: str, place: OrderPlace) -> None:
         loop = asyncio.get_running_loop()
         height = self._height()
         last_index = 0
-        async with aclosing(self._peers.fetch_blocks(peer, height + 1)) as fetched:
+        async with (
+            asyncio.timeout(SILENT_MAX_S) as silence,
+            aclosing(self._peers.fetch_blocks(peer, height + 1)) as fetched,
+        ):
             async for found, ordered in fetched:
                 if ordered.index > place.index:
                     break
@@ -75,13 +111,17 @@ class CatchUp:
                     )
                 height, last_index = found, ordered.index
                 await loop.run_in_executor(None, self._applying.push, Fetched(ordered))
+                silence.reschedule(loop.time() + SILENT_MAX_S)
         ended: asyncio.Future[bool] = loop.create_future()
 
+        def settle(good: bool) -> None:
+            if not ended.done():  # as it is where this transfer was stopped
+                ended.set_result(good)
+
         def done(good: bool) -> None:
-            loop.call_soon_threadsafe(ended.set_result, good)
+            loop.call_soon_threadsafe(settle, good)
 
         await loop.run_in_executor(None, self._applying.push, FetchedAll(place, done))
         if not await ended:
             raise PeerUnreachable(f"{peer} gave a block that breaks a rule; another is asked")
         self._installed(place)
-        logger.info("state transfer done", extra={"peer": peer, "index": place.index})

@@ -1,23 +1,21 @@
 """Two blocks that a leader signed for one place are found at the other voters, and convict it."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lotmark.block import encode_block, parse_block, parse_block_head
+from lotmark.block import encode_block, parse_block
 from lotmark.evidence import NoConviction, check_evidence
 from lotmark.key_grant import KeyPurpose
-from lotmark_consensus.ordering import Ordered
-from lotmark_consensus.raft.wire import Wire
 from lotmark_node.engine import proposal_search
-from lotmark_node.engine.errors import HistoryConflict, PeerUnreachable
+from lotmark_node.engine.errors import HistoryConflict
 from lotmark_node.engine.evidence_folder import EVIDENCE_FILES_MAX, EvidenceFolder
-from lotmark_node.engine.peers import Broken, ForwardLink, Refused
 from lotmark_node.engine.proposal_search import ProposalSearch
 from tests.node.engine.checkpoint_network import FOUR, OEM, TIER1, TIER2, chain_of, ledger
+from tests.node.engine.others_ledgers import Blocks, LedgersOfOthers, blocks_of, ordered
 from tests.node.engine.running_engine import run, until
 from tests.node.engine.stored_ledger import StoredLedger
 from tests.node.governance_events import successor
@@ -28,49 +26,10 @@ FORK = 5  # the height after which branches differ
 OWN, OTHER = ledger(FOUR), ledger(FOUR, "b", FORK)
 PAUSE_S = 0.002
 
-Blocks = list[tuple[int, Ordered]]
 
-
-def blocks_of(whole: LedgerInMemory, height: int) -> Blocks:
-    """Return a ledger's blocks as a voter at a height gives them."""
-    return [(at, ordered(at, raw)) for at, (raw, _) in enumerate(whole.blocks[:height], 1)]
-
-
-def ordered(index: int, raw: bytes) -> Ordered:
-    return Ordered(index=index, term=1, time_ms=parse_block_head(raw)[0].time_ms, block=raw)
-
-
-class LedgersOfOthers:
-    """`Peers` that give blocks and do nothing else.
-
-    Attributes:
-        given: By voter: its blocks. Who is missing does not answer.
-        asked: Whom, and from which height.
-    """
-
-    def __init__(self, **given: Blocks) -> None:
-        self.given = {{"oem": OEM, "tier2": TIER2}[name]: blocks for name, blocks in given.items()}
-        self.asked: list[tuple[str, int]] = []
-
-    @property
-    def wire(self) -> Wire:
-        raise NotImplementedError
-
-    def forward_to(self, peer: str, refused: Refused, broken: Broken) -> ForwardLink:
-        raise NotImplementedError
-
-    async def read_index(self, peer: str) -> int:
-        raise NotImplementedError
-
-    async def fetch_blocks(
-        self, peer: str, from_height: int
-    ) -> AsyncGenerator[tuple[int, Ordered], None]:
-        self.asked.append((peer, from_height))
-        if peer not in self.given:
-            raise PeerUnreachable(f"{peer} is unplugged")
-        for height, block in self.given[peer]:
-            if height >= from_height:
-                yield height, block
+def others_with(**given: Blocks) -> LedgersOfOthers:
+    names = {"oem": OEM, "tier2": TIER2}
+    return LedgersOfOthers({names[name]: blocks for name, blocks in given.items()})
 
 
 class Searching:
@@ -149,7 +108,7 @@ def search(made: Searching, *steps: tuple[int, Callable[[], bool]]) -> None:
 def test_a_leader_that_signed_two_blocks_for_one_place_is_convicted_by_the_file(
     tmp_path: Path,
 ) -> None:
-    others = LedgersOfOthers(oem=blocks_of(OTHER, 9), tier2=blocks_of(OWN, 9))
+    others = others_with(oem=blocks_of(OTHER, 9), tier2=blocks_of(OWN, 9))
     with searching(tmp_path, others) as made:
         search(made, (8, lambda: bool(made.evidence()) and len(others.asked) == 2))
 
@@ -161,7 +120,7 @@ def test_a_leader_that_signed_two_blocks_for_one_place_is_convicted_by_the_file(
 
 
 def test_a_majority_with_other_blocks_stops_the_node(tmp_path: Path) -> None:
-    others = LedgersOfOthers(oem=blocks_of(OTHER, 9), tier2=blocks_of(OTHER, 7))
+    others = others_with(oem=blocks_of(OTHER, 9), tier2=blocks_of(OTHER, 7))
     with searching(tmp_path, others) as made:
         search(made, (8, lambda: bool(made.conflicts)), (9, lambda: len(others.asked) == 2))
         assert len(made.evidence()) == 1, "two gave the same pair"
@@ -172,7 +131,7 @@ def test_a_majority_with_other_blocks_stops_the_node(tmp_path: Path) -> None:
 
 
 def test_a_majority_with_a_block_that_this_node_passed_over_stops_the_node(tmp_path: Path) -> None:
-    others = LedgersOfOthers(oem=blocks_of(OWN, 9), tier2=blocks_of(OWN, 9))
+    others = others_with(oem=blocks_of(OWN, 9), tier2=blocks_of(OWN, 9))
     with searching(tmp_path, others, height=7) as made:
 
         def asked_in_vain() -> bool:
@@ -186,7 +145,7 @@ def test_a_majority_with_a_block_that_this_node_passed_over_stops_the_node(tmp_p
 
 
 def test_a_block_that_all_passed_over_stops_nobody(tmp_path: Path) -> None:
-    others = LedgersOfOthers(oem=blocks_of(OWN, 7), tier2=blocks_of(OWN, 7))
+    others = others_with(oem=blocks_of(OWN, 7), tier2=blocks_of(OWN, 7))
     with searching(tmp_path, others, height=7) as made:
         made.ordered_index = 8
         search(made, (8, lambda: len(others.asked) == 2 * proposal_search.ROUNDS_MAX))
@@ -195,7 +154,7 @@ def test_a_block_that_all_passed_over_stops_nobody(tmp_path: Path) -> None:
 
 
 def test_who_does_not_answer_is_passed_over_and_asked_again_a_few_times(tmp_path: Path) -> None:
-    others = LedgersOfOthers(tier2=blocks_of(OTHER, 9))
+    others = others_with(tier2=blocks_of(OTHER, 9))
     with searching(tmp_path, others) as made:
         search(made, (8, lambda: len(others.asked) == 2 * proposal_search.ROUNDS_MAX))
         assert made.convicted() == {OEM}
@@ -203,7 +162,7 @@ def test_who_does_not_answer_is_passed_over_and_asked_again_a_few_times(tmp_path
 
 
 def test_who_has_not_got_there_yet_is_asked_again_until_it_has(tmp_path: Path) -> None:
-    others = LedgersOfOthers(oem=blocks_of(OTHER, FORK), tier2=blocks_of(OTHER, FORK))
+    others = others_with(oem=blocks_of(OTHER, FORK), tier2=blocks_of(OTHER, FORK))
     with searching(tmp_path, others) as made:
 
         def grown() -> bool:
@@ -225,7 +184,7 @@ def test_nobody_is_convicted_by_a_block_of_another_leader_or_one_that_nobody_sig
     block = parse_block(OTHER.blocks[FORK][0])
     forged = encode_block(replace(block, signature=bytes(64)))
     fakes = [*blocks_of(OTHER, FORK), (FORK + 1, ordered(FORK + 1, forged))]
-    others = LedgersOfOthers(oem=fakes, tier2=blocks_of(replaced, FORK + 1))
+    others = others_with(oem=fakes, tier2=blocks_of(replaced, FORK + 1))
     with searching(tmp_path, others) as made:
         search(made, (8, lambda: bool(made.conflicts)))
         assert not made.evidence()
@@ -244,7 +203,7 @@ def under_later_key(last_number: int) -> LedgerInMemory:
 
 def test_blocks_that_a_later_key_signed_for_one_place_are_kept(tmp_path: Path) -> None:
     own, other = under_later_key(1), under_later_key(2)
-    others = LedgersOfOthers(oem=blocks_of(other, 3), tier2=blocks_of(own, 3))
+    others = others_with(oem=blocks_of(other, 3), tier2=blocks_of(own, 3))
     with searching(tmp_path, others, height=3, shared=1, own=own) as made:
         search(made, (3, lambda: bool(made.evidence()) and len(others.asked) == 2))
 
@@ -258,14 +217,14 @@ def test_no_more_blocks_are_compared_than_the_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proposal_search, "BLOCKS_MAX", 2)
-    others = LedgersOfOthers(oem=blocks_of(OWN, 9), tier2=blocks_of(OWN, 9))
+    others = others_with(oem=blocks_of(OWN, 9), tier2=blocks_of(OWN, 9))
     with searching(tmp_path, others, shared=0) as made:
         search(made, (8, lambda: len(others.asked) == 2))
         assert others.asked == [(OEM, 7), (TIER2, 7)]
 
 
 def test_no_more_than_one_block_is_compared_below_what_all_share(tmp_path: Path) -> None:
-    others = LedgersOfOthers(oem=blocks_of(OTHER, 9), tier2=blocks_of(OTHER, 9))
+    others = others_with(oem=blocks_of(OTHER, 9), tier2=blocks_of(OTHER, 9))
     with searching(tmp_path, others, shared=FORK + 2) as made:
         search(made, (FORK - 1, lambda: len(others.asked) == 2))
         assert others.asked == [(OEM, FORK - 1), (TIER2, FORK - 1)]
@@ -277,7 +236,7 @@ def test_a_conviction_is_kept_in_a_full_folder_too(tmp_path: Path) -> None:
     folder.mkdir()
     for number in range(EVIDENCE_FILES_MAX):
         (folder / f"{number}.note").touch()
-    others = LedgersOfOthers(oem=blocks_of(OTHER, 9), tier2=blocks_of(OWN, 9))
+    others = others_with(oem=blocks_of(OTHER, 9), tier2=blocks_of(OWN, 9))
     with searching(tmp_path, others) as made:
         search(made, (8, lambda: len(made.evidence()) > EVIDENCE_FILES_MAX))
         assert (folder / made.evidence()[-1].name).suffix == ".json"
