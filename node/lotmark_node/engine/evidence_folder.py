@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from lotmark_consensus.disk import make_folder, sync_folder
@@ -57,7 +58,10 @@ class EvidenceFolder:
 
     @property
     def _is_full(self) -> bool:
-        sizes = [file.stat().st_size for file in self._folder.glob("*")]
+        sizes = []
+        for file in self._folder.glob("*"):
+            with suppress(FileNotFoundError):  # somebody takes evidence away just now
+                sizes.append(file.stat().st_size)
         return len(sizes) >= EVIDENCE_FILES_MAX or sum(sizes) >= EVIDENCE_FOLDER_SIZE_MAX
 
 

@@ -240,3 +240,14 @@ def test_a_conviction_is_kept_in_a_full_folder_too(tmp_path: Path) -> None:
     with searching(tmp_path, others) as made:
         search(made, (8, lambda: len(made.evidence()) > EVIDENCE_FILES_MAX))
         assert (folder / made.evidence()[-1].name).suffix == ".json"
+
+
+def test_a_file_that_goes_while_the_folder_is_looked_at_stops_no_conviction(tmp_path: Path) -> None:
+    folder = tmp_path / "evidence"
+    folder.mkdir()
+    (folder / "taken-away.json").symlink_to(tmp_path / "nowhere")  # listed, and not there
+    others = others_with(oem=blocks_of(OTHER, 9), tier2=blocks_of(OWN, 9))
+    with searching(tmp_path, others) as made:
+        search(made, (8, lambda: len(others.asked) == 2))
+        assert len(list(folder.glob("term-*.json"))) == 1
+        assert not made.conflicts
