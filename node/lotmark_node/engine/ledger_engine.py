@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -31,6 +30,7 @@ from lotmark_node.engine.checkpoints import (
 )
 from lotmark_node.engine.errors import EngineError, PeerUnreachable, Regression
 from lotmark_node.engine.evidence_folder import EvidenceFolder
+from lotmark_node.engine.fitness import Fitness
 from lotmark_node.engine.forwarding import Forwarding
 from lotmark_node.engine.gathering import CheckpointPeer
 from lotmark_node.engine.governance_proofs import GovernanceProofs
@@ -54,8 +54,7 @@ from lotmark_node.state_machine.transition import BlockEffects
 logger = logging.getLogger(__name__)
 
 FREE_SIZE_MIN = 256 << 20  # below this the disk counts as full, so that the store can still write
-STORAGE_CHECK_S = 1.0
-HAND_OVER_AGAIN_S = 60.0  # by a node whose certificate has ended: the others' may have too
+FITNESS_CHECK_S = 1.0
 PENDING_WAIT_MAX_S = 5.0  # that a stop gives admitted batches to be applied
 
 
@@ -112,21 +111,28 @@ class LedgerEngine:
         chain_id = protocol_genesis.chain_id(genesis.to_json())
         self.genesis, self.chain_id = genesis, chain_id
         self.name = f"{party}/{node}"
-        self.folder, self._free_size_min = folder, free_size_min
-        self._certificate_not_after_ms = certificate_not_after_ms
-        self._handed_over_s = float("-inf")  # for its clock, monotonic
+        self.folder = folder
         self._peers = peers
         self._cosigners = cosigners
         self.now_ms = now_ms
-        self._journal_full = self._space_short = self._orphaned = self._stopped = False
+        self._stopped = False
         self.clock, self.traffic = StageClock(), Traffic()
         self.failure: BaseException | None = None
         self.on_closed: Callable[[Outcome | None], None] = _ignore
-        self._storage_timer: asyncio.TimerHandle | None = None
+        self._fitness_timer: asyncio.TimerHandle | None = None
         self.failed = asyncio.Event()  # set once nothing more is taken until a restart
         self._loop = asyncio.get_running_loop()
         self._advanced = asyncio.Event()
         self.ordering: Ordering
+        self._fitness = Fitness(
+            folder,
+            free_size_min=free_size_min,
+            now_ms=now_ms,
+            certificate_not_after_ms=certificate_not_after_ms,
+            leading_term=self._leading_term,
+            hand_over=lambda: self.ordering.transfer_leadership(),
+            on_closed=self._close_or_open,
+        )
         folder.mkdir(parents=True, exist_ok=True)
         self.genesis_block = make_genesis_block(genesis, chain_id)
         with ExitStack() as undo:
@@ -264,7 +270,7 @@ class LedgerEngine:
             self._cutter,
             self._forwarding,
             self.checkpoints,
-            on_orphaned=self._set_orphaned,
+            on_orphaned=self._fitness.set_orphaned,
         )
         self.reads = Reads(
             size=lambda: self.state.size,
@@ -346,7 +352,7 @@ class LedgerEngine:
         self.ordering.on_committed(self._applying.push)
         self.ordering.on_pointer(self._pointed)
         self.ordering.on_role(self._role_changed)
-        self._check_storage()
+        self._check_fitness()
 
     async def stop(self) -> None:
         """Refuse new batches, finish what was admitted, and write everything out; once."""
@@ -354,8 +360,8 @@ class LedgerEngine:
             return
         self._stopped = True
         self.admission.closed = Outcome.STOPPING
-        if self._storage_timer is not None:
-            self._storage_timer.cancel()
+        if self._fitness_timer is not None:
+            self._fitness_timer.cancel()
         if self._catch_up is not None:
             await self._catch_up.stop()
         if self._search is not None:
@@ -429,7 +435,7 @@ class LedgerEngine:
 
     def _storage_full(self, full: bool) -> None:
         """On the cutter's thread: the order has no room for a block, or has it again."""
-        self._loop.call_soon_threadsafe(self._set_journal_full, full)
+        self._loop.call_soon_threadsafe(self._fitness.set_journal_full, full)
 
     def _fail(self, error: BaseException) -> None:
         """Nothing more is taken; what is there can still be read. A restart recovers."""
@@ -487,52 +493,21 @@ class LedgerEngine:
             # A voter that applies nothing must not lead; the others go on without it.
             self._loop.run_in_executor(None, self.ordering.stop)
 
-    def _set_journal_full(self, full: bool) -> None:
-        self._journal_full = full
-        self._judge_closed()
+    def _close_or_open(self, closed: Outcome | None) -> None:
+        """Take no events while anything stands against it; a node that stops takes none again."""
+        if self.admission.closed != Outcome.STOPPING:
+            self.admission.closed = closed
 
-    def _set_orphaned(self, orphaned: bool) -> None:
-        self._orphaned = orphaned
-        self._judge_closed()
+    def _leading_term(self) -> int | None:
+        """Return the term in which another voter could lead in place of this one."""
+        now = self.leadership.now
+        return now.term if self._peers is not None and now is not None and now.leads else None
 
-    def _judge_closed(self) -> None:
-        """Close admission while anything stands against it, and open it again."""
-        if self.admission.closed == Outcome.STOPPING:
-            return
-        if self._journal_full or self._space_short:
-            self.admission.closed = Outcome.STORAGE_FULL
-        else:
-            self.admission.closed = Outcome.NO_LEADER if self._orphaned else None
-
-    def _check_storage(self) -> None:
-        free = shutil.disk_usage(self.folder).free
-        self._space_short = free < self._free_size_min
-        self._judge_closed()
-        if self.leadership.leads and (self._space_short or self._is_out_of_time()):
-            self.ordering.transfer_leadership()
+    def _check_fitness(self) -> None:
+        self._fitness.look()
         if isinstance(self.ordering, RaftOrdering):
             self.ordering.set_signed_size(self.checkpoints.signed_size)  # shown when peers connect
-        self._storage_timer = self._loop.call_later(STORAGE_CHECK_S, self._check_storage)
-
-    def _is_out_of_time(self) -> bool:
-        """Whether to hand over as by this node's clock its own certificate has ended.
-
-        If the clock is wrong, it takes everybody's certificates for ended and refuses who calls the
-        leader; if it is right, everybody refuses this node. Either way another one leads better.
-        """
-        if self._certificate_not_after_ms is None:
-            return False
-        end_ms, now_s = self._certificate_not_after_ms(), time.monotonic()
-        if self.now_ms() <= end_ms:
-            return False
-        if now_s - self._handed_over_s < HAND_OVER_AGAIN_S:
-            return False
-        self._handed_over_s = now_s
-        logger.error(
-            "by this node's clock its certificate has ended: another node is to lead",
-            extra={"now_ms": self.now_ms(), "certificate_not_after_ms": end_ms},
-        )
-        return True
+        self._fitness_timer = self._loop.call_later(FITNESS_CHECK_S, self._check_fitness)
 
     @property
     def waiting_count(self) -> int:

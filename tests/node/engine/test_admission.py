@@ -415,20 +415,20 @@ def test_a_party_over_its_quota_is_refused_until_the_next_minute(tmp_path: Path)
 def test_a_full_disk_refuses_and_reading_goes_on_and_it_recovers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_engine, "STORAGE_CHECK_S", 0.01)
+    monkeypatch.setattr(ledger_engine, "FITNESS_CHECK_S", 0.01)
 
     async def scenario() -> None:
         first, second = batches(2)
         async with running_engine(tmp_path) as engine:
             await put(engine, first)
-            engine._free_size_min = 1 << 62
+            engine._fitness.free_size_min = 1 << 62
             await until(lambda: engine.admission.closed == Outcome.STORAGE_FULL)
             refused = submit(engine, second)
             assert refused.reason == Outcome.STORAGE_FULL
             assert "make room on the disk" in refused.details[0]
             assert engine.reader.entry(3).leaf_data == check_equals_replay(engine).leaf_data[3]
             assert engine.checkpoint().head.size > 2
-            engine._free_size_min = 0
+            engine._fitness.free_size_min = 0
             await until(lambda: engine.admission.closed is None)
             await put(engine, second)
 
@@ -439,7 +439,7 @@ def test_a_journal_without_room_keeps_admission_closed_though_the_disk_shows_spa
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As with a quota or a file size limit: only the order finds out."""
-    monkeypatch.setattr(ledger_engine, "STORAGE_CHECK_S", 0.001)
+    monkeypatch.setattr(ledger_engine, "FITNESS_CHECK_S", 0.001)
 
     async def scenario() -> None:
         first, second = batches(2)

@@ -249,8 +249,8 @@ def test_a_held_batch_is_refused_in_time_and_a_closed_disk_or_stop_says_why(
                 (Outcome.STOPPING, next_one, Outcome.STOPPING),
             ]
             for closed, batch, outcome in cases:
-                assert ledger.engine._storage_timer is not None
-                ledger.engine._storage_timer.cancel()
+                assert ledger.engine._fitness_timer is not None
+                ledger.engine._fitness_timer.cancel()
                 ledger.engine.admission.closed = closed
                 (answer,) = await answers_of(ledger, [[batch.raw]], answer_count=1)
                 check_refusal(ledger, answer.admission, outcome)
