@@ -5,6 +5,7 @@
   the disk: what a disk does whose fsync is slow.
 - `lie`: "<how> <victim>", as `Lie` says.
 - `spoilt`: the node reads other counters of events from its state than it has written.
+- `kept-entries`: so few entries of the order are kept; the ledger is synced as often; read once.
 
 Everything else is the node's own code, in a process of its own.
 """
@@ -17,10 +18,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 from lotmark.key_file import read_key_file
+from lotmark_consensus.raft import kept_tail
 from lotmark_consensus.raft.log_store import Writes
 from lotmark_consensus.raft.rocks_log import RocksLogStore
 from lotmark_node import compose
-from lotmark_node.engine import ledger_engine
+from lotmark_node.engine import applying, ledger_engine
 from lotmark_node.engine.store import LedgerStore
 from lotmark_node.main import app
 from lotmark_node.node_settings import read_node_settings
@@ -29,6 +31,7 @@ from lotmark_node.state_machine.tables import Table
 from tests.network.lying_wire import LyingWire
 
 CLOCK_SHIFT, WRITE_DELAY, LIE, SPOILT = "clock-shift-ms", "write-delay-s", "lie", "spoilt"
+KEPT_ENTRIES = "kept-entries"
 
 
 def read_fault(file: Path) -> str:
@@ -70,9 +73,12 @@ def main(settings_file: Path) -> None:
     key = read_key_file(read_node_settings(settings_file).proposal_key)
     SlowLogStore.delay_file = folder / WRITE_DELAY
     SpoiltStore.spoilt_file = folder / SPOILT
+    kept_entries = int(read_fault(folder / KEPT_ENTRIES) or kept_tail.KEPT_ENTRIES)
     with (
         patch.object(compose, "now_ms", partial(shifted, compose.now_ms, folder / CLOCK_SHIFT)),
         patch.object(ledger_engine, "RocksLogStore", SlowLogStore),
+        patch.object(kept_tail, "KEPT_ENTRIES", kept_entries),
+        patch.object(applying, "BLOCKS_PER_SYNC", min(kept_entries, applying.BLOCKS_PER_SYNC)),
         patch.object(ledger_engine, "LedgerStore", SpoiltStore),
         patch.object(
             grpc_peers,

@@ -2,13 +2,16 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from lotmark.client import LedgerSession
+from lotmark.client.connection import open_channel
+from lotmark.client.session import READ_KEY
 from lotmark.client.settings import ClientSettings
 from lotmark.outcome import Outcome
+from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
 from lotmark_node.consortium.plan import make_plan
 from lotmark_node.trial.network import NodeStatus, TrialNetwork, free_address
 from lotmark_node.trial.server_process import ServerProcess
@@ -98,9 +101,30 @@ class Network:
         return [name for name in VOTERS if name != leader]
 
     def status(self, name: str) -> NodeStatus:
-        status = self.trial.status(name, self.client)
-        assert status is not None, f"{name} does not answer"
-        return status
+        """Return what a voter tells of itself; a busy machine is given time."""
+        told: list[NodeStatus] = []
+
+        def answers() -> bool:
+            status = self.trial.status(name, self.client)
+            told.extend([status] if status is not None else [])
+            return bool(told)
+
+        until(answers)
+        return told[0]
+
+    def size(self, at: str, *, read: str) -> int:
+        """Return the tree size that a voter answers to a question that says how fresh it must be.
+
+        Raises:
+            grpc.RpcError: It gives no such answer.
+        """
+        with open_channel(self.settings_of(at)) as channel:
+            stub = ledger_pb2_grpc.LedgerServiceStub(channel)
+            wish = ((READ_KEY, read),)
+            position = stub.GetLedger(
+                ledger_pb2.GetLedgerRequest(), metadata=wish, timeout=WAIT_MAX_S
+            )
+        return position.size
 
     def settings_of(self, name: str) -> ClientSettings:
         """Return the client's settings with this voter as the only one."""
@@ -151,12 +175,26 @@ class Network:
 
 @contextmanager
 def running_network(
-    folder: Path, *, relays: Relays | None = None, build: str | None = None
+    folder: Path,
+    *,
+    relays: Relays | None = None,
+    build: str | None = None,
+    faults: Mapping[str, str] | None = None,
 ) -> Iterator[Network]:
-    """Run a network in a new folder, and end it."""
+    """Run a network in a new folder, and end it.
+
+    Args:
+        folder: Which one.
+        relays: Between the voters; None: they call each other directly.
+        build: As of `Network.build`; None: the program.
+        faults: That every voter of a test build has from its start, by file.
+    """
     network = Network(folder, relays=relays)
     if build is not None:
         network.build(build)
+    for name in VOTERS:
+        for file, value in (faults or {}).items():
+            network.trial.node_settings(name).with_name(file).write_text(value)
     try:
         network.trial.start()
         network.leader()

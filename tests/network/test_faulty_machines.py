@@ -4,10 +4,11 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from tests.network.faulty_node import CLOCK_SHIFT, WRITE_DELAY
+from tests.network.faulty_node import CLOCK_SHIFT, KEPT_ENTRIES, WRITE_DELAY
 from tests.network.network import VOTERS, Network, running_network, until
 
 BUILD = "tests.network.faulty_node"
@@ -16,6 +17,7 @@ ONE_HOUR_MS = 3_600_000  # all certificates are still valid by such a clock
 THREE_HOURS_MS = 3 * ONE_HOUR_MS
 SLOW_WRITE_S = 0.7  # for each write; heartbeats and votes must not wait for it
 EVENTS_MAX = 50
+FEW_ENTRIES = 4
 SANE_MS = 60_000
 
 
@@ -127,3 +129,29 @@ def test_a_wrong_clock_becomes_no_ledger_time(network: Network, role: str, shift
     network.submit(1)
     network.check_history()
     network.check_final()
+
+
+def test_a_voter_that_was_away_for_long_gets_the_blocks_from_the_leaders_ledger(
+    tmp_path: Path,
+) -> None:
+    with running_network(
+        tmp_path / "consortium", build=BUILD, faults={KEPT_ENTRIES: str(FEW_ENTRIES)}
+    ) as network:
+        network.submit(1)
+        network.wait_same_size()
+        away = network.followers()[-1]
+        wanted_index = network.status(away).last_index + 1
+        network.voter(away).kill()
+        leader = network.leader()
+        for _ in range(EVENTS_MAX):
+            network.submit(1, at=leader)
+            if network.status(leader).first_index > wanted_index:
+                break
+        assert network.status(leader).first_index > wanted_index, "the order goes back no further"
+        network.restart(away)
+
+        network.check_history()
+        network.submit(1, at=away)
+        network.check_history()
+        network.check_final()
+        assert network.voter(away).logged("state transfer done") is not None

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 from lotmark.client import Client
@@ -78,6 +79,17 @@ def test_an_open_client_goes_on_by_itself_when_its_node_dies_and_when_no_majorit
     assert client.waiting_count == 0
 
 
+def test_an_answer_that_is_to_be_fresh_holds_what_was_acknowledged_at_another_voter(
+    network: Network,
+) -> None:
+    for at in VOTERS:
+        network.submit(1, at=at)
+        newest = max(network.acknowledged.values())
+        for name in VOTERS:
+            assert network.size(name, read="linearizable") > newest
+            assert network.size(name, read=f"at-least={newest}") > newest
+
+
 def test_with_two_voters_down_writing_stops_reading_goes_on_and_all_resumes(
     network: Network,
 ) -> None:
@@ -91,7 +103,11 @@ def test_with_two_voters_down_writing_stops_reading_goes_on_and_all_resumes(
     with network.session(left) as session:
         for event_id, index in network.acknowledged.items():
             assert session.entry(event_id).head.index == index
+    newest = max(network.acknowledged.values())
     assert "no leader" in network.status(left).closed
+    assert network.size(left, read="local") > newest
+    with pytest.raises(grpc.RpcError, match="no linearizable answer within"):
+        network.size(left, read="linearizable")  # somebody may have ordered more
 
     for name in down:
         network.voter(name).launch()
