@@ -162,7 +162,7 @@ class ApplyLoop:
         if ordered.index <= self.place.index or self._fetched_bad:
             return None
         try:
-            return self._apply(ordered, None)
+            return self._apply(ordered, None, leapt=True)
         except (BlockInvalid, MalformedError) as error:
             logger.error(
                 "a peer gave an invalid block in place of a pruned one",
@@ -179,7 +179,9 @@ class ApplyLoop:
             self._store.advance_order(self.place)
         done(good)
 
-    def _apply(self, ordered: Ordered, made: MadeBlock | None) -> BlockEffects:
+    def _apply(
+        self, ordered: Ordered, made: MadeBlock | None, *, leapt: bool = False
+    ) -> BlockEffects:
         with self._clock.stage("parse"):
             block = made.block if made else parse_block(ordered.block)
         _check_place(block, ordered)
@@ -188,9 +190,9 @@ class ApplyLoop:
         with self._clock.stage("apply"):
             effects = apply_block(self._state, block, prepared)
         with self._clock.stage("write"):
-            self._store.write(effects, ordered)
+            self._store.write(effects, ordered, leapt=leapt)
         effects.commit()
-        self.place = OrderPlace(ordered.index, ordered.term)
+        self.place = OrderPlace(ordered.index, ordered.term, leapt)
         self._unsynced_blocks += 1
         if self._unsynced_blocks >= BLOCKS_PER_SYNC:
             self._unsynced_blocks = 0

@@ -71,7 +71,7 @@ class CatchUp:
         while self._pointed is not None:
             self._changed.clear()
             peer, place = self._pointed
-            if place.index <= self._applying.place.index or await self._reached(peer, place):
+            if self._was_ordered(place) or await self._reached(peer, place):
                 pause_s = AGAIN_MIN_S
                 if not self._changed.is_set():
                     self._pointed = None
@@ -80,6 +80,11 @@ class CatchUp:
                 async with asyncio.timeout(pause_s):
                     await self._changed.wait()
             pause_s = min(2 * pause_s, AGAIN_MAX_S)
+
+    def _was_ordered(self, place: OrderPlace) -> bool:
+        """Return whether the order itself has brought the ledger there meanwhile."""
+        now = self._applying.place
+        return now.index >= place.index and not now.leapt
 
     async def _reached(self, peer: str, place: OrderPlace) -> bool:
         """Fetch up to a place; return whether the ledger has come there."""

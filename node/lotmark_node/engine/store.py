@@ -170,8 +170,14 @@ class LedgerStore:
         batch.put(_ORDER_KEY, _ORDER.pack(0, 0, False))
         self._write(batch)
 
-    def write(self, effects: BlockEffects, ordered: Ordered) -> None:
-        """Write all that a block does, at once or not at all."""
+    def write(self, effects: BlockEffects, ordered: Ordered, *, leapt: bool = False) -> None:
+        """Write all that a block does, at once or not at all.
+
+        Args:
+            effects: Of the block.
+            ordered: The block and its place.
+            leapt: Whether it was fetched: the journal does not have it yet.
+        """
         handles, results = self._handles, effects.results
         batch = WriteBatch(raw_mode=True)
         put, state = batch.put, handles["state"]
@@ -196,7 +202,7 @@ class LedgerStore:
         self._put_position(batch, position)
         place = _ORDER.pack(ordered.index, ordered.term, False)
         put(_PLACE + height, place, handles["index"])
-        batch.put(_ORDER_KEY, place)
+        batch.put(_ORDER_KEY, _ORDER.pack(ordered.index, ordered.term, leapt))
         self._write(batch)
         self._rows.written(effects.changes)
 

@@ -172,3 +172,36 @@ def test_a_place_that_the_order_has_brought_meanwhile_is_fetched_from_nobody(
 
         assert len(others.asked) <= 1
         assert voter.installed == []
+
+
+def test_a_voter_that_ends_within_a_transfer_knows_that_its_journal_is_behind(
+    tmp_path: Path,
+) -> None:
+    others = LedgersOfOthers({OEM: blocks_of(OWN, FORK)})
+    others.silent.add(OEM)
+    with away(tmp_path, others) as voter:
+        voter.follow(OrderPlace(9, 1), OEM, until_so=lambda: voter.height == FORK)
+
+        loaded = voter.stored.store.load_position()
+        assert loaded is not None
+        assert loaded[1] == OrderPlace(FORK, 1, leapt=True), "or its log would look like a copy"
+        assert voter.installed == []
+
+
+def test_a_transfer_that_broke_off_behind_its_last_block_is_told_to_the_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catch_up, "SILENT_MAX_S", 0.05)
+    others = LedgersOfOthers({OEM: blocks_of(OWN, FORK)})
+    others.silent.add(OEM)
+    place = OrderPlace(FORK, 1)
+
+    def installed() -> bool:
+        if len(others.asked) > 1:
+            others.silent.clear()
+        return bool(voter.installed)
+
+    with away(tmp_path, others) as voter:
+        voter.follow(place, OEM, until_so=installed)
+
+        assert (voter.height, voter.installed) == (FORK, [place])
