@@ -24,6 +24,7 @@ from lotmark.key_grant import KeyPurpose
 from lotmark.merkle import inclusion_path
 from lotmark.outcome import Outcome
 from lotmark.snapshot import GovernanceEntry
+from lotmark.state_rows import Table, row_key
 from lotmark.tlog_proof import format_proof, parse_proof
 from lotmark.verify.__main__ import main
 from lotmark.verify.governance_chain import ProvenLeaf
@@ -37,7 +38,7 @@ from lotmark.verify.receipt import (
 )
 from lotmark.verify.report import Conclusion, Fault, FaultFound, UndecidedError, Verdict
 from tests.node.eventful_ledger import DEVICE, eventful_ledger
-from tests.node.ledger_in_memory import LedgerInMemory, consortium, measurements
+from tests.node.ledger_in_memory import LedgerInMemory, consortium, measurement, measurements
 from tests.proto.sample_genesis import private_key
 
 LEDGER = eventful_ledger()
@@ -153,6 +154,32 @@ def test_a_key_that_was_registered_later_comes_with_its_registration() -> None:
 
     assert judged(with_it).details["holder"] == "press-2"
     assert "does not hold its registration" in fault_in(without).text
+
+
+def test_an_event_of_a_key_that_may_have_been_in_wrong_hands_by_then_is_flagged() -> None:
+    disputed = judged(make_receipt(parts_of(REGISTERED_EVENT)))
+
+    assert disputed.conclusion is Conclusion.VALID
+    (flag,) = disputed.flags
+    assert flag.first_index == REGISTERED_EVENT
+    assert "T1-STATOR/press-2 may be in wrong hands since 2025-12-23" in flag.text
+    assert not judged(make_receipt(parts_of(FIRST_EVENT))).flags
+
+
+def test_an_event_under_a_key_that_was_revoked_by_then_is_found() -> None:
+    ledger = LedgerInMemory()
+    key = private_key("T1-STATOR/mes BATCH").public
+    in_force = ledger.rows.get(row_key(Table.KEY, key))
+    assert in_force is not None
+    ledger.block([ledger.batch("OEM-A/erp", [ledger.revocation("T1-STATOR", key)])])
+    ledger.rows.load(row_key(Table.KEY, key), in_force)  # forgotten by all who cosign
+    ledger.block([ledger.batch("T1-STATOR/mes", [measurement(1)])])
+    first_index = ledger.size - 2
+
+    verdict = judged(make_receipt(parts_of(first_index, ledger=ledger)), ledger)
+
+    assert verdict.conclusion is Conclusion.INVALID
+    assert "was not in force in block 2: KEY_REVOKED" in verdict.text
 
 
 def test_a_registration_without_the_roots_is_refused() -> None:

@@ -245,6 +245,7 @@ def receipt_verdict(findings: ReceiptFindings) -> Verdict:
         conclusion=Conclusion.VALID if checkpoint.is_final else Conclusion.CANNOT_TELL,
         text=said,
         chain_id=header.chain_id,
+        flags=_disputed(findings),
         details={
             "index": str(findings.index),
             "height": str(findings.height),
@@ -268,6 +269,18 @@ def receipt_verdict(findings: ReceiptFindings) -> Verdict:
             "checkpoint": _checkpoint_to_json(checkpoint),
         },
     )
+
+
+def _disputed(findings: ReceiptFindings) -> list[Flag]:
+    """Return the flag of an event whose key may have been in wrong hands by then."""
+    since_ms = findings.compromised_since_ms
+    if not since_ms or findings.block_time_ms < since_ms:
+        return []
+    text = (
+        f"disputed: key {findings.header.signer.hex()} of {findings.party}/{findings.holder} may be"
+        f" in wrong hands since {time_text(since_ms)}"
+    )
+    return [Flag(kind="compromised key", text=text, first_index=findings.index)]
 
 
 def _clock_text(header: BatchHeader) -> str:

@@ -241,6 +241,7 @@ class ReceiptFindings:
     outcome: int  # 0: accepted
     party: str
     holder: str
+    compromised_since_ms: int  # of the signer key, as far as the receipt tells; 0: nobody says so
     header: BatchHeader
     block_time_ms: int
     checkpoint: CheckpointFindings
@@ -284,7 +285,7 @@ def verify_receipt(
     with blaming("close", height=head.height, index=head.index):
         _check_close(head, parts.close.leaf)
     with blaming("key", height=head.height, index=head.index):
-        signer = _signer(governed.keys, batch.header)
+        signer = _signer(governed.keys, batch.header, head)
     with blaming("admission", height=head.height, index=head.index):
         for answer in parts.admissions:
             _check_admission(founding, chain_id, answer)
@@ -296,6 +297,7 @@ def verify_receipt(
         outcome=head.outcome,
         party=signer.party,
         holder=signer.holder,
+        compromised_since_ms=signer.compromised_since_ms,
         header=batch.header,
         block_time_ms=head.time_ms,
         checkpoint=governed.findings,
@@ -351,8 +353,12 @@ def _check_close(head: EntryHead, leaf: bytes) -> None:
         )
 
 
-def _signer(keys: KeyRegister, header: BatchHeader) -> KeyRow:
-    """Return whose key signed: one of the genesis, or one whose registration is shown."""
+def _signer(keys: KeyRegister, header: BatchHeader, head: EntryHead) -> KeyRow:
+    """Return whose key signed: one of the genesis, or one whose registration is shown.
+
+    What came after the block does not alter how it is judged there: a revocation names its own
+    height, and a successor leaves a key its overlap.
+    """
     key = keys.keys.get(header.signer)
     if key is None:
         raise SignatureError(
@@ -362,6 +368,11 @@ def _signer(keys: KeyRegister, header: BatchHeader) -> KeyRow:
     if (key.party, key.purpose) != (header.party, KeyPurpose.BATCH):
         raise SignatureError(
             f"signer key {header.signer.hex()} is no batch key of {header.party!a}"
+        )
+    if outcome := key.judge(height=head.height, time_ms=head.time_ms):
+        raise SignatureError(
+            f"signer key {header.signer.hex()} was not in force in block {head.height}:"
+            f" {outcome.name}"
         )
     return key
 
