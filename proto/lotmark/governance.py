@@ -26,7 +26,8 @@ from lotmark.key_grant import (
 from lotmark.state_rows import str8
 from lotmark.v1 import governance_pb2
 
-PROPOSAL_MS_MAX = 90 * 24 * 60 * 60 * 1000  # from opening to expiry
+PROPOSAL_MS_MIN = 60 * 60 * 1000  # from opening to expiry: a party opens so many in a time
+PROPOSAL_MS_MAX = 90 * 24 * 60 * 60 * 1000
 OPEN_PROPOSALS_MAX = 64
 OPEN_PROPOSALS_OF_PARTY_MAX = 8
 FIRST_KEYS_MAX = 16

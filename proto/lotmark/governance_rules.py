@@ -14,6 +14,7 @@ from lotmark.governance import (
     OPEN_PROPOSALS_MAX,
     OPEN_PROPOSALS_OF_PARTY_MAX,
     PROPOSAL_MS_MAX,
+    PROPOSAL_MS_MIN,
     ApprovalRule,
     ProposalKind,
     approval_statement,
@@ -108,8 +109,8 @@ def open_proposal(rows: Rows, body: governance_pb2.GovernanceProposal, place: Pl
         kind_of(body.proposal)
     except ProtocolError:
         return Outcome.PROPOSAL_INVALID
-    latest_ms = place.time_ms + PROPOSAL_MS_MAX
-    if not place.time_ms < body.proposal.expires_ms <= latest_ms:
+    lifetime_ms = body.proposal.expires_ms - place.time_ms
+    if not PROPOSAL_MS_MIN <= lifetime_ms <= PROPOSAL_MS_MAX:
         return Outcome.PROPOSAL_INVALID
     raw = proposal_bytes(body.proposal)
     hashed = proposal_hash(place.chain.id, raw)

@@ -48,6 +48,13 @@ ROOT_HOLDER = "root"
 # Not log and admit keys: witnesses and clients, which keep no ledger, take them from the genesis.
 REPLACEABLE = (KeyPurpose.BATCH, KeyPurpose.PROPOSAL, KeyPurpose.COSIGN)
 
+# Whoever verifies follows all of these from the genesis on, and every receipt carries them: so one
+# party must not be able to make more and more of them.
+NODE_KEYS_MAX = 32  # of a node for one purpose, in all its life
+ROOT_ROTATIONS_MAX = 32  # of a party, in all its life
+# The policy has room for some dozens of keys: nobody may take it all.
+NODE_KEYS_UNREVOKED_MAX = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -133,7 +140,7 @@ def register_key(rows: Rows, body: governance_pb2.KeyRegistration, place: Place)
         old = key_row(rows, grant.replaces)
         if old is None or not _may_replace(grant, old):
             return Outcome.KEY_NOT_FOUND
-        if grant.purpose is KeyPurpose.COSIGN and not has_room_in_policy(rows, place.chain, grant):
+        if is_nodes and not _may_follow(rows, grant, place):
             return Outcome.GRANT_INVALID
         until_ms = min(old.not_after_ms, place.time_ms + ROTATION_OVERLAP_MS)
         put_key(rows, grant.replaces, replace(old, not_after_ms=until_ms))
@@ -147,6 +154,23 @@ def _may_replace(grant: KeyGrant, old: KeyRow) -> bool:
     # A node's keys say which node they are of; a batch key may go to another device.
     is_nodes = grant.purpose in NODE_PURPOSES
     return not is_nodes or (old.holder == grant.holder and old.revoked_height == NEVER)
+
+
+def _may_follow(rows: Rows, grant: KeyGrant, place: Place) -> bool:
+    """Return whether a node may go over to this key."""
+    # By a key that is not in force yet, or no more, the only voter would end the chain.
+    if not grant.not_before_ms <= place.time_ms < grant.not_after_ms - ROTATION_OVERLAP_MS:
+        return False
+    of_node = [
+        row
+        for _, row in key_rows(rows)
+        if (row.party, row.holder, row.purpose) == (grant.party, grant.holder, grant.purpose)
+    ]
+    unrevoked_count = sum(row.revoked_height == NEVER for row in of_node)
+    if len(of_node) >= NODE_KEYS_MAX or unrevoked_count >= NODE_KEYS_UNREVOKED_MAX:
+        return False
+    is_cosign = grant.purpose is KeyPurpose.COSIGN
+    return not is_cosign or has_room_in_policy(rows, place.chain, grant)
 
 
 def has_room_in_policy(rows: RowReader, chain: Chain, grant: KeyGrant) -> bool:
@@ -211,7 +235,7 @@ def rotate_roots(rows: Rows, body: governance_pb2.RootRotation, place: Place) ->
         check_root_set(new, party=body.party)
     except ProtocolError:
         return Outcome.GRANT_INVALID
-    if body.generation != row.generation + 1:
+    if body.generation != row.generation + 1 or body.generation > ROOT_ROTATIONS_MAX:
         return Outcome.GRANT_INVALID
     signed = root_rotation_statement(
         chain_id=place.chain.id, party=body.party, generation=body.generation, roots=new

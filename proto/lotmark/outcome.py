@@ -212,7 +212,8 @@ MEANINGS: dict[Outcome, Meaning] = {
     Outcome.GRANT_INVALID: Meaning(
         "INVALID_ARGUMENT",
         "the key grant or the roots break a rule, or the possession does not hold",
-        "make the request again with the new key at hand; a node's key replaces one of that node",
+        "make the request again with the new key at hand; a node's key replaces one of that node,"
+        " is valid now and for 30 days more, and is one of 4 that are not revoked",
     ),
     Outcome.ROOTS_INSUFFICIENT: Meaning(
         "PERMISSION_DENIED",

@@ -218,7 +218,7 @@ class LedgerEngine:
         self._evidence = EvidenceFolder(folder)
         self.reader = LogReader(self.store, self.genesis_block)
         self.membership = Membership(self.store, lambda: self.state.height)
-        self.governance = GovernanceProofs(self.store, self.reader)
+        self.governance = GovernanceProofs(self.store, self.reader, chain_id)
         self.receipts = ReceiptMaker(self.store, self.reader, self.governance)
         policy = parse_policy(read_policy(self.store))
         self.checkpoints = CheckpointSigner(

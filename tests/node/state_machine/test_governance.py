@@ -9,6 +9,7 @@ from lotmark.governance import (
     COSIGNERS_SPACING_MS,
     OPEN_PROPOSALS_OF_PARTY_MAX,
     PROPOSAL_MS_MAX,
+    PROPOSAL_MS_MIN,
     ApprovalRule,
     ProposalKind,
     approvals_suffice,
@@ -460,7 +461,7 @@ def test_a_proposal_that_could_not_be_carried_out_is_refused(name: str) -> None:
     assert ledger.rows.get(proposal_key(hash_of(ledger, asked))) is None
 
 
-@pytest.mark.parametrize("offset_ms", [-1, 0, PROPOSAL_MS_MAX + 1])
+@pytest.mark.parametrize("offset_ms", [-1, 0, PROPOSAL_MS_MIN - 1, PROPOSAL_MS_MAX + 1])
 def test_a_proposal_that_ends_too_early_or_too_late_is_refused(offset_ms: int) -> None:
     ledger = LedgerInMemory()
     block_ms = ledger.state.time_ms + 1_000

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lotmark.ed25519 import PrivateKey
 from lotmark.finality_policy import policy_of_rows
-from lotmark.governance import COSIGNERS_SPACING_MS, kind_of
+from lotmark.governance import COSIGNERS_SPACING_MS, PROPOSAL_MS_MIN, kind_of
 from lotmark.key_grant import NEVER, KeyPurpose
 from lotmark.outcome import Outcome
 from lotmark.state_rows import (
@@ -112,7 +112,7 @@ class Governing:
 
     def _proposal(self) -> governance_pb2.Proposal:
         pick, ledger = self._random, self.ledger
-        end_ms = ledger.state.time_ms + pick.choice((5_000, DAY_MS, 3 * DAY_MS))
+        end_ms = ledger.state.time_ms + pick.choice((2 * PROPOSAL_MS_MIN, DAY_MS, 3 * DAY_MS))
         party = pick.choice(PARTIES)
         match pick.randrange(6):
             case 0 | 1:

@@ -2,11 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from lotmark.key_grant import NEVER, KeyPurpose
-from lotmark.key_rules import key_row
+from lotmark.key_grant import NEVER, ROTATION_OVERLAP_MS, KeyPurpose
+from lotmark.key_rules import (
+    NODE_KEYS_MAX,
+    NODE_KEYS_UNREVOKED_MAX,
+    ROOT_ROTATIONS_MAX,
+    key_row,
+)
 from lotmark.outcome import Outcome
 from lotmark.state_rows import Table, party_row
 from lotmark.tlog_policy import parse_policy
@@ -211,3 +217,55 @@ def test_the_root_rows_are_never_in_force_without_their_party() -> None:
     kept = key_row(ledger.rows, OLD[0].public)
     assert kept is not None
     assert kept.revoked_height == NEVER
+
+
+def test_a_party_rotates_its_roots_a_bounded_number_of_times() -> None:
+    ledger = LedgerInMemory()
+    for generation in range(1, ROOT_ROTATIONS_MAX + 1):
+        again = rotation(ledger, "T1-STATOR", OLD, threshold=2, generation=generation)
+        assert outcome_of(ledger, again) is Outcome.ACCEPTED
+
+    more = rotation(ledger, "T1-STATOR", OLD, threshold=2, generation=ROOT_ROTATIONS_MAX + 1)
+
+    assert outcome_of(ledger, more) is Outcome.GRANT_INVALID
+
+
+def test_a_node_has_a_bounded_number_of_keys_at_once_and_ever() -> None:
+    ledger = LedgerInMemory()
+    unrevoked = [private_key("OEM-A/n1 COSIGN").public]  # which all the others replace
+    for number in range(1, NODE_KEYS_MAX):
+        made = successor(ledger, "OEM-A", KeyPurpose.COSIGN, "n1", label=str(number))
+        if len(unrevoked) == NODE_KEYS_UNREVOKED_MAX:
+            assert outcome_of(ledger, made) is Outcome.GRANT_INVALID
+            revoke = ledger.revocation("OEM-A", unrevoked.pop())
+            assert outcome_of(ledger, revoke) is Outcome.ACCEPTED
+        assert outcome_of(ledger, made) is Outcome.ACCEPTED
+        unrevoked.append(private_key(f"OEM-A/n1 COSIGN {number}").public)
+    assert outcome_of(ledger, ledger.revocation("OEM-A", unrevoked[-1])) is Outcome.ACCEPTED
+
+    more = successor(ledger, "OEM-A", KeyPurpose.COSIGN, "n1", label="one too many")
+
+    assert outcome_of(ledger, more) is Outcome.GRANT_INVALID
+
+
+@pytest.mark.parametrize(
+    ("field", "after_ms", "outcome"),
+    [
+        ("not_before_ms", 1, Outcome.GRANT_INVALID),
+        ("not_before_ms", 0, Outcome.ACCEPTED),
+        ("not_after_ms", ROTATION_OVERLAP_MS, Outcome.GRANT_INVALID),
+        ("not_after_ms", ROTATION_OVERLAP_MS + 1, Outcome.ACCEPTED),
+    ],
+)
+def test_a_node_s_new_key_is_in_force_as_soon_and_as_long_as_the_old_one(
+    field: str, after_ms: int, outcome: Outcome
+) -> None:
+    ledger = LedgerInMemory()
+    granted, key = grant("OEM-A", KeyPurpose.PROPOSAL, "n1", label="OEM-A/n1 PROPOSAL 2nd")
+    block_ms = ledger.state.time_ms + 1_000
+    old = private_key("OEM-A/n1 PROPOSAL").public
+    validity: Any = {field: block_ms + after_ms}
+
+    made = ledger.registration_of(replace(granted, replaces=old, **validity), key)
+
+    assert outcome_of(ledger, made) is outcome
