@@ -103,6 +103,7 @@ def test_a_supplier_is_invited_joins_and_submits_with_no_other_step(
     sent = told(client, "submit", str(event_file(tmp_path, 1)))
 
     assert listed["text"] == f"{NEW} joins, 1 of 1 roots"
+    assert (listed["approvals"], listed["missing"]) == (["OEM-A"], ["LAB-17025", "T1-STATOR"])
     assert approved["status"] == "activated"
     assert (waiting.returncode, f"{NEW} is a member" in said) == (0, True)
     assert sent["events"][0]["outcome"] == "ACCEPTED"
@@ -149,14 +150,13 @@ def test_roots_are_rotated_and_the_old_one_says_nothing_more(
     node: NodeProcess, tmp_path: Path
 ) -> None:
     client, old = node.client("LAB-17025", "lims"), root(node, "LAB-17025")
-    told(client, "key", "register", "tmp-1", "--key", str(tmp_path / "root-2.key"), *old)
     new = tmp_path / "root-3.key"
     passphrase = tmp_path / "passphrase"
     passphrase.write_text("a long passphrase\n")
     passphrase.chmod(0o600)
-    write_key_file(new, PrivateKey.generate(), b"a long passphrase")
-    sealed = ("--passphrase-file", str(passphrase))
+    sealed = ("--seal", "--passphrase-file", str(passphrase))
     told(client, "party", "rotate-roots", *old, "--new", str(new), "--threshold", "1", *sealed)
+    assert new.stat().st_mode & 0o777 == 0o600
 
     by_old = ask(client, "key", "register", "x", "--key", str(tmp_path / "x.key"), *old)
     by_new = ask(

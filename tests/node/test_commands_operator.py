@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lotmark.client import Client
+from lotmark.key_file import read_key_file, write_key_file, write_new_file
 from lotmark.webauthn import base64url, decode_base64url
 from lotmark_node.main import app
 from tests.node.ledger_in_memory import measurement
@@ -211,3 +212,19 @@ def test_a_credential_id_may_begin_with_a_hyphen(node: NodeProcess, tmp_path: Pa
     assert credential.startswith("-")
     assert done.exit_code == 1
     assert "the credential is not on the ledger" in done.stdout
+
+
+def test_a_sealed_root_registers_an_operator(node: NodeProcess, tmp_path: Path) -> None:
+    console = Console(node, tmp_path, "eighth")
+    (root,) = console.roots
+    sealed, passphrase = tmp_path / "sealed.key", tmp_path / "passphrase"
+    write_key_file(sealed, read_key_file(root), b"a long passphrase")
+    write_new_file(passphrase, b"a long passphrase\n")
+    grant, challenge = console.granted("approve")
+
+    done = console.document(
+        "register", str(grant), "--assertion", console.signed(challenge), "--root", str(sealed),
+        "--passphrase-file", str(passphrase),
+    )  # fmt: skip
+
+    assert done["outcome"] == "ACCEPTED"

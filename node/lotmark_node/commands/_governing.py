@@ -42,6 +42,14 @@ PassphraseFile = Annotated[
     ),
 ]
 
+SealOption = Annotated[
+    bool,
+    typer.Option(
+        "--seal",
+        help="Seal a new key with a passphrase: for roots. Nodes and clients open no sealed key.",
+    ),
+]
+
 _HEX = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -99,18 +107,35 @@ def governing(client: Path | None) -> Iterator[Governing]:
 
 
 def read_keys(files: Sequence[Path], passphrase_file: Path | None) -> "list[PrivateKey]":
-    """Return the keys in files; a passphrase is asked for once, and only if one is sealed."""
+    """Return the keys in files, each once.
+
+    A passphrase is asked for once, and only if one is sealed.
+    """
     from lotmark.key_file import is_sealed, read_key_file
 
     passphrase: bytes | None = None
-    keys = []
+    keys = {}
     for file in files:
         if is_sealed(file):
             passphrase = passphrase or read_passphrase(passphrase_file)
-            keys.append(read_key_file(file, passphrase))
+            key = read_key_file(file, passphrase)
         else:
-            keys.append(read_key_file(file))
-    return keys
+            key = read_key_file(file)
+        keys[key.public] = key
+    return list(keys.values())
+
+
+def read_or_make_key(file: Path, passphrase_file: Path | None, *, seal: bool) -> "PrivateKey":
+    """Return the key in a file; where there is none, a new key that is in it now."""
+    from lotmark.ed25519 import PrivateKey
+    from lotmark.key_file import write_key_file
+
+    if file.exists():
+        (key,) = read_keys([file], passphrase_file)
+        return key
+    key = PrivateKey.generate()
+    write_key_file(file, key, read_passphrase(passphrase_file, confirm=True) if seal else None)
+    return key
 
 
 def read_passphrase(file: Path | None, *, confirm: bool = False) -> bytes:

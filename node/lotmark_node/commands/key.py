@@ -12,10 +12,11 @@ from lotmark_node.commands._governing import (
     Governing,
     PassphraseFile,
     RootFiles,
+    SealOption,
     find_key,
     governing,
     read_keys,
-    read_passphrase,
+    read_or_make_key,
     table,
     time_text,
 )
@@ -48,7 +49,6 @@ TypesOption = Annotated[
     typer.Option("--type", metavar="NAME", help="Event type it may sign. [default: every type]"),
 ]
 DaysOption = Annotated[int, typer.Option(min=1, max=36_500, help="Days for which it is valid.")]
-SealOption = Annotated[bool, typer.Option("--seal", help="Seal a new key with a passphrase.")]
 
 
 @app.command("list")
@@ -148,7 +148,7 @@ def register(
     root_keys = read_keys(roots, passphrase_file)
     event_types = _event_types(types)
     with governing(client) as made:
-        key = _read_or_make(key_file, passphrase_file, seal=seal)
+        key = read_or_make_key(key_file, passphrase_file, seal=seal)
         grant = KeyGrant(
             key=key.public,
             party=made.party,
@@ -184,7 +184,7 @@ def rotate(
     root_keys = read_keys(roots, passphrase_file)
     with governing(client) as made:
         old, row = find_key(made.register, name)
-        key = _read_or_make(key_file, passphrase_file, seal=seal)
+        key = read_or_make_key(key_file, passphrase_file, seal=seal)
         grant = KeyGrant(
             key=key.public,
             party=row.party,
@@ -272,18 +272,6 @@ def close_lane(
         lambda: f"lane {lane} of key {key.hex()} is closed",
         as_json=as_json,
     )
-
-
-def _read_or_make(file: Path, passphrase_file: Path | None, *, seal: bool) -> "PrivateKey":
-    from lotmark.ed25519 import PrivateKey
-    from lotmark.key_file import write_key_file
-
-    if file.exists():
-        (key,) = read_keys([file], passphrase_file)
-        return key
-    key = PrivateKey.generate()
-    write_key_file(file, key, read_passphrase(passphrase_file, confirm=True) if seal else None)
-    return key
 
 
 def _event_types(names: list[str]) -> tuple[int, ...]:

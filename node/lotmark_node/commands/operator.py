@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,18 +16,22 @@ from lotmark_node.commands._client import (
     read_settings,
     reading,
 )
+from lotmark_node.commands._governing import (
+    ACKNOWLEDGED_S,
+    DAY_MS,
+    PassphraseFile,
+    RootFiles,
+    read_keys,
+)
 
 if TYPE_CHECKING:
     from lotmark.client.new_event import EventBody
     from lotmark.client.settings import ClientSettings
-    from lotmark.ed25519 import PrivateKey
     from lotmark.operator_grant import OperatorGrant
 
 app = typer.Typer(help="Operators: register their credentials, and sign events with them.")
 
-DAY_MS = 86_400_000
 DAYS_MAX = 3_650
-ACKNOWLEDGED_S = 30.0  # for the event's acknowledgement
 CLOCK_UNCERTAINTY_US = 1_000_000  # of a computer that nobody has asked
 
 
@@ -53,12 +56,6 @@ AssertionFile = Annotated[
 OutboxFile = Annotated[
     Path | None,
     typer.Option("--outbox", metavar="FILE", help="Another outbox than the client's own."),
-]
-RootFiles = Annotated[
-    list[Path],
-    typer.Option(
-        "--root", metavar="FILE", help="Root key of the party; again for each that has to sign."
-    ),
 ]
 
 
@@ -133,6 +130,7 @@ def register(
     client: ClientFile = None,
     assertion: AssertionFile,
     roots: RootFiles,
+    passphrase_file: PassphraseFile = None,
     outbox: OutboxFile = None,
     as_json: terminal.JsonFlag = False,
 ) -> None:
@@ -143,7 +141,8 @@ def register(
     settings = read_settings(client)
     granted = _read_grant(file)
     signed = read_assertion(_read(assertion, FILE_SIZE_MAX), name=str(assertion))
-    body = registration(settings.chain_id, granted, signed.assertion, _read_roots(roots))
+    root_keys = read_keys(roots, passphrase_file)
+    body = registration(settings.chain_id, granted, signed.assertion, root_keys)
     _submit(settings, body, outbox, "registered from the next block on", as_json=as_json)
 
 
@@ -156,6 +155,7 @@ def revoke(
     *,
     client: ClientFile = None,
     roots: RootFiles,
+    passphrase_file: PassphraseFile = None,
     reason: Annotated[str, typer.Option(help="Why; no name.")] = "",
     compromised_since: Annotated[
         str,
@@ -179,7 +179,7 @@ def revoke(
         party=settings.party,
         reason=reason,
         compromised_since_ms=parse_ms(compromised_since) if compromised_since else 0,
-        roots=_read_roots(roots),
+        roots=read_keys(roots, passphrase_file),
     )
     _submit(settings, body, outbox, "revoked from the next block on", as_json=as_json)
 
@@ -259,13 +259,6 @@ def _now_ms() -> int:
 def _read(path: Path, size_max: int) -> bytes:
     with path.open("rb") as file:
         return file.read(size_max + 1)
-
-
-def _read_roots(paths: Sequence[Path]) -> "list[PrivateKey]":
-    from lotmark.key_file import read_key_file
-
-    keys = {key.public: key for key in map(read_key_file, paths)}
-    return list(keys.values())
 
 
 def _read_grant(path: Path) -> "OperatorGrant":

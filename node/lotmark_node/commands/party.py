@@ -10,8 +10,10 @@ from lotmark_node.commands._client import ClientFile, read_settings, reading
 from lotmark_node.commands._governing import (
     PassphraseFile,
     RootFiles,
+    SealOption,
     governing,
     read_keys,
+    read_or_make_key,
     table,
 )
 
@@ -97,11 +99,14 @@ def rotate_roots(
     new: Annotated[
         list[Path],
         typer.Option(
-            "--new", metavar="FILE", help="New root key, or an old one that stays; all of them."
+            "--new",
+            metavar="FILE",
+            help="Root key that it is to have; all of them. Made there if nothing is there.",
         ),
     ],
     threshold: Annotated[int, typer.Option(min=1, max=255, help="How many of them must sign.")],
     client: ClientFile = None,
+    seal: SealOption = False,
     passphrase_file: PassphraseFile = None,
     as_json: terminal.JsonFlag = False,
 ) -> None:
@@ -109,7 +114,7 @@ def rotate_roots(
     from lotmark.state_rows import party_row
 
     old_keys = read_keys(roots, passphrase_file)
-    new_keys = read_keys(new, passphrase_file)
+    new_keys = [read_or_make_key(each, passphrase_file, seal=seal) for each in new]
     with governing(client) as made:
         row = party_row(made.register, made.party)
         assert row is not None, "whoever calls is of a party"
