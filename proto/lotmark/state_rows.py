@@ -169,7 +169,7 @@ def party_row(rows: RowReader, party: str) -> PartyRow | None:
 
 
 def members(rows: RowReader, height: int) -> dict[str, PartyRow]:
-    """Return the parties that are members in the block of `height`, ascending by id."""
+    """Return the parties that are members in the block of `height`, in the order of their rows."""
     found = {}
     for key, value in rows.rows(bytes([Table.PARTY])):
         row = parse_party_row(value)

@@ -284,9 +284,17 @@ def _said(row: "ProposalRow") -> str:
 
 
 def _progress(register: "KeyRegister", row: "ProposalRow") -> str:
-    by = ", ".join(row.approvals)
+    by, missing = ", ".join(row.approvals), ", ".join(_missing(register, row)) or "nobody"
     end = time_text(_message(row).expires_ms)
-    return f"approved by {by}; rule {_rule(register, row)}; ends {end}"
+    return f"approved by {by}; missing: {missing}; rule {_rule(register, row)}; ends {end}"
+
+
+def _missing(register: "KeyRegister", row: "ProposalRow") -> list[str]:
+    """Return the members that have not approved, whether or not the rule asks for all of them."""
+    from lotmark.key_grant import NEVER
+    from lotmark.state_rows import members
+
+    return sorted(members(register, NEVER - 1).keys() - set(row.approvals))
 
 
 def _rule(register: "KeyRegister", row: "ProposalRow") -> str:
@@ -307,6 +315,7 @@ def _to_json(register: "KeyRegister", hashed: bytes, row: "ProposalRow") -> "dic
         "status": row.status.name.lower(),
         "rule": _rule(register, row),
         "approvals": list(row.approvals),
+        "missing": _missing(register, row),
         "expires_ms": str(proposal.expires_ms),
         "opened_height": str(row.opened_height),
     }
