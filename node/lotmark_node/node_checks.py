@@ -140,7 +140,12 @@ def _check_keys(settings: NodeSettings, genesis: Genesis, now: datetime) -> Iter
 
 
 def _check_certificate(settings: NodeSettings, genesis: Genesis, now_ms: int) -> Iterator[Finding]:
-    pair = read_tls_pair(settings.tls_owner, genesis, now_ms=now_ms)
+    pair = read_tls_pair(
+        settings.tls_owner,
+        genesis.ca_certificates(),
+        chain_id_of(genesis.to_json()),
+        now_ms=now_ms,
+    )
     certificate = x509.load_pem_x509_certificate(pair.certificate)
     now = datetime.fromtimestamp(now_ms / 1_000, UTC)
     ca = genesis.party(settings.party)

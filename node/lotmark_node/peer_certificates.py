@@ -15,7 +15,7 @@ from lotmark.errors import ProtocolError
 from lotmark.genesis import Genesis
 from lotmark.genesis import chain_id as chain_id_of
 from lotmark.network_address import split_address
-from lotmark_node.consortium.renewal import read_owner
+from lotmark_node.consortium.renewal import CA_FOLDER, known_cas, read_owner
 from lotmark_node.findings import Finding, Health, lasting
 from lotmark_node.node_settings import NodeSettings, witness_address
 from lotmark_node.tls_pair import read_tls_pair
@@ -93,7 +93,8 @@ def check_holder(settings_file: Path, *, now_ms: int) -> Finding:
     """Check the certificate that the settings of a client or witness name."""
     try:
         owner, genesis = read_owner(settings_file)
-        pair = read_tls_pair(owner, genesis, now_ms=now_ms)
+        cas = known_cas(owner, genesis, settings_file.parent / CA_FOLDER)
+        pair = read_tls_pair(owner, cas, chain_id_of(genesis.to_json()), now_ms=now_ms)
     except ProtocolError as error:
         return Finding("client", Health.BAD, str(error))
     except OSError as error:

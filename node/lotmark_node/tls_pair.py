@@ -5,7 +5,7 @@ once, so a pair that does not fit yet is looked at again, and the one in use goe
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +44,16 @@ class TlsOwner:
     key: Path
 
 
-def read_tls_pair(owner: TlsOwner, genesis: Genesis, *, now_ms: int) -> TlsPair:
+def read_tls_pair(
+    owner: TlsOwner, ca_certificates: Mapping[str, str], chain_id: bytes, *, now_ms: int
+) -> TlsPair:
     """Return a pair that peers will accept now.
+
+    Args:
+        owner: Whose it is to be.
+        ca_certificates: Of the parties, PEM, the owner's among them.
+        chain_id: The chain.
+        now_ms: When it must be valid.
 
     Raises:
         ProtocolError: The certificate is another's, is not valid now, or the key is not its own or
@@ -53,8 +61,7 @@ def read_tls_pair(owner: TlsOwner, genesis: Genesis, *, now_ms: int) -> TlsPair:
         OSError: A file cannot be read.
     """
     certificate = owner.certificate.read_bytes()
-    chain_id = chain_id_of(genesis.to_json())
-    peer = peer_identity(certificate, genesis.ca_certificates(), chain_id, now_ms=now_ms)
+    peer = peer_identity(certificate, ca_certificates, chain_id, now_ms=now_ms)
     if (peer.party, peer.node) != (owner.party, owner.node):
         raise SignatureError(
             f"{owner.certificate} is the certificate of {peer.party}/{peer.node}; name that"
@@ -98,12 +105,12 @@ class RenewedPair:
             OSError: A file cannot be read.
         """
         self._owner = owner
-        self._genesis = genesis
+        self._judged_by = genesis.ca_certificates(), chain_id_of(genesis.to_json())
         self._now_ms = now_ms
         self._seen = self._stamp()
         self.current = TlsPair(owner.certificate.read_bytes(), owner.key.read_bytes())
         try:
-            read_tls_pair(owner, genesis, now_ms=now_ms())
+            read_tls_pair(owner, *self._judged_by, now_ms=now_ms())
         except ProtocolError as error:
             logger.error("others will refuse this node's certificate", extra={"reason": str(error)})
 
@@ -113,7 +120,7 @@ class RenewedPair:
             stamp = self._stamp()
             if stamp == self._seen:
                 return False
-            pair = read_tls_pair(self._owner, self._genesis, now_ms=self._now_ms())
+            pair = read_tls_pair(self._owner, *self._judged_by, now_ms=self._now_ms())
         except (ProtocolError, OSError) as error:
             logger.warning("a changed certificate is not taken", extra={"reason": str(error)})
             return False  # and looked at again: its key may be on the way

@@ -14,13 +14,18 @@ from typer.testing import CliRunner, Result
 
 from lotmark.certificates import certificate_not_after_ms, tls_name
 from lotmark.client import Client
-from lotmark.client.settings import read_client_settings
+from lotmark.client.settings import NodeAddress, read_client_settings
+from lotmark.genesis import PartyRole, parse_genesis
+from lotmark.invitation import Invitation
 from lotmark.network_address import split_address
 from lotmark_node import compose
 from lotmark_node.consortium.found import found_consortium
+from lotmark_node.consortium.join import make_joining
 from lotmark_node.consortium.plan import make_plan
+from lotmark_node.findings import Health
 from lotmark_node.main import app
 from lotmark_node.node_settings import read_node_settings
+from lotmark_node.peer_certificates import check_holder
 from lotmark_node.tls_pair import RenewedPair
 from lotmark_node.witness import process as witness_process
 from tests.node.ledger_in_memory import measurement
@@ -76,6 +81,38 @@ def test_a_renewed_certificate_names_the_same_and_has_a_new_key(
     assert [each.name for each in path.parent.glob("*.new")] == []
 
 
+def test_a_party_that_joined_later_renews_with_its_own_ca(folder: Path, tmp_path: Path) -> None:
+    genesis = (folder / "genesis.json").read_bytes()
+    node = NodeAddress(party="OEM-A", node="n1", address="127.0.0.1:7401")
+    invitation = Invitation(
+        party="T4-SPRINGS",
+        role=PartyRole.SUPPLIER,
+        sponsor="OEM-A",
+        genesis=genesis,
+        nodes=(node,),
+    )
+    joining = make_joining(
+        tmp_path / "T4-SPRINGS",
+        invitation,
+        parse_genesis(genesis),
+        holder="erp",
+        root_count=1,
+        threshold=1,
+        passphrase=None,
+        now_ms=now_ms(),
+    )
+    before = (joining.client.parent / "cert.pem").read_bytes()
+
+    done = renew(joining.client, "--days", "100")
+    foreign = renew(joining.client, "--ca", str(folder / "OEM-A" / "ca"))
+
+    assert done.exit_code == 0, done.output
+    assert (joining.client.parent / "cert.pem").read_bytes() != before
+    assert check_holder(joining.client, now_ms=now_ms()).health is Health.GOOD
+    assert foreign.exit_code != 0
+    assert "is not the CA certificate of T4-SPRINGS; name the folder" in foreign.stderr
+
+
 def test_addresses_can_be_named_anew(folder: Path) -> None:
     done = renew(
         folder / "OEM-A/nodes/n1/node.toml", "--address", "n1.oem.example", "--address", "10.0.0.7",
@@ -91,7 +128,7 @@ def test_another_partys_ca_is_refused_and_nothing_is_changed(folder: Path) -> No
     done = renew(settings, "--ca", str(folder / "T1-STATOR/ca"))
 
     assert done.exit_code == 2
-    assert "is not the CA certificate that the genesis gives OEM-A; name the folder" in done.stderr
+    assert "is not the CA certificate of OEM-A; name the folder" in done.stderr
     assert (settings.parent / "tls/cert.pem").read_bytes() == before
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
+from lotmark.ca_certificate import load_ca
 from lotmark.certificates import make_leaf, tls_name
 from lotmark.client.settings import ClientSettings, SettingsError
 from lotmark.errors import MalformedError
@@ -94,11 +96,12 @@ def renew_certificate(
     folder = ca_folder or settings_file.parent / CA_FOLDER
     chain = chain_id(genesis.to_json())
     ca = (folder / "ca.pem").read_bytes()
-    member = genesis.party(owner.party)
-    if member is None or member.ca_pem.encode() != ca:
+    cas = known_cas(owner, genesis, folder)
+    in_genesis = genesis.party(owner.party) is not None
+    if not (cas[owner.party].encode() == ca if in_genesis else _issued(ca, owner)):
         raise SettingsError(
-            f"{folder / 'ca.pem'} is not the CA certificate that the genesis gives {owner.party};"
-            " name the folder of that party's CA: --ca FOLDER"
+            f"{folder / 'ca.pem'} is not the CA certificate of {owner.party}; name the folder of"
+            " that party's CA: --ca FOLDER"
         )
     own = tls_name(owner.party, owner.node, chain)
     named = tuple(addresses) or _addresses(owner.certificate, own)
@@ -115,8 +118,34 @@ def renew_certificate(
     # A node that looks between the two finds a pair that does not fit, and looks again.
     _replace(owner.key, key, mode=0o600)
     _replace(owner.certificate, certificate, mode=0o644)
-    pair = read_tls_pair(owner, genesis, now_ms=now_ms)
+    pair = read_tls_pair(owner, cas, chain, now_ms=now_ms)
     return Renewed(owner=owner, not_after_ms=pair.not_after_ms, addresses=named)
+
+
+def known_cas(owner: TlsOwner, genesis: Genesis, folder: Path) -> dict[str, str]:
+    """Return the CA certificates by which an owner's certificate is judged, PEM, by party.
+
+    A party that joined later does not stand in the genesis: there its own `ca.pem` has to do.
+
+    Raises:
+        OSError: Its own is needed and cannot be read.
+    """
+    known = dict(genesis.ca_certificates())
+    if owner.party not in known:
+        known[owner.party] = (folder / "ca.pem").read_bytes().decode(errors="replace")
+    return known
+
+
+def _issued(ca: bytes, owner: TlsOwner) -> bool:
+    """Return whether a CA has issued the certificate that there is, be it valid or not."""
+    issuer = load_ca(ca.decode(errors="replace"), party=owner.party)
+    try:
+        x509.load_pem_x509_certificate(owner.certificate.read_bytes()).verify_directly_issued_by(
+            issuer
+        )
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
 
 
 def _addresses(certificate: Path, own_name: str) -> tuple[str, ...]:
