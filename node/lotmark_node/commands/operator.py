@@ -143,7 +143,9 @@ def register(
     signed = read_assertion(_read(assertion, FILE_SIZE_MAX), name=str(assertion))
     root_keys = read_keys(roots, passphrase_file)
     body = registration(settings.chain_id, granted, signed.assertion, root_keys)
-    _submit(settings, body, outbox, "registered from the next block on", as_json=as_json)
+    _submit(
+        settings, body, outbox, "registered from the next block on", as_json=as_json, governs=True
+    )
 
 
 # A credential id may begin with a hyphen.
@@ -181,7 +183,7 @@ def revoke(
         compromised_since_ms=parse_ms(compromised_since) if compromised_since else 0,
         roots=read_keys(roots, passphrase_file),
     )
-    _submit(settings, body, outbox, "revoked from the next block on", as_json=as_json)
+    _submit(settings, body, outbox, "revoked from the next block on", as_json=as_json, governs=True)
 
 
 @app.command(name="list")
@@ -294,12 +296,22 @@ def _event_id(name: str, client: Path | None) -> bytes:
 
 
 def _submit(
-    settings: "ClientSettings", body: "EventBody", outbox: Path | None, done: str, *, as_json: bool
+    settings: "ClientSettings",
+    body: "EventBody",
+    outbox: Path | None,
+    done: str,
+    *,
+    as_json: bool,
+    governs: bool = False,
 ) -> None:
-    """Put an event with this body on the ledger, and tell what became of it."""
+    """Put an event with this body on the ledger, and tell what became of it.
+
+    Of one that governs, `lotmark operator list` shall show it next: so a checkpoint is waited for.
+    """
     from datetime import UTC, datetime
 
     from lotmark.client import Client, SubmissionRefused, new_event
+    from lotmark.client.session import LedgerSession
     from lotmark.outcome import MEANINGS
     from lotmark.v1 import event_pb2
 
@@ -317,6 +329,9 @@ def _submit(
         result, said = error.result, str(error)
     finally:
         client.close(timeout_s=0.0)
+    if governs and result.index is not None:
+        with LedgerSession(settings) as session:
+            session.checkpoint_over(result.index)
     place = "no entry" if result.index is None else f"entry {result.index}"
     terminal.answer(
         {
