@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from lotmark.client import Client, LedgerSession, read_client_settings, seal_report
+from lotmark.client import Client, LedgerSession, Outcome, read_client_settings, seal_report
+from lotmark.client.ledger_records import FoundSeal
+from lotmark.client.report_file import read_report_file
+from lotmark.client.sealing import start_sealing
 from lotmark.event import EVENT_TYPES
 from lotmark.report import read_report
 from lotmark.v1 import event_pb2
 from lotmark_node.main import app
+from tests.node.cutting_relay import CuttingRelay
 from tests.node.running_node import NodeProcess, node_process
 from tests.proto.sound_reports import TEST_REPORT, as_json, as_toml
 
@@ -22,6 +27,7 @@ LAB = "LAB-17025"
 PARTIES = ("OEM-A:oem", f"{LAB}:laboratory")
 CLIENTS = (f"{LAB}/lims", f"{LAB}/gauge:measurement")
 _LOTS = count()
+WAIT_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -430,7 +436,7 @@ def test_without_a_node_a_seal_waits_once_and_the_next_run_fetches_its_receipt(
         assert other.exit_code == 1
         assert "waits in the outbox" in other.stderr
         with Client(read_client_settings(node.client(LAB, "lims"))) as client:
-            assert len(client.waiting_events()) == 1
+            assert len(client.waiting()) == 1
             client.close(timeout_s=0.0)
 
         node.start()
@@ -438,6 +444,36 @@ def test_without_a_node_a_seal_waits_once_and_the_next_run_fetches_its_receipt(
         assert (told["new"], told["standing"]) == (False, "final")
         assert len(events_on(node, item_of(report))) == 1
         assert verify(node, report.with_suffix(".receipt"), "--report", report).exit_code == 0
+
+
+def test_a_seal_that_reaches_the_ledger_while_that_is_asked_is_not_sent_again(
+    tmp_path: Path, report: Path
+) -> None:
+    with node_process(tmp_path / "c", parties=PARTIES, clients=CLIENTS) as node:
+        node.stop()
+        assert seal(node, report).exit_code == 3
+        known = read_client_settings(node.client(LAB, "lims"))
+
+        class LateSession(LedgerSession):
+            """Answers once nothing waits in the outbox any more."""
+
+            def seals(self, **wanted: Any) -> Iterator[FoundSeal]:
+                node.start()
+                host, _, port = node.address.rpartition(":")
+                relay.target = host, int(port)
+                assert client.flush(WAIT_S) == 0
+                return super().seals(**wanted)
+
+        with CuttingRelay(("127.0.0.1", 9)) as relay:  # where nobody listens yet
+            settings = replace(known, node_address=relay.address)
+            with Client(settings) as client, LateSession(settings) as session:
+                sealing = start_sealing(client, session, read_report_file(report))
+                assert sealing.delivery is not None
+                result = sealing.delivery.result(WAIT_S)
+
+        assert not sealing.is_new
+        assert result.outcome is Outcome.ACCEPTED
+        assert len(events_on(node, item_of(report))) == 1
 
 
 def test_without_a_node_a_kept_receipt_tells_what_is_sealed(tmp_path: Path, report: Path) -> None:

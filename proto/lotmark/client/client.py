@@ -208,8 +208,8 @@ class Client:
         """Why nothing is acknowledged at present; "" where all is well."""
         return self._waiting.trouble
 
-    def waiting_events(self) -> list[bytes]:
-        """Return the events in the outbox without an acknowledgement."""
+    def waiting(self) -> list[tuple[bytes, Delivery]]:
+        """Return the events in the outbox without an acknowledgement, each with its delivery."""
         # First what is in no batch yet: it may be in one a moment later.
         unsigned = [each.raw for each in self._outbox.all_events()]
         signed = [event for each in self._outbox.all_batches() for event in each.batch.events]

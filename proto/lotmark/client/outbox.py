@@ -152,13 +152,13 @@ class Outbox:
         return [StoredBatch(place, self._parsed(raw)) for place, raw in rows]
 
     def all_batches(self) -> Iterator[StoredBatch]:
-        """Return all batches there are now, reading a few at a time."""
-        after, end = 0, self._newest_batch
+        """Return all batches, reading a few at a time.
+
+        Also those that come meanwhile: one of them may replace one that was not read yet.
+        """
+        after = 0
         while found := self.batches(after=after, count_max=READ_BATCHES_MAX):
-            for each in found:
-                if each.place > end:
-                    return
-                yield each
+            yield from found
             after = found[-1].place
 
     def all_events(self) -> Iterator[StoredEvent]:

@@ -122,7 +122,8 @@ def seal_report(
         return _without_receipt(sealing, SealStanding.QUEUED, trouble or client.trouble)
     try:
         with LedgerSession(client.settings) as session:
-            index = session.entry(sealing.event_id).head.index
+            # Perhaps it was acknowledged by another node than this one.
+            index = session.entry(sealing.event_id, fresh=True).head.index
             raw = session.receipt(index)
     except (ConnectionError, TimeoutError) as error:
         if kept is not None and kept.seal.event_id == sealing.event_id:

@@ -48,6 +48,7 @@ class EarlierSeal:
     event: event_pb2.Event
     event_id: bytes
     index: int | None  # of its entry; None: it waits in the outbox
+    delivery: Delivery | None = None  # where it waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ def start_sealing(
         earlier += [seal for seal in known if sealed_place(seal.event) == report.place]
     for seal in earlier:
         if report.is_sealed_by(seal.event):
-            return _found_again(client, report, seal, asked=session is not None)
+            return _found_again(report, seal, asked=session is not None)
     corrected = _to_correct(report, earlier, corrects, asked=session is not None)
     clock = Clock().read()
     is_known = clock.state is not ClockState.UNKNOWN
@@ -124,10 +125,12 @@ def start_sealing(
 
 
 def _waiting_seals(client: Client, place: SealPlace) -> Iterator[EarlierSeal]:
-    for raw in client.waiting_events():
+    for raw, delivery in client.waiting():
         event = check_event(raw).message
         if sealed_place(event) == place:
-            yield EarlierSeal(event=event, event_id=merkle.leaf_hash(raw), index=None)
+            yield EarlierSeal(
+                event=event, event_id=delivery.event_id, index=None, delivery=delivery
+            )
 
 
 def _standing_seals(session: LedgerSession, place: SealPlace, party: str) -> Iterator[EarlierSeal]:
@@ -141,17 +144,13 @@ def _standing_seals(session: LedgerSession, place: SealPlace, party: str) -> Ite
             yield EarlierSeal(event=seal.event, event_id=event_id, index=seal.entry.head.index)
 
 
-def _found_again(client: Client, report: Report, seal: EarlierSeal, *, asked: bool) -> Sealing:
-    delivery = None
-    if seal.index is None:
-        # The same bytes are the same event: nothing is sent twice, and its way is heard of again.
-        delivery = client.submit(seal.event.SerializeToString(deterministic=True))
+def _found_again(report: Report, seal: EarlierSeal, *, asked: bool) -> Sealing:
     return Sealing(
         report=report,
         event=seal.event,
         event_id=seal.event_id,
         index=seal.index,
-        delivery=delivery,
+        delivery=seal.delivery,
         corrections=(),
         is_new=False,
         asked=asked,

@@ -41,7 +41,7 @@ FINAL_S = 3.0  # until its quorum has cosigned one; without it the newest is tak
 COVERED_POLL_S = 0.05
 READ_KEY = "lotmark-read"  # in a call's metadata: how fresh its answer must be
 
-_FRESH = (("lotmark-read", "linearizable"),)  # metadata: nothing acknowledged may be left out
+FRESH = ((READ_KEY, "linearizable"),)  # metadata: nothing acknowledged may be left out
 
 
 class LedgerSession:
@@ -224,8 +224,12 @@ class LedgerSession:
         merkle.verify_consistency(first.size, second.size, first.root, second.root, path)
         return path
 
-    def entry(self, name: int | bytes) -> LedgerEntry:
+    def entry(self, name: int | bytes, *, fresh: bool = False) -> LedgerEntry:
         """Return an entry by its index, or by the event id, 32 bytes.
+
+        Args:
+            name: Index or event id.
+            fresh: Also one that another node acknowledged a moment ago; costs a round of them all.
 
         Raises:
             NotOnLedgerError: There is none.
@@ -238,7 +242,9 @@ class LedgerSession:
             else ledger_pb2.GetEntryRequest(event_id=name)
         )
         with node_errors(self._place, ANSWER_S):
-            entry = read_entry(self._stub.GetEntry(request, timeout=ANSWER_S))
+            entry = read_entry(
+                self._stub.GetEntry(request, timeout=ANSWER_S, metadata=FRESH if fresh else None)
+            )
         if name not in (entry.head.index, entry.event_id):
             raise ProofError(f"{self._place} gave entry {entry.head.index} for another one")
         return entry
@@ -336,7 +342,7 @@ class LedgerSession:
         )
         while True:
             with node_errors(self._place, ANSWER_S):
-                found = self._stub.FindSeals(request, timeout=ANSWER_S, metadata=_FRESH)
+                found = self._stub.FindSeals(request, timeout=ANSWER_S, metadata=FRESH)
             for each in found.seals:
                 yield read_found_seal(each, request)
             if not found.next_index:

@@ -77,11 +77,21 @@ class Waiting:
         """How many events wait."""
         return len(self._deliveries)
 
-    def still_waiting(self, events: Iterable[bytes]) -> list[bytes]:
-        """Return those of some events that wait, each once: the outbox forgets a little later."""
+    def still_waiting(self, events: Iterable[bytes]) -> list[tuple[bytes, Delivery]]:
+        """Return those of some events that wait, each once, with its delivery.
+
+        The outbox forgets an event a little later than it is acknowledged. One that is returned
+        has no answer yet, and its delivery gets it, however soon that comes.
+        """
         by_id = {leaf_hash(event): event for event in events}
+        found: list[tuple[bytes, Delivery]] = []
         with self.lock:
-            return [event for event_id, event in by_id.items() if event_id in self._deliveries]
+            for event_id, event in by_id.items():
+                if event_id in self._deliveries:
+                    delivery = self._deliveries[event_id] or self._new_delivery(event_id)
+                    self._deliveries[event_id] = delivery
+                    found.append((event, delivery))
+        return found
 
     # Callers
 
