@@ -42,6 +42,7 @@ class ScriptedNode(ledger_pb2_grpc.LedgerServiceServicer):
     Attributes:
         script: What it does with each batch; a test may set another one at any time.
         received: The batches that it was sent, in order.
+        is_reading: Whether it reads what streams that begin now bring it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,6 +53,7 @@ class ScriptedNode(ledger_pb2_grpc.LedgerServiceServicer):
         self._admit_key = read_key_file(self._node / "keys" / "admit.key")
         self.script: Script = lambda batch: Answer()
         self.received: list[Batch] = []
+        self.is_reading = True
         self._address = ""
         self._index = 2
 
@@ -95,6 +97,9 @@ class ScriptedNode(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> Iterator[ledger_pb2.SubmitResponse]:
         over: queue.SimpleQueue[None] = queue.SimpleQueue()
         context.add_callback(lambda: over.put(None))
+        if not self.is_reading:
+            over.get()
+            return
         for request in request_iterator:
             for raw in request.batches:
                 batch = parse_one_batch(raw)

@@ -172,6 +172,18 @@ def test_a_refusal_for_an_unknown_reason_is_malformed() -> None:
         refusal(admission(replace(REFUSED, reason=250)))
 
 
+@pytest.mark.parametrize("reason", [0x1_0000, 0xFFFF_FFFF])
+def test_a_reason_that_no_answer_has_room_for_is_malformed(reason: int) -> None:
+    with pytest.raises(MalformedError, match=f"outcome {reason}, which"):
+        refusal(admission(REFUSED, reason=reason))
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_checkpoint_whose_root_is_no_hash_is_malformed(size: int) -> None:
+    with pytest.raises(MalformedError, match="whose root is no hash"):
+        refusal(admission(TAKEN, checkpoint_root=bytes(size)))
+
+
 def test_a_node_without_an_admit_key_in_the_genesis_cannot_answer() -> None:
     stranger = AnsweringNode("OEM-A/n9", CHAIN, GENESIS)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lotmark.batch import ZERO_HASH
+from lotmark.batch import BATCH_EVENTS_MAX, ZERO_HASH, Batch
 from lotmark.client import (
     Client,
     ClientSettings,
@@ -19,7 +19,9 @@ from lotmark.client import (
 )
 from lotmark.client.retry import CURES, Cure, cure_of
 from lotmark.outcome import CONSUMES_NUMBER_FROM, MEANINGS, describe
-from tests.node.ledger_in_memory import measurement
+from lotmark.v1 import quality_pb2
+from lotmark.v1.event_pb2 import ITEM_ROLE_SUBJECT
+from tests.node.ledger_in_memory import event, measurement
 from tests.proto.scripted_node import Answer, ScriptedNode
 
 NUMBERS = itertools.count()
@@ -42,6 +44,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedNode]:
 def node(served: ScriptedNode) -> ScriptedNode:
     served.received.clear()
     served.script = lambda batch: GOOD
+    served.is_reading = True
     return served
 
 
@@ -58,6 +61,15 @@ def once(answer: Answer) -> Callable[[object], Answer]:
 
 def new_event() -> bytes:
     return measurement(next(NUMBERS))
+
+
+def large_event() -> bytes:
+    number = next(NUMBERS)
+    items = [(f"item-{number}-{at:0>100}", ITEM_ROLE_SUBJECT) for at in range(64)]
+    body = quality_pb2.Measurement(
+        feature="bore", value="1", unit="mm", verdict=quality_pb2.VERDICT_CONFORMING
+    )
+    return event(nonce=str(number), items=items, measurement=body)
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -170,6 +182,40 @@ def test_a_node_that_never_acknowledges_is_left_and_the_batch_is_sent_again(
         node.script = lambda batch: GOOD
         assert delivery.result(WAIT_S).outcome is Outcome.ACCEPTED
     assert len({batch.raw for batch in node.received}) == 1
+
+
+def test_a_node_that_reads_nothing_any_more_is_left_too(
+    node: ScriptedNode, settings: ClientSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_stream, "ANSWER_S", 0.4)
+    monkeypatch.setattr(node_stream, "POLL_S", 0.1)
+    node.is_reading = False
+    with Client(settings) as client:
+        # More than a connection takes that nobody reads from: the rest waits in gRPC.
+        client.submit_all([large_event() for _ in range(2_000)])
+        until(lambda: "did not acknowledge batch" in client.trouble)
+        monkeypatch.setattr(node_stream, "ANSWER_S", WAIT_S)
+        node.is_reading = True
+        assert client.flush(WAIT_S) == 0
+    assert sum(len(batch.events) for batch in node.received) == 2_000
+
+
+def test_batches_that_the_log_refused_together_are_signed_again_without_a_wait_for_each(
+    node: ScriptedNode, settings: ClientSettings
+) -> None:
+    refused: set[bytes] = set()
+
+    def over_quota(batch: Batch) -> Answer:
+        if batch.header.replaces == ZERO_HASH:
+            refused.add(batch.batch_id)
+        return Answer(record=Outcome.QUOTA_EXCEEDED) if batch.batch_id in refused else GOOD
+
+    node.script = over_quota
+    with Client(settings) as client:
+        deliveries = client.submit_all([new_event() for _ in range(12 * BATCH_EVENTS_MAX)])
+        assert client.flush(WAIT_S) == 0
+    assert len(refused) >= 12
+    assert {delivery.result(0.0).outcome for delivery in deliveries} == {Outcome.ACCEPTED}
 
 
 @pytest.mark.parametrize(

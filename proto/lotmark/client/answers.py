@@ -27,10 +27,13 @@ class AnsweringNode:
             SignatureError: The answer is not signed by the node, or of another batch.
             MalformedError: It is not what a node gives.
         """
+        outcome = _outcome_of(admission.reason)
+        if len(admission.checkpoint_root) != len(ZERO_HASH):
+            raise MalformedError(f"{self.name} answers with a checkpoint whose root is no hash")
         answer = AdmissionAnswer(
             batch_id=admission.batch_id,
             accepted=admission.accepted,
-            reason=admission.reason,
+            reason=outcome,
             admitted_at_ms=admission.admitted_at_ms,
             due_ms=admission.due_ms,
             checkpoint_size=admission.checkpoint_size,
@@ -48,7 +51,6 @@ class AnsweringNode:
         answer.verify(self._admit_key(), self.chain_id)
         if answer.accepted:
             return None
-        outcome = _outcome_of(answer.reason)
         return outcome, admission.detail or describe(outcome)
 
     def _admit_key(self) -> bytes:

@@ -18,10 +18,10 @@ from lotmark.errors import MalformedError
 from lotmark.outcome import CONSUMES_NUMBER_FROM, Outcome, describe
 from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
 
-ANSWER_S = 12.0  # for an acknowledgement; a node promises it within 10
+ANSWER_S = 12.0  # to take a message, and then to acknowledge it; a node promises that within 10
 IN_FLIGHT_MAX = 64  # batches that were sent and not acknowledged
 MESSAGE_BATCHES_MAX = 16
-MESSAGE_SIZE_MAX = 2 << 20
+MESSAGE_SIZE_MAX = 1 << 20
 POLL_S = 0.5  # how soon it is noticed that a node says nothing
 
 
@@ -66,7 +66,7 @@ class _Sent:
     """A batch that the node was sent and has not acknowledged."""
 
     stored: StoredBatch
-    sent_at_s: float
+    since_s: float  # when its message was begun, and then: when the node had taken it
     is_admitted: bool = False
 
 
@@ -101,7 +101,8 @@ class NodeStream:
         self._acknowledged = acknowledged
         self._sent: dict[bytes, _Sent] = {}  # by batch id, in sending order
         self._newest_place = 0  # of what was sent
-        self._is_over = False
+        self._newest_message: list[_Sent] = []
+        self._over = threading.Event()
         self._failure: Exception | None = None
         self._call: _Call | None = None
         self._called = threading.Event()
@@ -118,6 +119,10 @@ class NodeStream:
         """
         self._call = self._stub.SubmitStream(self._requests())
         self._called.set()
+        if self._over.is_set():  # before there was a call to cancel
+            self._call.cancel()
+        watch = threading.Thread(target=self._watch, name="lotmark-watch", daemon=True)
+        watch.start()
         try:
             for response in self._call:
                 for answer in response.answers:
@@ -125,10 +130,11 @@ class NodeStream:
         except grpc.RpcError:
             if self._failure is not None:
                 raise self._failure from None
-            if not self._is_over:
+            if not self._over.is_set():
                 raise
         finally:
             self.hang_up()
+            watch.join()
         if self._failure is not None:
             raise self._failure
         if not self._waiting.closing:
@@ -137,7 +143,7 @@ class NodeStream:
     def hang_up(self) -> None:
         """End the stream; any thread may."""
         with self._waiting.lock:
-            self._is_over = True
+            self._over.set()
             self._waiting.batches.notify_all()
         if self._call is not None:
             self._call.cancel()
@@ -155,21 +161,23 @@ class NodeStream:
 
     def _next(self) -> list[StoredBatch]:
         """Return the next batches to send, waiting for some; none: the stream is over."""
+        now_s = time.monotonic()
+        for sent in self._newest_message:  # gRPC asks for more once the node has taken it
+            sent.since_s = now_s
         while True:
             with self._waiting.lock:
-                while not self._is_over and not self._has_room():
-                    self._check_answered()
-                    self._waiting.batches.wait(POLL_S)
-                if self._is_over:
+                while not self._over.is_set() and not self._has_room():
+                    self._waiting.batches.wait()
+                if self._over.is_set():
                     return []
                 count_max = min(MESSAGE_BATCHES_MAX, IN_FLIGHT_MAX - len(self._sent))
                 newest = self._outbox.newest_batch
             found = self._outbox.batches(after=self._newest_place, count_max=count_max)
             batches = _within(found, MESSAGE_SIZE_MAX)
             now_s = time.monotonic()
+            self._newest_message = [_Sent(each, now_s) for each in batches]
             with self._waiting.lock:
-                for each in batches:
-                    self._sent[each.batch.batch_id] = _Sent(each, now_s)
+                self._sent |= {sent.stored.batch.batch_id: sent for sent in self._newest_message}
             if batches:
                 self._newest_place = batches[-1].place
                 return batches
@@ -178,9 +186,20 @@ class NodeStream:
     def _has_room(self) -> bool:
         return self._outbox.newest_batch > self._newest_place and len(self._sent) < IN_FLIGHT_MAX
 
+    # Watching, on a thread of its own: a node that reads nothing holds up the one that sends
+
+    def _watch(self) -> None:
+        while not self._over.wait(POLL_S):
+            try:
+                self._check_answered()
+            except TimeoutError as error:
+                self._failure = error
+                self.hang_up()
+
     def _check_answered(self) -> None:
-        oldest = next(iter(self._sent.values()), None)
-        if oldest is not None and time.monotonic() - oldest.sent_at_s > ANSWER_S:
+        with self._waiting.lock:
+            oldest = next(iter(self._sent.values()), None)
+        if oldest is not None and time.monotonic() - oldest.since_s > ANSWER_S:
             raise TimeoutError(
                 f"{self._node.name} did not acknowledge batch"
                 f" {oldest.stored.batch.batch_id.hex()} within {ANSWER_S:g} s"

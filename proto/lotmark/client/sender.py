@@ -16,10 +16,10 @@ from lotmark.client.calls import node_errors
 from lotmark.client.connection import open_channel, place
 from lotmark.client.errors import LaneStateError, SubmissionRefused, thread_failed
 from lotmark.client.lane_check import LaneVerdict, judge_lane
-from lotmark.client.node_stream import BatchRefused, NodeStream, SeenCheckpoint
+from lotmark.client.node_stream import IN_FLIGHT_MAX, BatchRefused, NodeStream, SeenCheckpoint
 from lotmark.client.outbox import Outbox, StoredBatch
 from lotmark.client.retry import WAIT_MAX_S, Backoff, Cure
-from lotmark.client.session import READ_KEY
+from lotmark.client.session import FRESH
 from lotmark.client.settings import ClientSettings
 from lotmark.client.submission import EventResult
 from lotmark.client.waiting import Waiting
@@ -32,6 +32,7 @@ from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
 logger = logging.getLogger(__name__)
 
 CONNECT_S = 5.0  # for a node's first answer
+SIGNED_AGAIN_MAX = IN_FLIGHT_MAX  # times without a wait and an acknowledgement between them
 
 # What another key may be free of. The outbox may hold batches of a key that the client had before.
 _OF_THE_KEY = frozenset(
@@ -80,6 +81,7 @@ class Sender:
         self._lane_is_checked = False
         self._backoff = Backoff()
         self._tried_count = 0  # nodes since the last acknowledgement
+        self._signed_again_count = 0  # likewise
         self._stream: NodeStream | None = None  # guarded by the lock of `waiting`
         self._thread = threading.Thread(target=self._run, name="lotmark-sender", daemon=True)
 
@@ -169,7 +171,7 @@ class Sender:
             ledger_pb2.GetLaneStateRequest(key=lane.key, lane=lane.number),
             timeout=CONNECT_S,
             # A node that lags would show the lane as it was, and a number be used again.
-            metadata=((READ_KEY, "linearizable"),),
+            metadata=FRESH,
         )
         if self._new_lane:
             verdict = LaneVerdict.NEW_LANE_FOR_ALL
@@ -191,7 +193,7 @@ class Sender:
         self._writer.forget([stored.place])
 
     def _succeeded(self) -> None:
-        self._tried_count = 0
+        self._tried_count = self._signed_again_count = 0
         self._backoff.reset()
         if self._waiting.trouble:
             with self._waiting.lock:
@@ -218,9 +220,10 @@ class Sender:
         match cure:
             case Cure.NEW_LANE:
                 self._writer.leave_lane(sign_again=True)
-                return False
+                return self._was_signed_again()
             case Cure.SIGN_AGAIN:
                 self._writer.sign_again(stored)
+                return self._was_signed_again()
             case Cure.SET_ASIDE:
                 self._writer.set_aside(stored, refused.detail)
                 self._waiting.settle(stored.batch, results)
@@ -230,6 +233,11 @@ class Sender:
             case Cure.SEND_AGAIN:
                 pass
         return True
+
+    def _was_signed_again(self) -> bool:
+        """Return whether to wait before the node is called again: not for what was on its way."""
+        self._signed_again_count += 1
+        return self._signed_again_count > SIGNED_AGAIN_MAX
 
     def _refusal(self, like: EventResult, event_id: bytes) -> SubmissionRefused:
         told = f" The event waits in {self._outbox.path} and is sent again now and then."
