@@ -359,6 +359,25 @@ def test_an_outbox_whose_lane_was_closed_goes_on_in_another_and_names_what_it_re
     assert last.replaces == bytes(32), "nothing had been signed in the closed lane"
 
 
+def test_what_a_lane_took_before_it_was_closed_is_not_signed_again_where_its_answer_was_lost(
+    node: NodeProcess, settings: ClientSettings, tmp_path: Path
+) -> None:
+    events = new_events(300)
+    sign_offline(settings, events)
+    answer_lost = replace(settings, outbox_file=tmp_path / "answer-lost.db")
+    shutil.copy(settings.outbox_file, answer_lost.outbox_file)
+    with Client(settings) as client:
+        assert client.flush(WAIT_S) == 0
+    taken = headers(settings, events)
+    close_lane(node, tmp_path, taken[0].signer, taken[0].lane)
+    with Client(answer_lost) as client:
+        assert client.flush(WAIT_S) == 0
+        assert client.refused() == []
+
+    assert len(taken) == 2
+    assert headers(settings, events) == taken
+
+
 def test_what_waits_under_a_revoked_key_is_signed_again_by_the_next_key(
     node: NodeProcess, settings: ClientSettings, tmp_path: Path
 ) -> None:

@@ -47,9 +47,16 @@ def test_a_lane_that_has_gone_on_without_this_outbox_is_left_for_what_is_new(
 def test_a_lane_that_is_closed_or_holds_anothers_batch_is_left_with_all_that_waits() -> None:
     other = bytes([77]) * 32
     assert judge_lane(FRESH, {}, shown(0, closed=True)) is LaneVerdict.NEW_LANE_FOR_ALL
-    assert judge_lane(LANE, WAITING, shown(8, closed=True)) is LaneVerdict.NEW_LANE_FOR_ALL
+    assert judge_lane(LANE, WAITING, shown(6, closed=True)) is LaneVerdict.NEW_LANE_FOR_ALL
     assert judge_lane(LANE, WAITING, shown(8, other)) is LaneVerdict.NEW_LANE_FOR_ALL
     assert judge_lane(LANE, {}, shown(9, other)) is LaneVerdict.NEW_LANE_FOR_ALL
+
+
+def test_what_a_lane_took_before_it_was_closed_is_not_signed_again() -> None:
+    for sequence in (7, 8, 9):
+        shown_closed = shown(sequence, closed=True)
+        assert judge_lane(LANE, WAITING, shown_closed) is LaneVerdict.NEW_LANE
+        assert judge_lane(LANE, {}, shown_closed) is LaneVerdict.NEW_LANE_FOR_ALL
 
 
 @pytest.mark.parametrize(

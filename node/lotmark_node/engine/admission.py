@@ -1,7 +1,8 @@
 """Admission: the ledger's rules asked early, and an answer for every batch.
 
 Everything here runs on the event loop's thread. Only batches that the log would refuse without
-taking their number are refused here; all others go on record, with their outcomes.
+taking their number are refused here; all others go on record, with their outcomes. What is on
+record is acknowledged again to whoever asks again, whatever became of its key and lane since.
 """
 
 import asyncio
@@ -156,7 +157,8 @@ class Admission:
             time_ms=self._block_time_ms(),
         )
         if outcome:
-            self._refuse_batch(submission, outcome)
+            if not self._acknowledge_again(submission):
+                self._refuse_batch(submission, outcome)
             return
         lane = self._lane(header.signer, header.lane)
         outcome = judge_place(header, lane.row)
@@ -165,7 +167,8 @@ class Admission:
         elif outcome == Outcome.SEQUENCE_AHEAD:
             self._hold(submission, lane)
         elif outcome:
-            self._refuse_batch(submission, outcome)
+            if not self._acknowledge_again(submission):
+                self._refuse_batch(submission, outcome)
         else:
             self._admit(submission, lane)
             self._release(lane)
@@ -198,16 +201,9 @@ class Admission:
 
     def _place_again(self, submission: Submission, lane: _Lane) -> None:
         """Judge a batch whose number is taken: the same batch again, or another one."""
+        if self._acknowledge_again(submission):
+            return
         batch = submission.batch
-        if batch.batch_id in self._acknowledge:
-            self._acknowledge[batch.batch_id].append(submission.acknowledge)
-            self._accept(submission)
-            return
-        placed = self._reader.find_batch(batch.batch_id)
-        if placed is not None:
-            self._accept(submission)
-            submission.acknowledge(placed)
-            return
         prepared = PreparedBatch(batch, signature_holds=submission.signature_holds)
         outcome = self._judge_prepared(prepared)
         if not outcome and not self._has_evidence(batch.header, lane):
@@ -217,6 +213,19 @@ class Admission:
             return
         # Its signer has signed two batches with one number: that goes on record.
         self._take(prepared, submission)
+
+    def _acknowledge_again(self, submission: Submission) -> bool:
+        """Answer for a batch that was taken before, if it was: its sender lost the answer."""
+        batch_id = submission.batch.batch_id
+        if batch_id in self._acknowledge:
+            self._acknowledge[batch_id].append(submission.acknowledge)
+            self._accept(submission)
+            return True
+        placed = self._reader.find_batch(batch_id)
+        if placed is not None:
+            self._accept(submission)
+            submission.acknowledge(placed)
+        return placed is not None
 
     def _has_evidence(self, header: BatchHeader, lane: _Lane) -> bool:
         """Tell whether the batch that took a number can be laid beside one that reuses it.

@@ -18,7 +18,7 @@ class LaneVerdict(Enum):
     """How an outbox goes on."""
 
     IN_LANE = "in its lane"
-    NEW_LANE = "new events in another lane; what is signed stays valid"
+    NEW_LANE = "new events in another lane; what is signed is sent as it is"
     NEW_LANE_FOR_ALL = "in another lane, where what waits is signed again"
 
 
@@ -36,7 +36,9 @@ def judge_lane(
         LaneStateError: The ledger lacks what it acknowledged.
     """
     if shown.closed:
-        return LaneVerdict.NEW_LANE_FOR_ALL
+        # What it took before it was closed is on record and must not be signed once more.
+        may_be_on_record = any(sequence <= shown.sequence for sequence in waiting)
+        return LaneVerdict.NEW_LANE if may_be_on_record else LaneVerdict.NEW_LANE_FOR_ALL
     if shown.sequence > lane.sequence:  # a later copy of this outbox has signed more
         return LaneVerdict.NEW_LANE
     ids = {**waiting, lane.sequence: lane.batch_id}

@@ -311,6 +311,33 @@ def test_another_batch_under_a_used_number_goes_on_record(tmp_path: Path) -> Non
     run(scenario())
 
 
+def test_what_is_on_record_is_acknowledged_again_after_its_lane_and_its_key_have_ended(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        made = author()
+        key = private_key(f"{MES} BATCH").public
+        taken = made.batch(MES, [measurement(1)])
+        following = made.batch(MES, [measurement(2)])
+        closure = made.lane_closure("T1-STATOR", key, taken.header.lane)
+        revocation = made.revocation("T1-STATOR", key)
+        async with running_engine(tmp_path) as engine:
+            (first,) = await put(engine, taken)
+            for ending, outcome in (
+                (closure, Outcome.LANE_CLOSED),
+                (revocation, Outcome.KEY_REVOKED),
+            ):
+                await put(engine, made.batch(ERP, [ending]))
+                height = engine.state.height
+                again = await submit(engine, taken).acknowledged()
+                assert told(again) == told(first)
+                assert submit(engine, following).reason == outcome
+                assert engine.state.height == height
+            check_equals_replay(engine)
+
+    run(scenario())
+
+
 def test_a_used_number_without_evidence_is_refused_and_fills_no_log(tmp_path: Path) -> None:
     async def scenario() -> None:
         genesis = consortium(voters=(NODE,), witnesses=(), duplicate_window_events=2)
