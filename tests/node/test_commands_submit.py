@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from lotmark.client import Client
+from lotmark.client import Client, LedgerSession
 from lotmark.client.settings import read_client_settings
 from lotmark.merkle import leaf_hash
 from lotmark.verify.receipt import verify_receipt
@@ -88,14 +88,21 @@ def told(done: Result) -> list[dict[str, Any]]:
     return events
 
 
+def ledger_size(node: NodeProcess) -> int:
+    with LedgerSession(read_client_settings(node.client("T1-STATOR", "mes"))) as session:
+        return session.ledger().size
+
+
 def test_a_repeat_makes_no_second_fact_and_names_the_first_entries(
     node: NodeProcess, documents: Path
 ) -> None:
     arguments = (str(documents / "two.toml"), "--receipt-dir", str(documents / "receipts"))
     first = told(submit(node, *arguments, "--json"))
+    size = ledger_size(node)
     second = told(submit(node, *arguments, "--json"))
     text = submit(node, *arguments)
 
+    assert ledger_size(node) == size, "it was looked up, and not sent again"
     assert [each["outcome"] for each in second] == ["EVENT_DUPLICATE"] * 2
     same = ("event_id", "index", "height", "time_ms", "receipt")
     assert [[each[name] for name in same] for each in second] == [

@@ -1,88 +1,38 @@
 """`lotmark submit`: puts the events of documents on the ledger, however often it is called, once.
 
-An event has a random nonce, so a document that is read twice makes two facts. Its events are
-therefore kept beside it before they are sent, and a repeat sends the same bytes, which the ledger
-takes once. They go by the client's outbox: where no node answers they wait there, and the next
-submit sends them.
+The events made of a document are kept beside it before they are sent. A repeat looks whether they
+are on the ledger, and sends the same bytes where they are not. They go by the client's outbox:
+where no node answers they wait there, and the next submit sends them.
 """
 
-import hashlib
-import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lotmark_node import terminal
 from lotmark_node.commands._client import ClientFile, read_settings, tell_passed_over
+from lotmark_node.commands._documents import (
+    Capture,
+    EpcisContext,
+    ReadEvent,
+    drawn_nonce,
+    events_of,
+    keep_events,
+    make_events,
+    read_events_of,
+)
 
 if TYPE_CHECKING:
-    from lotmark.client import Client, Delivery, EventResult, LedgerSession
-    from lotmark.v1 import event_pb2
+    from lotmark.client import Client, ClientSettings, Delivery, EventResult, LedgerSession
 
 app = typer.Typer()
 
-EPCIS_SUFFIX = ".jsonld"
 ACKNOWLEDGED_S = 30.0  # for the next event's acknowledgement
 UNCERTAINTY_MAX_US = 2**32 - 1
-KEPT_SUFFIX = ".events"
-KEPT_SIZE_MAX = 67_108_864
-_NONCE_SIZE = 16
-
-
-class Capture(StrEnum):
-    """How the facts of an EPCIS document came to be known, which it does not say itself."""
-
-    SENSOR_DIRECT = "sensor-direct"
-    MANUAL = "manual"
-    HISTORICAL = "historical"
-
-
-@dataclass(frozen=True, slots=True)
-class ReadEvent:
-    """An event and the file it stands in."""
-
-    file: Path
-    body: str  # its type
-    raw: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What reading a document gave: the same document with the same nonces gives it again."""
-
-    file: Path
-    document_digest: str
-    nonces: list[str]  # in the order in which they were drawn, in hex; empty: nothing was drawn
-    events: "list[event_pb2.Event]"
-
-    @property
-    def kept_file(self) -> Path:
-        """Where its events are kept."""
-        return self.file.with_name(self.file.name + KEPT_SUFFIX)
-
-    def kept_text(self) -> str:
-        """Return what is kept of it."""
-        document = {
-            "document_sha256": self.document_digest,
-            "nonces": self.nonces,
-            "events": [_encoded(event).hex() for event in self.events],
-        }
-        return json.dumps(document, indent=1) + "\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpcisContext:
-    """What the events of EPCIS documents need beside the documents."""
-
-    device: str
-    capture: Capture | None
-    uncertainty_us: int | None
 
 
 @app.command()
@@ -131,15 +81,15 @@ def submit(
     """Put the events of documents on the ledger. Exit status 1: one was refused.
 
     None is sent before all of them keep every rule that can be checked here. What was made of FILE
-    is kept in FILE.events, so that to repeat a submit sends the same events, which count once.
+    is kept in FILE.events, so that to repeat a submit finds the same events, which count once.
     """
     _check_named_once(files)
     if check:
         context = EpcisContext(
             device=device or "epcis", capture=capture, uncertainty_us=uncertainty_us
         )
-        made = [_read_file(file, context, _drawn) for file in files]
-        _tell_checked(_events_of(made), as_json=as_json)
+        made = [read_events_of(file, context, drawn_nonce) for file in files]
+        _tell_checked(events_of(made), as_json=as_json)
         return
     settings = read_settings(client)
     from lotmark.client import Client
@@ -147,14 +97,14 @@ def submit(
     context = EpcisContext(
         device=device or settings.holder, capture=capture, uncertainty_us=uncertainty_us
     )
-    made = [_make(file, context, again=again) for file in files]
+    made = [make_events(file, context, again=again) for file in files]
     for each in made:
-        _keep(each, again=again)
+        keep_events(each, again=again)
     if receipt_dir is not None:
         receipt_dir.mkdir(parents=True, exist_ok=True)
     sender = Client(settings, outbox=outbox, new_lane=new_lane)
     try:
-        _submit(sender, _events_of(made), receipt_dir=receipt_dir, as_json=as_json)
+        _submit(sender, events_of(made), receipt_dir=receipt_dir, as_json=as_json)
     finally:
         sender.close(timeout_s=0.0)
 
@@ -166,149 +116,6 @@ def _check_named_once(files: Sequence[Path]) -> None:
         if whole in seen:
             terminal.fail(f"{file} is named twice.", "Name each file once.")
         seen.add(whole)
-
-
-def _events_of(made: Sequence[Made]) -> list[ReadEvent]:
-    return [
-        ReadEvent(each.file, event.WhichOneof("body") or "", _encoded(event))
-        for each in made
-        for event in each.events
-    ]
-
-
-def _encoded(event: "event_pb2.Event") -> bytes:
-    return event.SerializeToString(deterministic=True)
-
-
-def _drawn() -> bytes:
-    return os.urandom(_NONCE_SIZE)
-
-
-def _read_file(file: Path, context: EpcisContext, nonce: Callable[[], bytes]) -> Made:
-    from lotmark.document_source import DOCUMENT_SIZE_MAX
-    from lotmark.event_document import read_events
-    from lotmark_adapters import epcis
-
-    is_epcis = file.suffix == EPCIS_SUFFIX
-    with file.open("rb") as opened:
-        raw = opened.read((epcis.DOCUMENT_SIZE_MAX if is_epcis else DOCUMENT_SIZE_MAX) + 1)
-    nonces: list[str] = []
-
-    def noted_nonce() -> bytes:
-        drawn = nonce()
-        nonces.append(drawn.hex())
-        return drawn
-
-    events = (
-        [_read_epcis(file, raw, context, noted_nonce)]
-        if is_epcis
-        else read_events(raw, name=str(file), nonce=noted_nonce, folder=file.parent)
-    )
-    return Made(file, hashlib.sha256(raw).hexdigest(), nonces, events)
-
-
-def _make(file: Path, context: EpcisContext, *, again: bool) -> Made:
-    """Return the events of a document: those kept of it, if it still says the same."""
-    made = _read_file(file, context, _drawn)
-    if again and not made.nonces:
-        terminal.fail(
-            f"{file} carries the nonces of its events, so it makes no others.",
-            "Change them, or leave --again out.",
-        )
-    if again or not made.nonces or not made.kept_file.exists():
-        return made
-    kept = _read_kept(made.kept_file)
-    if kept["document_sha256"] != made.document_digest:
-        return made
-    nonces = iter([bytes.fromhex(each) for each in kept["nonces"]])
-    # Read once more with the nonces of before: a file that the document names, or an option, may
-    # have changed, and then it is another fact.
-    before = _read_file(file, context, lambda: next(nonces, None) or _drawn())
-    unchanged = [_encoded(event).hex() for event in before.events] == kept["events"]
-    return before if unchanged else made
-
-
-def _read_kept(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        raw = file.read(KEPT_SIZE_MAX + 1)
-    try:
-        kept = json.loads(raw)
-        for digits in (*kept["nonces"], *kept["events"], kept["document_sha256"]):
-            bytes.fromhex(digits)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        terminal.fail(
-            f"{path} does not say which events were made of its document before.",
-            "See with `lotmark log tail` whether they are on the ledger; --again makes new ones.",
-        )
-    return dict(kept)
-
-
-def _keep(made: Made, *, again: bool) -> None:
-    """Put the events beside their document, on disk when this returns; before they are sent."""
-    from lotmark.key_file import KeyFileError, write_new_file
-
-    path, text = made.kept_file, made.kept_text()
-    if not made.nonces:
-        return  # nothing was left to chance
-    if path.exists() and not again and path.read_text() == text:
-        return
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        write_new_file(part, text.encode(), mode=0o644)
-        part.replace(path)
-        _sync_folder(path.parent)
-    except (KeyFileError, OSError) as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        reason = getattr(error.__cause__ or error, "strerror", None) or error
-        if again:
-            terminal.note(f"{path} cannot be written ({reason}), so a repeat makes new events.")
-            return
-        terminal.fail(
-            f"{path} cannot be written ({reason}), so a repeat would make a second fact.",
-            "Copy the document to a folder that you may write to; with --again it is sent from"
-            " here, and every repeat counts anew.",
-        )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read_epcis(
-    file: Path, raw: bytes, context: EpcisContext, nonce: Callable[[], bytes]
-) -> "event_pb2.Event":
-    from lotmark.v1 import event_pb2
-    from lotmark_adapters.epcis import read_epcis, to_event
-    from lotmark_node.commands._event_lines import counted
-
-    if context.capture is None or context.uncertainty_us is None:
-        terminal.fail(
-            f"{file}: EPCIS does not say how its facts were captured and how far its clocks may"
-            " be off.",
-            f"Add --capture {'|'.join(Capture)} and --uncertainty-us, 1000000 for a second.",
-        )
-    draft = read_epcis(raw, name=str(file))
-    if draft.ids_refused_count:
-        terminal.note(
-            f"{file}: {counted(draft.ids_refused_count, 'item id')} without a form on the ledger,"
-            f" which will find nothing there, such as {draft.ids_refused[0]}"
-        )
-    if draft.items_left_out_count:
-        terminal.note(
-            f"{file}: {counted(draft.items_left_out_count, 'item')} beyond the 64 of an event"
-        )
-    return to_event(
-        draft,
-        nonce,
-        device=context.device,
-        capture_mode=event_pb2.CaptureMode.Value(f"CAPTURE_MODE_{context.capture.name}"),
-        uncertainty_us=context.uncertainty_us,
-    )
 
 
 def _tell_checked(events: Sequence[ReadEvent], *, as_json: bool) -> None:
@@ -331,15 +138,19 @@ def _tell_checked(events: Sequence[ReadEvent], *, as_json: bool) -> None:
 def _submit(
     client: "Client", events: Sequence[ReadEvent], *, receipt_dir: Path | None, as_json: bool
 ) -> None:
-    deliveries = client.submit_all([event.raw for event in events])
+    known = _on_record(client.settings, [event for event in events if event.is_repeat])
+    new = [event.raw for event in events if event.event_id not in known]
+    deliveries = iter(client.submit_all(new))
     results: list[EventResult] = []
     receipts: list[Path | None] = []
     try:
         with _reading(client) as session:
             with terminal.progress("Submitting events", len(events)) as advance:
-                for delivery in deliveries:
-                    result = _result_of(delivery)
-                    results.append(_with_first_entry(session, result))
+                for event in events:
+                    result = known.get(event.event_id) or _with_first_entry(
+                        session, _result_of(next(deliveries))
+                    )
+                    results.append(result)
                     advance(1)
             if receipt_dir is not None:
                 with terminal.progress("Fetching receipts", len(results)) as advance:
@@ -354,6 +165,38 @@ def _submit(
         if results:
             _tell_results(events, results, receipts, as_json=as_json)
     raise typer.Exit(_exit_code(results))
+
+
+def _on_record(
+    settings: "ClientSettings", events: Sequence[ReadEvent]
+) -> "dict[bytes, EventResult]":
+    """Return which of these events the ledger has accepted before, as far as a node tells now.
+
+    It is looked up, as the ledger takes an event twice that is older than all it remembers.
+    """
+    from lotmark.client import EventResult, LedgerSession, Outcome
+    from lotmark.client.calls import NotOnLedgerError
+    from lotmark.outcome import describe
+
+    found: dict[bytes, EventResult] = {}
+    if not events:
+        return found
+    with suppress(ConnectionError, TimeoutError), LedgerSession(settings) as session:
+        for event in events:
+            try:
+                head = session.entry(event.event_id).head
+            except NotOnLedgerError:
+                continue
+            if not head.outcome:
+                found[event.event_id] = EventResult(
+                    event_id=event.event_id,
+                    index=head.index,
+                    height=head.height,
+                    time_ms=head.time_ms,
+                    outcome=Outcome.EVENT_DUPLICATE,
+                    detail=describe(Outcome.EVENT_DUPLICATE),
+                )
+    return found
 
 
 @contextmanager
