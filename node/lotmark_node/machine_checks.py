@@ -31,6 +31,8 @@ def check_machine(settings: NodeSettings, genesis: Genesis) -> Iterator[Finding]
     yield from _check_disk(settings.data)
     yield from _check_versions()
     yield _check_listen(settings, genesis)
+    if settings.http is not None:
+        yield _check_http(settings.http.address)
     if settings.metrics_listen is not None:
         yield _check_metrics(settings.metrics_listen)
 
@@ -113,6 +115,16 @@ def _check_listen(settings: NodeSettings, genesis: Genesis) -> Finding:
             f"another process listens at {settings.listen}: stop it, or change listen",
         )
     return Finding("port", Health.GOOD, f"{settings.name} takes calls at {settings.listen}")
+
+
+def _check_http(address: str) -> Finding:
+    free = _can_bind(address)
+    if free is None:
+        return Finding("http port", Health.GOOD, f"{address} is free for the HTTP endpoint")
+    if free.errno != errno.EADDRINUSE:
+        return _cannot_listen("http port", address, free, "http_listen")
+    text = f"something listens at {address}: this node, if it runs; else change http_listen"
+    return Finding("http port", Health.UNCHECKED, text)
 
 
 def _check_metrics(address: str) -> Finding:

@@ -1,5 +1,6 @@
 """Checks of a node's folder that need no network: is everything there that its next start needs?"""
 
+import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.ledger_engine import FREE_SIZE_MIN
 from lotmark_node.engine.store import LedgerStore, OrderPlace
 from lotmark_node.findings import Finding, Health, lasting
+from lotmark_node.http.api_keys import ApiKeyFile
+from lotmark_node.http.service import api_keys_file, read_service
 from lotmark_node.node_settings import NodeSettings, check_peers
 from lotmark_node.tls_pair import read_tls_pair
 
@@ -57,6 +60,8 @@ def check_node(settings: NodeSettings, *, now_ms: int) -> Iterator[Finding]:
     yield from _guarded("clock", lambda: _check_clock(genesis, now_ms))
     yield from _guarded("keys", lambda: _check_keys(settings, genesis, now))
     yield from _guarded("certificate", lambda: _check_certificate(settings, genesis, now_ms))
+    if settings.http is not None:
+        yield from _guarded("http", lambda: _check_http(settings))
     yield from _guarded("space", lambda: _check_space(settings.data))
     yield from _guarded("ledger", lambda: _check_ledger(settings, genesis, now_ms))
     yield from _guarded(
@@ -123,19 +128,17 @@ def _time(time_ms: int) -> str:
 
 
 def _check_keys(settings: NodeSettings, genesis: Genesis, now: datetime) -> Iterator[Finding]:
-    read_node_keys(settings, genesis)
-    ends_ms = min(
-        first.grant.not_after_ms
-        for first in genesis.keys
-        if (first.grant.party, first.grant.holder) == (settings.party, settings.node)
-        and first.grant.purpose in NODE_PURPOSES
-    )
+    keys = read_node_keys(settings, genesis)
+    own = {keys.proposal.public, keys.log.public, keys.cosign.public, keys.admit.public}
+    # Of one that was registered later the ledger knows the end, and the metrics tell it.
+    ends_ms = min(first.grant.not_after_ms for first in genesis.keys if first.grant.key in own)
     yield lasting(
         "keys",
         f"the {len(NODE_PURPOSES)} keys are those of {settings.party}/{settings.node}",
         datetime.fromtimestamp(ends_ms / 1_000, UTC),
         now,
-        "register successors",
+        "lotmark key rotate for the proposal and the cosign key; the log and the admit key have no"
+        " successors in this version, so found a new chain",
     )
 
 
@@ -164,6 +167,18 @@ def _check_certificate(settings: NodeSettings, genesis: Genesis, now_ms: int) ->
         now,
         "found a new chain with a new CA",
     )
+
+
+def _check_http(settings: NodeSettings) -> Iterator[Finding]:
+    """Check in whose name the HTTP endpoint acts, and that somebody may use it."""
+    service, _ = read_service(settings)
+    keys = ApiKeyFile(api_keys_file(settings)).all()
+    count = sum(key.service == service and not key.revoked_ms for key in keys)
+    text = f"for {service.party}/{service.holder}, API keys in force: {count}"
+    if count:
+        yield Finding("http", Health.GOOD, text)
+    else:
+        yield Finding("http", Health.NOTICE, f"{text}; lotmark node api-key new makes one")
 
 
 def _check_space(data: Path) -> Iterator[Finding]:
@@ -197,7 +212,7 @@ def _open_order(folder: Path, chain_id: bytes, voter_count: int, opened: ExitSta
             journal.last_index,
             journal.torn_tail,
             "blocks that the next start applies",
-            "restore the newest journal folder",
+            "one of the two folders is an older copy: put back the one that ran last",
         )
     log = RocksLogStore(folder, chain_id)
     opened.callback(log.close)
@@ -214,6 +229,9 @@ def _check_ledger(settings: NodeSettings, genesis: Genesis, now_ms: int) -> Iter
     data, chain_id = settings.data, chain_id_of(genesis.to_json())
     if not (data / "journal").exists():
         yield Finding("ledger", Health.NOTICE, f"{data} holds none yet: the first start makes it")
+        return
+    if (reason := owned_by_another(data)) is not None:
+        yield Finding("ledger", Health.UNCHECKED, reason)
         return
     with ExitStack() as opened:
         order = _open_order(data / "journal", chain_id, len(genesis.voters), opened)
@@ -239,6 +257,17 @@ def _check_ledger(settings: NodeSettings, genesis: Genesis, now_ms: int) -> Iter
         )
     later = f", and {waiting} {order.waiting_are}" if waiting > 0 else ""
     yield Finding("ledger", Health.GOOD, f"height {height}, {size} entries{later}")
+
+
+def owned_by_another(data: Path) -> str | None:
+    """Return why a ledger must not be opened by this user: the node could not use its files then.
+
+    None: it is this user's.
+    """
+    owner = data.stat().st_uid
+    if owner == os.geteuid():
+        return None
+    return f"{data} is of user {owner}, whose node could not open what another leaves: ask as that"
 
 
 def _check_newest_time(time_ms: int, now_ms: int) -> Iterator[Finding]:

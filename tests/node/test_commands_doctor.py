@@ -1,6 +1,7 @@
 """`lotmark doctor`: a node's folder is sound, or the first thing that is not is named."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from lotmark_node.findings import Finding, Health
 from lotmark_node.main import app
 from lotmark_node.node_checks import check_node
 from lotmark_node.node_settings import read_node_settings
+from tests.node.http import http_node
 from tests.node.ledger_in_memory import measurements
 from tests.node.running_node import NodeProcess
 from tests.node.submitting import submit_events
@@ -84,6 +86,20 @@ def test_a_program_gets_every_check(settings_file: Path) -> None:
     }
     assert set(MACHINE_CHECKS) <= set(healths(done))
     assert "scrub" not in healths(done)
+
+
+def test_anothers_ledger_is_not_opened_since_its_node_could_not_use_what_that_leaves(
+    settings_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = settings_file.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    before = sorted((settings_file.parent / "data").rglob("*"))
+    done = doctor(settings_file, "--scrub", "--json")
+
+    assert done.exit_code == 2
+    assert (healths(done)["ledger"], healths(done)["scrub"]) == ("unchecked", "unchecked")
+    assert f"data is of user {owner}, whose node could not open" in done.stdout
+    assert sorted((settings_file.parent / "data").rglob("*")) == before
 
 
 def test_a_node_that_never_ran_has_nothing_to_scrub(tmp_path: Path) -> None:
@@ -282,9 +298,31 @@ def test_a_journal_that_is_behind_its_ledger_is_bad(settings_file: Path) -> None
 
     assert finding.health is Health.BAD
     assert finding.text.endswith(
-        "has applied block 2 of the order, but the journal ends at 0; restore the newest journal"
-        " folder"
+        "has applied block 2 of the order, but the journal ends at 0; one of the two folders is an"
+        " older copy: put back the one that ran last"
     )
+
+
+def test_an_http_endpoint_is_told_whose_it_is_and_what_keeps_callers_out(tmp_path: Path) -> None:
+    node = NodeProcess(
+        tmp_path / "consortium",
+        parties=(f"{http_node.PARTY}:laboratory", "OEM-A:oem"),
+        clients=(http_node.CLIENT, http_node.READER),
+        node=http_node.NODE,
+    )
+    assert list(found(node.settings, "http")) == []
+    http_node.serve_http(node, "http://127.0.0.1:0")
+    (without_key,) = found(node.settings, "http")
+    http_node.make_key(node, "sap")
+    (with_key,) = found(node.settings, "http")
+    (node.client(http_node.PARTY, "erp").parent / "batch.key").chmod(0o644)
+    (open_to_others,) = found(node.settings, "http")
+
+    assert (without_key.health, with_key.health) == (Health.NOTICE, Health.GOOD)
+    assert without_key.text.endswith("keys in force: 0; lotmark node api-key new makes one")
+    assert with_key.text == "for LAB-17025/erp, API keys in force: 1"
+    assert open_to_others.health is Health.BAD
+    assert "so others can use the key: chmod 600 " in open_to_others.text
 
 
 def test_settings_that_cannot_be_read_are_wrong_use() -> None:

@@ -109,9 +109,12 @@ def _scrub(settings: "NodeSettings") -> "Finding":
     from lotmark_node.engine.errors import EngineError
     from lotmark_node.engine.scrub import scrub
     from lotmark_node.findings import Finding, Health
+    from lotmark_node.node_checks import owned_by_another
 
     if not (settings.data / "journal").exists():
         return Finding("scrub", Health.GOOD, "nothing is stored yet")
+    if (reason := owned_by_another(settings.data)) is not None:
+        return Finding("scrub", Health.UNCHECKED, reason)
     genesis, _ = read_consortium(settings)
     try:
         report = scrub(settings.data, genesis, terminal.progress, is_shared=len(genesis.voters) > 1)

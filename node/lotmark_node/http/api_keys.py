@@ -123,7 +123,8 @@ class ApiKeyFile:
                 raise ApiKeyFileError(f"{self._path} has a key {name}; give this one another name")
             if len(keys) >= KEYS_MAX:
                 raise ApiKeyFileError(
-                    f"{self._path} has {len(keys)} keys, of {KEYS_MAX} at most; remove revoked ones"
+                    f"{self._path} has {len(keys)} keys, of {KEYS_MAX} at most; take revoked ones"
+                    " out of it with an editor"
                 )
             keys.append(
                 ApiKey(
