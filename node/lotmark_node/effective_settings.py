@@ -17,7 +17,7 @@ from lotmark_node.settings_files import SettingsKind, read_settings, settings_ki
 _SET = re.compile(r"\s*(?:\"([^\"]+)\"|([A-Za-z0-9_-]+))\s*=|\s*\[+([A-Za-z0-9_-]+)\]+")
 _SYNTAX_LINE = re.compile(r"at line ([0-9]+), column [0-9]+")
 _WORD = re.compile(r'"([^"]+)"|\b([a-z][a-z_]+|[A-Z0-9-]+/[a-z0-9-]+)\b')
-_MADE_BY_START = ("data", "outbox_file")  # need not be there yet
+_MADE_BY_START = ("data", "outbox")  # need not be there yet
 
 
 class Source(Enum):
@@ -121,11 +121,12 @@ def _items(settings: object) -> Iterator[tuple[str, Any]]:
     if isinstance(settings, NodeSettings):
         yield from ((key, getattr(settings, key)) for key in NodeSettings.model_fields)
         return
-    renamed = {} if isinstance(settings, ClientSettings) else _TLS_NAMES
+    renamed = _CLIENT_NAMES if isinstance(settings, ClientSettings) else _TLS_NAMES
     for each in fields(settings):  # type: ignore[arg-type]  # a dataclass, as all others are
         yield renamed.get(each.name, each.name), getattr(settings, each.name)
 
 
+_CLIENT_NAMES = {"outbox_file": "outbox"}
 _TLS_NAMES = {"certificate": "tls_certificate", "key": "tls_key"}
 
 

@@ -3,6 +3,7 @@
 from enum import Enum
 from pathlib import Path
 
+from lotmark.client import settings as client_settings
 from lotmark.client.settings import ClientSettings, SettingsError, read_client_settings, read_toml
 from lotmark_node.node_settings import NodeSettings, read_node_settings
 from lotmark_node.witness import settings as witness_settings
@@ -22,7 +23,7 @@ class SettingsKind(Enum):
 KEYS_OF_KIND: dict[SettingsKind, frozenset[str]] = {
     SettingsKind.NODE: frozenset(NodeSettings.model_fields),
     SettingsKind.WITNESS: frozenset(witness_settings.KEYS),
-    SettingsKind.CLIENT: frozenset(ClientSettings.__dataclass_fields__),
+    SettingsKind.CLIENT: frozenset(client_settings.KEYS),
 }
 
 

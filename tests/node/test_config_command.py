@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from lotmark.client.settings import KEYS as CLIENT_KEYS
 from lotmark_node.consortium.found import found_consortium
 from lotmark_node.consortium.plan import make_plan
 from lotmark_node.main import app
@@ -180,3 +181,16 @@ def test_a_file_of_no_kind_and_one_that_is_not_there_are_told(tmp_path: Path) ->
         in problems(tmp_path / "other.toml")[0]["text"]
     )
     assert "cannot be read" in problems(tmp_path / "none.toml")[0]["text"]
+
+
+def test_every_key_that_a_client_may_have_is_shown_under_its_own_name(folder: Path) -> None:
+    path = folder / CLIENT
+    default = shown(path)["outbox"]
+    path.write_text(f'outbox = "/var/lib/lotmark/erp.db"\n{path.read_text()}')
+    set_here = shown(path)["outbox"]
+
+    assert (default["value"], default["source"]) == (str(path.with_name("outbox.db")), "default")
+    assert (set_here["value"], set_here["source"]) == ("/var/lib/lotmark/erp.db", "file")
+    assert set_here["line"] == 1
+    assert {key.partition(".")[0] for key in shown(path)} <= set(CLIENT_KEYS)
+    assert problems(path) == []
