@@ -34,6 +34,9 @@ def test_a_lane_goes_on_where_the_ledger_has_any_part_of_what_waits() -> None:
     assert judge_lane(LANE, {}, shown(9)) is LaneVerdict.IN_LANE
     for sequence in (6, 7, 8, 9):
         assert judge_lane(LANE, WAITING, shown(sequence)) is LaneVerdict.IN_LANE
+    unsent = {sequence: id_of(sequence) for sequence in (1, 2)}
+    for sequence in (0, 1, 2):
+        assert judge_lane(Lane(KEY, 7, 2, id_of(2)), unsent, shown(sequence)) is LaneVerdict.IN_LANE
 
 
 @pytest.mark.parametrize("waiting", [{}, WAITING])

@@ -50,6 +50,7 @@ def judge_lane(
             " restored from an old copy, or shows a false state. Tell its operator; what it has"
             " lost must be submitted again. To go on in a new lane: `lotmark submit --new-lane`"
         )
-    if ids.get(shown.sequence, shown.batch_id) != (shown.batch_id or ZERO_HASH):
+    newest_id = shown.batch_id or ZERO_HASH  # a lane without a batch has none to show
+    if ids.get(shown.sequence, newest_id) != newest_id:
         return LaneVerdict.NEW_LANE_FOR_ALL  # somebody else signs in this lane
     return LaneVerdict.IN_LANE
