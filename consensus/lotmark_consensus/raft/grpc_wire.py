@@ -88,6 +88,7 @@ class GrpcWire:
         self._chain_id = chain_id
         self._dial = dial
         self._listener: WireListener | None = None
+        self._jitter = random.Random()  # noqa: S311 - its own: others may count on theirs
         self._incoming: dict[str, asyncio.Task[None]] = {}  # on the loop only
         self._ending: set[asyncio.Task[None]] = set()  # on the loop only
         self._dialled_count = 0  # on the loop only: how often all peers were to be dialled anew
@@ -288,12 +289,13 @@ class GrpcWire:
                 except (*_ENDED, ConsensusError) as error:
                     found = _reason(error)
                 except asyncio.CancelledError:
-                    task = asyncio.current_task()
-                    if task is None or task.cancelling():
+                    if _is_cancelled():
                         raise
                     found = "the call was cancelled"  # by the library, on an error of its own
                 else:
                     found = "the stream ended"
+                if _is_cancelled():
+                    return  # the library took that for an end of the call, and raised another error
                 if self._close(link):
                     pause_s = REDIAL_MIN_S
                 if found != reason:
@@ -301,7 +303,7 @@ class GrpcWire:
                         "no stream to a peer", extra={"peer": link.peer, "reason": found}
                     )
                 reason = found
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                await asyncio.sleep(pause_s * self._jitter.uniform(0.5, 1.0))
                 pause_s = min(2 * pause_s, REDIAL_MAX_S)
                 if dialled_count != self._dialled_count:
                     await channel.close()
@@ -369,6 +371,12 @@ class GrpcWire:
             if was_open:
                 self._told().down(link.peer)
         return was_open
+
+
+def _is_cancelled() -> bool:
+    """Return whether somebody wants the running task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _reason(error: BaseException) -> str:

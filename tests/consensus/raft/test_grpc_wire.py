@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -491,3 +492,53 @@ def test_an_error_of_the_wire_itself_is_told(network: PeerNetwork) -> None:
     hears.wait_for(lambda: hears.failures)
     assert isinstance(hears.failures[0], KeyError)
     wire.stop()
+
+
+class _CallThatTakesNoCancel:
+    """As gRPC's calls do now and then: they swallow a cancellation and raise an error instead."""
+
+    def __init__(self) -> None:
+        self.begun = Watch()
+        self.count = 0
+
+    async def write(self, _request: object) -> None:
+        self.count += 1
+        self.begun.changed()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        raise TimeoutError("the call was ended")
+
+    def cancel(self) -> None:
+        pass
+
+
+class _Channel:
+    """A channel on which every call is this one."""
+
+    def __init__(self, call: _CallThatTakesNoCancel) -> None:
+        self._call = call
+
+    def stream_stream(self, *_args: object, **_options: object) -> Callable[[], object]:
+        return lambda: self._call
+
+    unary_unary = unary_stream = stream_stream
+
+    async def close(self) -> None:
+        pass
+
+
+def test_a_wire_stops_although_a_call_took_no_notice_of_that(network: PeerNetwork) -> None:
+    call = _CallThatTakesNoCancel()
+
+    def dial(_peer: str) -> Any:
+        return _Channel(call)
+
+    wire = GrpcWire(network.thread.loop, network.chain_id, dial)
+    wire.start(Listener())
+    wire.connect(LAB)
+    call.begun.wait_for(lambda: call.count)
+
+    wire.stop()
+    network.thread.run(wire.wait_stopped())
+
+    assert call.count == 1, "nothing is dialled again"
