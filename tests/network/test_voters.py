@@ -22,7 +22,7 @@ from tests.network.network import (
     until,
 )
 
-KILLS = int(os.environ.get("LOTMARK_KILLS", "2"))
+KILLS = int(os.environ.get("LOTMARK_KILLS", "4"))
 
 
 @pytest.fixture(scope="module")
