@@ -136,6 +136,9 @@ SOUND_BODIES: Mapping[str, Message] = {
     "claim_decision": quality_pb2.ClaimDecision(
         claim="CL-1", respondent_basis_points=5_000, reason="shared"
     ),
+    "item_identified": quality_pb2.ItemIdentified(
+        also_known_as=["urn:uuid:580d3adf-1981-44a0-a214-13d6ceed9379"]
+    ),
     "key_registration": governance_pb2.KeyRegistration(
         grant=governance_pb2.KeyGrant(key=_DIGEST, party="OEM-A", event_types=[19, 20]),
         possession=bytes(range(64)),

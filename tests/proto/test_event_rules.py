@@ -64,6 +64,7 @@ KINDS: dict[str, str] = {
     "claim_statement": "claim=id accepted=any accepted_amount=money remark=text",
     "part_analysis": "claim=id result_class=id finding=text",
     "claim_decision": "claim=id respondent_basis_points=share reason=text",
+    "item_identified": "also_known_as=items",
     "key_registration": "grant=any possession=any roots=any",
     "key_revocation": "key=digest party=party compromised_since_ms=any reason=text roots=any",
     "lane_closure": "key=digest lane=any party=party roots=any",
@@ -131,6 +132,7 @@ BREAKING: dict[str, tuple[object, ...]] = {
         [attribute(f"n{number}") for number in range(ATTRIBUTES_MAX + 1)],
         [attribute("")], [attribute("a b")], [attribute("x" * 65)],
     ),
+    "items": (["x"] * 17, [""], ["a b"], ["ok", "x" * 129]),
     "any": (),
 }  # fmt: skip
 
@@ -159,6 +161,7 @@ PASSING: dict[str, tuple[object, ...]] = {
     "document": (b"", bytes(12_288)),
     "money": (money(0, "EUR"), money(2**53 - 1, "XXX")),
     "attributes": ([], [attribute("x" * 64, "ä" * 128)] * ATTRIBUTES_MAX),
+    "items": ([], ["x" * 128] * 16),
     "any": (),
 }
 

@@ -1040,3 +1040,27 @@ class ClaimDecision(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClaimDecision: _TypeAlias = ClaimDecision  # noqa: Y015
+
+@_typing.final
+class ItemIdentified(_message.Message):
+    """The item with role SUBJECT is also known by other ids, such as a Catena-X id beside a GS1 one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALSO_KNOWN_AS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def also_known_as(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The other ids, 1 to 16."""
+
+    def __init__(
+        self,
+        *,
+        also_known_as: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_known_as", b"also_known_as"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemIdentified: _TypeAlias = ItemIdentified  # noqa: Y015
