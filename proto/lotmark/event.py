@@ -24,6 +24,7 @@ from lotmark.event_rules import (
     identifier,
     text,
 )
+from lotmark.item_name import canonical_item
 from lotmark.key_grant import TIME_MAX_MS, TIME_MIN_MS
 from lotmark.outcome import Outcome
 from lotmark.v1 import event_pb2
@@ -63,13 +64,21 @@ class EventRefused(ProtocolError):
 class CheckedEvent:
     """An event that keeps every rule that needs no state."""
 
-    __slots__ = ("body_name", "event_type", "item_ids", "message")
+    __slots__ = ("_item_names", "body_name", "event_type", "item_ids", "message")
 
     def __init__(self, message: event_pb2.Event, body_name: str, item_ids: Sequence[str]) -> None:
         self.message = message
         self.body_name = body_name
         self.item_ids = item_ids
         self.event_type = EVENT_TYPES[body_name]
+        self._item_names: tuple[str, ...] | None = None
+
+    @property
+    def item_names(self) -> tuple[str, ...]:
+        """Canonical names of its items, each once, in the order in which they stand there."""
+        if self._item_names is None:
+            self._item_names = tuple(dict.fromkeys(map(canonical_item, self.item_ids)))
+        return self._item_names
 
     @property
     def body(self) -> Any:

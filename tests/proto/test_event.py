@@ -370,3 +370,15 @@ def test_a_damaged_body_in_a_sound_event_raises_only_refusals(
     raw = put_together([*fields[:-1], WireField(fields[-1].number, LENGTH, content)])
 
     assert outcome_of(raw) in Outcome
+
+
+def test_the_ids_of_one_item_give_one_name() -> None:
+    message = sound_event("measurement")
+    del message.items[:]
+    for item, role in (("urn:epc:id:sgtin:4012345.011111.987", 1), ("W07", 6)):
+        message.items.add(id=item, role=role)
+    message.items.add(id="https://id.gs1.org/01/04012345111118/21/987", role=3)
+
+    checked = check_event(message.SerializeToString(deterministic=True))
+
+    assert checked.item_names == ("https://id.gs1.org/01/04012345111118/21/987", "W07")
