@@ -118,7 +118,10 @@ SOUND_BODIES: Mapping[str, Message] = {
     ),
     "shipment": quality_pb2.Shipment(receiver="OEM-A", despatch_advice="DA-1"),
     "epcis_document": quality_pb2.EpcisDocument(
-        document=b"{}", document_digest=hashlib.sha256(b"{}").digest(), event_count=1
+        document=b"{}",
+        document_digest=hashlib.sha256(b"{}").digest(),
+        event_count=1,
+        event_hashes=[_DIGEST],
     ),
     "claim": quality_pb2.Claim(
         claim="CL-1",

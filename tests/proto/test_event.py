@@ -211,6 +211,7 @@ def test_an_event_of_a_later_schema_is_malformed_and_not_guessed_at() -> None:
 
 def test_the_largest_event_passes_and_one_byte_more_does_not() -> None:
     message = sound_event("epcis_document")
+    message.epcis_document.ClearField("event_hashes")
     while message.ByteSize() < EVENT_SIZE_MAX - 800:
         message.epcis_document.document += b" " * min(
             12_288 - len(message.epcis_document.document),
