@@ -6,7 +6,7 @@ list costs no more to append to than a short one, and is read in a few rows.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,8 +17,9 @@ _U64 = struct.Struct(">Q")
 
 OPEN = 1  # flag of postings: one of the events at least is for everybody
 CHUNKED = 2  # flag of postings and edges: there are chunks before the tail
-RESTRICTED = 1  # flag of edges and facts: its event has an audience
-ENDED = 2  # flag of edges: it ended, rather than began
+MARKED = 4  # flag of a row of edges: one of them at least has a flag of its own
+RESTRICTED = 1  # flag of an edge or fact: its event has an audience
+ENDED = 2  # flag of an edge: it ended, rather than began
 
 
 @dataclass(slots=True)
@@ -45,6 +46,11 @@ class PostingsTail:
 def parse_postings_tail(raw: bytes) -> PostingsTail:
     """Parse a tail's row."""
     return PostingsTail(raw[0], bytearray(raw[1:]))
+
+
+def pack_postings(indexes: Sequence[int]) -> bytes:
+    """Return entry indexes as chunks and tails hold them."""
+    return struct.pack(f">{len(indexes)}Q", *indexes)
 
 
 def unpack_postings(packed: bytes | bytearray) -> tuple[int, ...]:
@@ -86,6 +92,8 @@ class EdgesTail:
     def append(self, edge: Edge) -> None:
         """Add a link."""
         other, kind, flags, entry, at_ms, quantity, unit, party = edge
+        if flags:
+            self.flags |= MARKED
         self.numbers += _EDGE.pack(kind, flags, entry, at_ms)
         self.names += other.encode() + b"\n"
         self.rest += f"{quantity}\t{unit}\t{party}\n".encode()
@@ -101,7 +109,7 @@ class EdgesTail:
         if self.count < EDGES_PER_CHUNK:
             return None
         before, chunk = self.before, self.encode()
-        self.flags |= CHUNKED
+        self.flags = CHUNKED
         self.before += self.count
         self.count = 0
         for part in (self.numbers, self.names, self.rest):
@@ -124,10 +132,25 @@ def parse_edges_tail(raw: bytes) -> EdgesTail:
     )
 
 
-def edges_before(raw: bytes) -> int:
-    """Return how many edges stand in chunks before a tail."""
-    before: int = _EDGES_HEAD.unpack_from(raw)[1]
-    return before
+class EdgesHead(NamedTuple):
+    """What a row of edges tells before they are unpacked."""
+
+    marked: bool  # an edge of it has a flag
+    before: int  # edges in chunks before it
+    last_entry: int
+
+
+def edges_head(raw: bytes) -> EdgesHead:
+    """Return the head of a tail or chunk."""
+    flags, before, count, names_size = _EDGES_HEAD.unpack_from(raw)
+    last_at = _EDGES_HEAD.size + names_size + (count - 1) * _EDGE.size
+    return EdgesHead(bool(flags & MARKED), before, _EDGE.unpack_from(raw, last_at)[2])
+
+
+def unpack_names(raw: bytes) -> list[str]:
+    """Return the names at the other ends of the edges of a tail or chunk."""
+    end = _EDGES_HEAD.size + _EDGES_HEAD.unpack_from(raw)[3]
+    return raw[_EDGES_HEAD.size : end - 1].decode().split("\n")
 
 
 def unpack_edges(raw: bytes) -> list[Edge]:
@@ -145,45 +168,51 @@ def unpack_edges(raw: bytes) -> list[Edge]:
     ]
 
 
-def unpack_plain_names(raw: bytes) -> list[str] | None:
-    """Return the names of a tail or chunk; None where an edge of it is more than its name."""
-    raise NotImplementedError
+About = tuple[int, str, int]  # kind of edge, target, flags
 
 
-class Fact(NamedTuple):
-    """What several like events say of an item: a gauge measured it, a model judged it."""
+@dataclass(slots=True)
+class Told:
+    """What events that are alike say of an item: a gauge measured it, a model judged it."""
 
-    kind: int
-    target: str  # such as "model:weld-light/3", or the id of a gauge
-    flags: int
-    entry: int  # of the first event
+    entry: int  # of the first
     last_entry: int
-    at_ms: int  # of the first event
+    at_ms: int  # of the first
     event_count: int
     nonconforming_count: int
-    party: str  # that signed the first event
+    party: str  # that signed the first
 
 
 _FACT = struct.Struct(">BBQQQII")
 
 
-def encode_facts(facts: Iterable[Fact]) -> bytes:
+def encode_facts(facts: Mapping[About, Told]) -> bytes:
     """Return the value of a row of facts."""
     numbers, texts = [], []
-    for kind, target, flags, entry, last, at_ms, count, bad, party in facts:
-        numbers.append(_FACT.pack(kind, flags, entry, last, at_ms, count, bad))
-        texts.append(f"{target}\t{party}")
+    for (kind, target, flags), told in facts.items():
+        numbers.append(
+            _FACT.pack(
+                kind,
+                flags,
+                told.entry,
+                told.last_entry,
+                told.at_ms,
+                told.event_count,
+                told.nonconforming_count,
+            )
+        )
+        texts.append(f"{target}\t{told.party}")
     return b"".join((struct.pack(">H", len(numbers)), *numbers, "\n".join(texts).encode()))
 
 
-def parse_facts(raw: bytes) -> list[Fact]:
+def parse_facts(raw: bytes) -> dict[About, Told]:
     """Parse a row of facts."""
     (count,) = struct.unpack_from(">H", raw)
     end = 2 + count * _FACT.size
-    texts = raw[end:].decode().split("\n")
-    return [
-        Fact(kind, target, flags, entry, last, at_ms, events, bad, party)
-        for (kind, flags, entry, last, at_ms, events, bad), (target, _, party) in zip(
-            _FACT.iter_unpack(raw[2:end]), (text.partition("\t") for text in texts), strict=True
+    texts = (text.split("\t") for text in raw[end:].decode().split("\n"))
+    return {
+        (kind, target, flags): Told(entry, last, at_ms, events, bad, party)
+        for (kind, flags, entry, last, at_ms, events, bad), (target, party) in zip(
+            _FACT.iter_unpack(raw[2:end]), texts, strict=True
         )
-    ]
+    }
