@@ -39,3 +39,7 @@ class StaleRead(EngineError):
 
 class HistoryConflict(EngineError):
     """Other parties have cosigned another history than this node's; it stops."""
+
+
+class IndexBehind(EngineError):
+    """The provenance index is to be made again before the node can start."""
