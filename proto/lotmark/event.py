@@ -24,6 +24,7 @@ from lotmark.event_rules import (
     identifier,
     text,
 )
+from lotmark.item_name import canonical_item
 from lotmark.key_grant import TIME_MAX_MS, TIME_MIN_MS
 from lotmark.outcome import Outcome
 from lotmark.v1 import event_pb2
@@ -63,13 +64,28 @@ class EventRefused(ProtocolError):
 class CheckedEvent:
     """An event that keeps every rule that needs no state."""
 
-    __slots__ = ("body_name", "event_type", "item_ids", "message")
+    __slots__ = ("_item_names", "body_name", "event_type", "item_ids", "item_roles", "message")
 
-    def __init__(self, message: event_pb2.Event, body_name: str, item_ids: Sequence[str]) -> None:
+    def __init__(
+        self,
+        message: event_pb2.Event,
+        body_name: str,
+        item_ids: Sequence[str],
+        item_roles: Sequence[int],
+    ) -> None:
         self.message = message
         self.body_name = body_name
         self.item_ids = item_ids
+        self.item_roles = item_roles
         self.event_type = EVENT_TYPES[body_name]
+        self._item_names: tuple[str, ...] | None = None
+
+    @property
+    def item_names(self) -> tuple[str, ...]:
+        """Canonical names of its items, each once, in the order in which they stand there."""
+        if self._item_names is None:
+            self._item_names = tuple(dict.fromkeys(map(canonical_item, self.item_ids)))
+        return self._item_names
 
     @property
     def body(self) -> Any:
@@ -100,7 +116,7 @@ def check_event(raw: bytes) -> CheckedEvent:
     if body_name is None:
         raise EventRefused(Outcome.EVENT_TYPE_UNKNOWN, "no body is set")
     try:
-        item_ids = _check_common(message)
+        item_ids, item_roles = _check_common(message)
         body = getattr(message, body_name)
         for field, passes, explain, what in _FIELDS[body_name]:
             value = getattr(body, field)
@@ -110,10 +126,10 @@ def check_event(raw: bytes) -> CheckedEvent:
         raise EventRefused(Outcome.TEXT_FORBIDDEN, str(error)) from error
     except MalformedError as error:
         raise EventRefused(Outcome.FIELD_INVALID, str(error)) from error
-    return CheckedEvent(message, body_name, item_ids)
+    return CheckedEvent(message, body_name, item_ids, item_roles)
 
 
-def _check_common(message: event_pb2.Event) -> Sequence[str]:
+def _check_common(message: event_pb2.Event) -> tuple[Sequence[str], Sequence[int]]:
     if len(message.nonce) != NONCE_SIZE:
         raise MalformedError(f"nonce has {len(message.nonce)} bytes, not {NONCE_SIZE}")
     if not DEVICE.passes(message.device):
@@ -130,13 +146,13 @@ def _check_common(message: event_pb2.Event) -> Sequence[str]:
         _check_files(message)
     if message.audience:
         _check_audience(message)
-    return _check_items(message) if message.items else ()
+    return _check_items(message) if message.items else ((), ())
 
 
-def _check_items(message: event_pb2.Event) -> Sequence[str]:
+def _check_items(message: event_pb2.Event) -> tuple[Sequence[str], Sequence[int]]:
     items = message.items
     _check_count("items", len(items), ITEMS_MAX)
-    item_ids, seen = [], set()
+    item_ids, item_roles, seen = [], [], set()
     passes = ITEM_ID.passes
     for item in items:
         item_id, role = item.id, item.role
@@ -151,10 +167,11 @@ def _check_items(message: event_pb2.Event) -> Sequence[str]:
             if not UNIT.passes(quantity.unit):
                 UNIT.explain(quantity.unit, "items.quantity.unit")
         item_ids.append(item_id)
+        item_roles.append(role)
         seen.add((item_id, role))
     if len(seen) != len(item_ids):
         raise MalformedError("items: one stands twice with the same role")
-    return item_ids
+    return item_ids, item_roles
 
 
 def _check_files(message: event_pb2.Event) -> None:

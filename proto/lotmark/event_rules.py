@@ -20,6 +20,8 @@ from lotmark.text import (
 
 ATTRIBUTES_MAX = 32
 REPORT_FIELDS_MAX = 64
+ALSO_KNOWN_AS_MAX = 16
+EPCIS_HASHES_MAX = 64
 EPCIS_DOCUMENT_SIZE_MAX = 12_288
 CREDENTIAL_ID_SIZE_MIN = 16
 CREDENTIAL_ID_SIZE_MAX = 1_000  # of 1,023 that WebAuthn allows: it is part of a row's key
@@ -298,6 +300,7 @@ BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
         ("document", _EPCIS_DOCUMENT),
         ("document_digest", DIGEST),
         ("event_count", ANYTHING),
+        ("event_hashes", each(DIGEST, EPCIS_HASHES_MAX)),
     ),
     "claim": (
         ("claim", _ID),
@@ -313,6 +316,7 @@ BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
     "claim_decision": (
         ("claim", _ID), ("respondent_basis_points", between(0, 10_000)), ("reason", _TEXT),
     ),
+    "item_identified": (("also_known_as", each(ITEM_ID, ALSO_KNOWN_AS_MAX)),),
     # Grants and signatures are judged with the state at hand, by the key rules.
     "key_registration": (("grant", ANYTHING), ("possession", ANYTHING), ("roots", ANYTHING)),
     "key_revocation": (

@@ -12,7 +12,7 @@ from lotmark.gs1_ids import STEM, checked_gs1, gtin_14, read_gs1
 from lotmark.text import check_identifier
 
 ITEM_ID_SIZE_MAX = 128
-_CACHED_NAMES_MAX = 16_384  # below 8 MB
+_CACHED_NAMES_MAX = 32_768  # below 10 MB: a line's events name the same items over and over
 
 _SHAPED = re.compile(
     # What has this shape stays as it is: it is canonical, or its check digit is wrong.
@@ -23,6 +23,7 @@ _TYPED = re.compile(r"(lot|serial):([^.]*)(?:\.(.*))?")
 _TYPED_QUALIFIERS = {"lot": "10", "serial": "21"}
 
 
+@lru_cache(maxsize=_CACHED_NAMES_MAX)
 def canonical_item(item_id: str) -> str:
     """Return the name under which an item is known, whichever of its ids an event bears.
 
@@ -34,11 +35,6 @@ def canonical_item(item_id: str) -> str:
     """
     if not item_id.startswith(_OTHERS) or _SHAPED.fullmatch(item_id):
         return item_id
-    return _canonical(item_id)
-
-
-@lru_cache(maxsize=_CACHED_NAMES_MAX)
-def _canonical(item_id: str) -> str:
     try:
         found = read_gs1(item_id)
     except MalformedError:
@@ -82,6 +78,8 @@ def plain_names(canonical: str) -> tuple[str, ...]:
     """
     if not canonical.startswith(STEM):
         return ()
+    if _SHAPED.fullmatch(canonical):
+        return (canonical.rpartition("/")[2],)
     try:
         found = read_gs1(canonical)
     except MalformedError:

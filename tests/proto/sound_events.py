@@ -118,7 +118,10 @@ SOUND_BODIES: Mapping[str, Message] = {
     ),
     "shipment": quality_pb2.Shipment(receiver="OEM-A", despatch_advice="DA-1"),
     "epcis_document": quality_pb2.EpcisDocument(
-        document=b"{}", document_digest=hashlib.sha256(b"{}").digest(), event_count=1
+        document=b"{}",
+        document_digest=hashlib.sha256(b"{}").digest(),
+        event_count=1,
+        event_hashes=[_DIGEST],
     ),
     "claim": quality_pb2.Claim(
         claim="CL-1",
@@ -135,6 +138,9 @@ SOUND_BODIES: Mapping[str, Message] = {
     ),
     "claim_decision": quality_pb2.ClaimDecision(
         claim="CL-1", respondent_basis_points=5_000, reason="shared"
+    ),
+    "item_identified": quality_pb2.ItemIdentified(
+        also_known_as=["urn:uuid:580d3adf-1981-44a0-a214-13d6ceed9379"]
     ),
     "key_registration": governance_pb2.KeyRegistration(
         grant=governance_pb2.KeyGrant(key=_DIGEST, party="OEM-A", event_types=[19, 20]),

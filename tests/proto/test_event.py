@@ -204,13 +204,14 @@ def test_an_event_without_a_body_is_of_an_unknown_type(raw: bytes) -> None:
 
 def test_an_event_of_a_later_schema_is_malformed_and_not_guessed_at() -> None:
     fields = take_apart(MEASUREMENT)
-    later = WireField(41, LENGTH, b"\x0a\x01x")
+    later = WireField(42, LENGTH, b"\x0a\x01x")
 
     assert outcome_of(put_together([*fields[:-1], later])) == Outcome.EVENT_MALFORMED
 
 
 def test_the_largest_event_passes_and_one_byte_more_does_not() -> None:
     message = sound_event("epcis_document")
+    message.epcis_document.ClearField("event_hashes")
     while message.ByteSize() < EVENT_SIZE_MAX - 800:
         message.epcis_document.document += b" " * min(
             12_288 - len(message.epcis_document.document),
@@ -370,3 +371,15 @@ def test_a_damaged_body_in_a_sound_event_raises_only_refusals(
     raw = put_together([*fields[:-1], WireField(fields[-1].number, LENGTH, content)])
 
     assert outcome_of(raw) in Outcome
+
+
+def test_the_ids_of_one_item_give_one_name() -> None:
+    message = sound_event("measurement")
+    del message.items[:]
+    for item, role in (("urn:epc:id:sgtin:4012345.011111.987", 1), ("W07", 6)):
+        message.items.add(id=item, role=role)
+    message.items.add(id="https://id.gs1.org/01/04012345111118/21/987", role=3)
+
+    checked = check_event(message.SerializeToString(deterministic=True))
+
+    assert checked.item_names == ("https://id.gs1.org/01/04012345111118/21/987", "W07")

@@ -59,11 +59,13 @@ KINDS: dict[str, str] = {
     "model_rolled_back": "model=id station=id successor=id? reason=text",
     "correction": "event_id=digest reason=id replacement_id=digest? operator=id? remark=text",
     "shipment": "receiver=id despatch_advice=id?",
-    "epcis_document": "document=document document_digest=digest event_count=any",
+    "epcis_document": "document=document document_digest=digest event_count=any"
+    " event_hashes=digests",
     "claim": "claim=id respondent=party amount=money document_digest=digest detected_ms=time",
     "claim_statement": "claim=id accepted=any accepted_amount=money remark=text",
     "part_analysis": "claim=id result_class=id finding=text",
     "claim_decision": "claim=id respondent_basis_points=share reason=text",
+    "item_identified": "also_known_as=items",
     "key_registration": "grant=any possession=any roots=any",
     "key_revocation": "key=digest party=party compromised_since_ms=any reason=text roots=any",
     "lane_closure": "key=digest lane=any party=party roots=any",
@@ -131,6 +133,8 @@ BREAKING: dict[str, tuple[object, ...]] = {
         [attribute(f"n{number}") for number in range(ATTRIBUTES_MAX + 1)],
         [attribute("")], [attribute("a b")], [attribute("x" * 65)],
     ),
+    "digests": ([bytes(32)] * 65, [b""], [bytes(32), bytes(31)]),
+    "items": (["x"] * 17, [""], ["a b"], ["ok", "x" * 129]),
     "any": (),
 }  # fmt: skip
 
@@ -159,6 +163,8 @@ PASSING: dict[str, tuple[object, ...]] = {
     "document": (b"", bytes(12_288)),
     "money": (money(0, "EUR"), money(2**53 - 1, "XXX")),
     "attributes": ([], [attribute("x" * 64, "ä" * 128)] * ATTRIBUTES_MAX),
+    "digests": ([], [b"\n" * 32] * 64),
+    "items": ([], ["x" * 128] * 16),
     "any": (),
 }
 

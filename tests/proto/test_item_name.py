@@ -192,7 +192,7 @@ def test_a_typed_name_that_is_none_is_refused_with_the_rule(typed: str, problem:
         ("https://id.gs1.org/01/04012345000016/10/CU-7", ("CU-7",)),
         ("https://id.gs1.org/00/040123450000003338", ("040123450000003338",)),
         ("https://id.gs1.org/414/4012345000054/254/122", ()),
-        ("https://id.gs1.org/01/04012345000017/21/1", ()),
+        ("https://id.gs1.org/01/04012345000017/21/1", ("1",)),  # a wrong check digit
         ("W07", ()),
     ],
 )

@@ -33,7 +33,11 @@ from lotmark_node.engine.errors import (
 )
 from lotmark_node.engine.row_cache import RowCache
 from lotmark_node.engine.seal_index import seal_rows
+from lotmark_node.engine.stored_index import StoredIndexRows
 from lotmark_node.engine.tiles import TileTree, TileWriter
+from lotmark_node.provenance.block_index import IndexedBatch
+from lotmark_node.provenance.rows import INDEXED_KEY
+from lotmark_node.provenance.writer import IndexWriter
 from lotmark_node.state_machine.genesis_block import GenesisBlock
 from lotmark_node.state_machine.ledger_state import LogPosition
 from lotmark_node.state_machine.transition import BlockEffects
@@ -42,7 +46,8 @@ MEMTABLES_SIZE_MAX = 48 << 20
 BLOCK_CACHE_SIZE = 32 << 20
 CACHED_ROWS_MAX = 65_536
 
-_FAMILIES = ("state", "blocks", "results", "tiles", "index")
+_FAMILIES = ("state", "blocks", "results", "tiles", "index", "provenance")
+_COMPRESSED = ("provenance",)  # ids of items, over and over
 # Kinds of rows in family "index".
 _EVENT_ID, _BATCH_ID, _FIRST_INDEX, _PLACE, _GOVERNING = b"e", b"b", b"i", b"o", b"g"
 _ID_PREFIX = 16  # bytes of an id that an index row keeps: enough to find, the log decides
@@ -84,6 +89,10 @@ class LedgerStore:
         self._closed = False
         self._rows = RowCache(CACHED_ROWS_MAX)
         self._tile_writer = TileWriter(0, self._read_tile)
+        self.provenance = StoredIndexRows(
+            lambda: self._family("provenance"), lambda error: _damaged(folder, error)
+        )
+        self._index_writer = IndexWriter(self.provenance.get)
         self.tree = TileTree(self._read_tile)
         try:
             self._check_owner()
@@ -146,11 +155,15 @@ class LedgerStore:
             raise _damaged(self._folder, error) from error
         return value
 
-    def _read(self, family: str, key: bytes) -> bytes | None:
+    def _family(self, name: str) -> Rdict:
         if self._closed:
             raise EngineError("the node is stopping; ask again once it runs")
+        return self._families[name]
+
+    def _read(self, family: str, key: bytes) -> bytes | None:
+        rows = self._family(family)
         try:
-            value: bytes | None = self._families[family].get(key)
+            value: bytes | None = rows.get(key)
         except Exception as error:
             raise _damaged(self._folder, error) from error
         return value
@@ -192,6 +205,10 @@ class LedgerStore:
         self._put_leaves(batch, effects.leaf_hashes)
         for key, value in self._index_rows(effects):
             put(key, value, handles["index"])
+        provenance = handles["provenance"]
+        for key, value in self._index_writer.rows(results.first_index, _indexed(effects)):
+            put(key, value, provenance)
+        put(INDEXED_KEY, height, provenance)
         position = LogPosition(
             height=results.close.height,
             time_ms=results.close.time_ms,
@@ -366,11 +383,20 @@ class LedgerStore:
         return value
 
 
+def _indexed(effects: BlockEffects) -> Iterator[IndexedBatch]:
+    """Return the accepted batches of a block as the provenance index takes them."""
+    index = effects.results.first_index
+    for prepared, result in zip(effects.prepared, effects.results.batches, strict=True):
+        if not result.outcome:
+            party = prepared.batch.header.party
+            yield IndexedBatch(index + 1, party, prepared.events, result.event_outcomes)
+        index += result.entry_count
+
+
 def _open(folder: Path) -> Rdict:
+    families = {name: _options(compressed=name in _COMPRESSED) for name in _FAMILIES}
     try:
-        return Rdict(
-            str(folder), _options(), column_families={name: _options() for name in _FAMILIES}
-        )
+        return Rdict(str(folder), _options(), column_families=families)
     except Exception as error:  # rocksdict raises plain Exception, its text tells which
         if "/LOCK" in str(error):
             raise StoreLocked(
@@ -388,7 +414,7 @@ def _damaged(folder: Path, error: Exception) -> StoreCorrupt:
     )
 
 
-def _options() -> Options:
+def _options(*, compressed: bool = False) -> Options:
     blocks = BlockBasedOptions()
     blocks.set_block_cache(_CACHE)
     blocks.set_bloom_filter(10, block_based=False)
@@ -397,7 +423,8 @@ def _options() -> Options:
     options.create_if_missing(True)
     options.create_missing_column_families(True)
     options.set_block_based_table_factory(blocks)
-    options.set_compression_type(DBCompressionType.none())
+    compression = DBCompressionType.lz4() if compressed else DBCompressionType.none()
+    options.set_compression_type(compression)
     options.set_max_background_jobs(2)
     options.set_write_buffer_size(MEMTABLES_SIZE_MAX // 3)
     options.set_db_write_buffer_size(MEMTABLES_SIZE_MAX)

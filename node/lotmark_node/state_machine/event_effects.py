@@ -55,7 +55,7 @@ def apply_event(state: StateChanges, event: CheckedEvent, index: int, place: Pla
     return Outcome.ACCEPTED
 
 
-def _create_lot(_state: StateChanges, event: CheckedEvent, _index: int, _place: Place) -> Outcome:
+def _need_subject(_state: StateChanges, event: CheckedEvent, _index: int, _place: Place) -> Outcome:
     names_one = any(item.role == _SUBJECT for item in event.message.items)
     return Outcome.ACCEPTED if names_one else Outcome.RELATION_INVALID
 
@@ -147,10 +147,11 @@ def _judge_operator_signature(
 
 
 _EFFECTS: dict[int, Effect] = {
-    EVENT_TYPES["lot_created"]: _create_lot,
+    EVENT_TYPES["lot_created"]: _need_subject,
     EVENT_TYPES["transformation"]: _transform,
     EVENT_TYPES["aggregation"]: _relate(Relation.AGGREGATED, Relation.AGGREGATION_ENDED),
     EVENT_TYPES["association"]: _relate(Relation.ASSOCIATED, Relation.ASSOCIATION_ENDED),
+    EVENT_TYPES["item_identified"]: _need_subject,
     EVENT_TYPES["lane_closure"]: _close_lane,
     EVENT_TYPES["operator_registration"]: _register_operator,
     EVENT_TYPES["operator_revocation"]: _revoke_operator,

@@ -70,6 +70,7 @@ class BlockEffects:
 
     state: LedgerState
     block: Block
+    prepared: Sequence[PreparedBatch]  # its batches
     results: BlockResults
     leaf_hashes: Sequence[bytes]
     changes: Sequence[RowChange]
@@ -164,6 +165,7 @@ def apply_block(
     return BlockEffects(
         state=state,
         block=block,
+        prepared=prepared,
         results=results,
         leaf_hashes=hashes,
         changes=changed,

@@ -48,6 +48,7 @@ EventBody: TypeAlias = (
     | quality_pb2.ClaimStatement
     | quality_pb2.PartAnalysis
     | quality_pb2.ClaimDecision
+    | quality_pb2.ItemIdentified
     | operators_pb2.OperatorRegistration
     | operators_pb2.OperatorRevocation
     | operators_pb2.OperatorSignature

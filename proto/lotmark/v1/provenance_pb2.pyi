@@ -51,6 +51,8 @@ class _EdgeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EdgeKind.Val
     """A claim is about an item."""
     EDGE_KIND_RECEIVED: _EdgeKind.ValueType  # 11
     """An item was received or inspected by a party."""
+    EDGE_KIND_IDENTIFIED: _EdgeKind.ValueType  # 12
+    """An item is also known by another id."""
 
 class EdgeKind(_EdgeKind, metaclass=_EdgeKindEnumTypeWrapper):
     """Why two things are linked."""
@@ -79,6 +81,8 @@ EDGE_KIND_CLAIMED: EdgeKind.ValueType  # 10
 """A claim is about an item."""
 EDGE_KIND_RECEIVED: EdgeKind.ValueType  # 11
 """An item was received or inspected by a party."""
+EDGE_KIND_IDENTIFIED: EdgeKind.ValueType  # 12
+"""An item is also known by another id."""
 Global___EdgeKind: _TypeAlias = EdgeKind  # noqa: Y015
 
 @_typing.final
@@ -143,7 +147,7 @@ class TraceRequest(_message.Message):
     """From an earlier answer, to go on with the same question."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___EdgeKind.ValueType]:
-        """Links to follow and to tell; empty: consumed, packed, mounted."""
+        """Links to follow and to tell; empty: consumed, packed, mounted, identified."""
 
     @_builtins.property
     def parties(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

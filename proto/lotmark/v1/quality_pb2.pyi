@@ -858,22 +858,28 @@ class EpcisDocument(_message.Message):
     DOCUMENT_FIELD_NUMBER: _builtins.int
     DOCUMENT_DIGEST_FIELD_NUMBER: _builtins.int
     EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    EVENT_HASHES_FIELD_NUMBER: _builtins.int
     document: _builtins.bytes
     """The document: JSON-LD text in UTF-8, kept as received; empty: only the file digest is on the ledger."""
     document_digest: _builtins.bytes
     """SHA-256 of the document, 32 bytes."""
     event_count: _builtins.int
     """Number of EPCIS events in it."""
+    @_builtins.property
+    def event_hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """CBV 2.0 hashes of the first 64 of them, 32 bytes each, as the author states them."""
+
     def __init__(
         self,
         *,
         document: _builtins.bytes = ...,
         document_digest: _builtins.bytes = ...,
         event_count: _builtins.int = ...,
+        event_hashes: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "document_digest", b"document_digest", "event_count", b"event_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "document_digest", b"document_digest", "event_count", b"event_count", "event_hashes", b"event_hashes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1040,3 +1046,27 @@ class ClaimDecision(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClaimDecision: _TypeAlias = ClaimDecision  # noqa: Y015
+
+@_typing.final
+class ItemIdentified(_message.Message):
+    """The item with role SUBJECT is also known by other ids, such as a Catena-X id beside a GS1 one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALSO_KNOWN_AS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def also_known_as(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The other ids, 1 to 16."""
+
+    def __init__(
+        self,
+        *,
+        also_known_as: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_known_as", b"also_known_as"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemIdentified: _TypeAlias = ItemIdentified  # noqa: Y015

@@ -66,6 +66,11 @@ def lot(*items: tuple[str, int]) -> bytes:
     return event(lot_created=body, nonce="lot", items=items)
 
 
+def identified(*items: tuple[str, int]) -> bytes:
+    body = quality_pb2.ItemIdentified(also_known_as=["urn:uuid:1"])
+    return event(item_identified=body, nonce="identified", items=items)
+
+
 def association(*items: tuple[str, int]) -> bytes:
     body = quality_pb2.Association(action=quality_pb2.RELATION_ACTION_ADD)
     return event(association=body, nonce="association", items=items)
@@ -197,6 +202,8 @@ CASES: dict[str, Case] = {
     "a transformation": Case(Outcome.ACCEPTED, same(transformation("p", ["a", "b"], ["c"]))),
     "a lot": Case(Outcome.ACCEPTED, same(lot(("lot-1", SUBJECT)))),
     "a lot that names no item": Case(Outcome.RELATION_INVALID, same(lot())),
+    "another name": Case(Outcome.ACCEPTED, same(identified(("lot-1", SUBJECT)))),
+    "another name of no item": Case(Outcome.RELATION_INVALID, same(identified())),
     "a transformation without outputs": Case(
         Outcome.RELATION_INVALID, same(transformation("p", ["a"], []))
     ),

@@ -1,0 +1,63 @@
+"""Which item a person or system means, by any of its ids or by a shorter name."""
+
+from collections.abc import Callable
+
+from lotmark.item_name import read_item_name
+from lotmark.v1 import provenance_pb2
+from lotmark_node.provenance.reader import IndexReader
+from lotmark_node.provenance.rows import Edges
+
+CANDIDATES_MAX = 20
+
+
+class ItemUnknown(Exception):
+    """No event on the ledger names the item, as far as whoever asks may read."""
+
+
+class ItemAmbiguous(Exception):
+    """Several items have the name."""
+
+    def __init__(self, message: str, candidates: list[str]) -> None:
+        super().__init__(message)
+        self.candidates = candidates
+
+
+def find_item(
+    index: IndexReader, typed: str, *, height: int, may_see: Callable[[str], bool]
+) -> str:
+    """Return the canonical name of an item that events name.
+
+    Args:
+        index: The index.
+        typed: An id in any form, or a short name: a serial alone, a lot alone.
+        height: Of the ledger, for messages.
+        may_see: Tells whether an item, by its canonical name, may be told to whoever asks.
+
+    Raises:
+        MalformedError: It is no name of an item.
+        ItemUnknown: No event names it.
+        ItemAmbiguous: A short name of several items.
+    """
+    name = read_item_name(typed)
+    if index.has_item(name) and may_see(name):
+        return name
+    stated = [
+        edge.other
+        for edge in index.edges(Edges.FORWARD, name)
+        if edge.kind == provenance_pb2.EDGE_KIND_IDENTIFIED and may_see(edge.other)
+    ]
+    called = index.items_called(name, count_max=CANDIDATES_MAX + 1)
+    found = list(dict.fromkeys([*stated, *(each for each in called if may_see(each))]))
+    if not found:
+        raise ItemUnknown(
+            f"no event up to height {height} names item {typed[:128]!a}; check the id, or ask a"
+            " node that is further"
+        )
+    if len(found) > 1:
+        shown = ", ".join(found[:CANDIDATES_MAX])
+        more = " and more" if len(found) > CANDIDATES_MAX else ""
+        raise ItemAmbiguous(
+            f"{typed[:128]!a} means {len(found)} items{more}: {shown}; name one of them whole",
+            found[:CANDIDATES_MAX],
+        )
+    return found[0]
