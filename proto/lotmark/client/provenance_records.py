@@ -30,6 +30,7 @@ class EdgeKind(IntEnum):
     SHIPPED = 9
     CLAIMED = 10
     RECEIVED = 11
+    IDENTIFIED = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class TraceLimits:
 
     depth_max: int = 0  # steps from the item; 0: as many as there are
     nodes_max: int = NODES_MAX  # in one answer
-    kinds: Sequence[EdgeKind] = ()  # empty: consumed, packed, mounted
+    kinds: Sequence[EdgeKind] = ()  # empty: consumed, packed, mounted, identified
     from_ms: int = 0  # links whose event was at this time or later; 0: all
     to_ms: int = 0  # links whose event was before this time; 0: all
     parties: Sequence[str] = ()  # links that these signed; empty: all
