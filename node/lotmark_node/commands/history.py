@@ -48,10 +48,10 @@ def history(
     """
     from lotmark_node.provenance_text.documents import found_document, head_document
 
-    from_ms, to_ms = parse_time(since), parse_time(until)
+    named, from_ms, to_ms = parse_item(item), parse_time(since), parse_time(until)
     with asking(client, as_json=as_json) as (session, reader):
         found = reader.history(
-            parse_item(item), from_index=first, events_max=events, from_ms=from_ms, to_ms=to_ms
+            named, from_index=first, events_max=events, from_ms=from_ms, to_ms=to_ms
         )
         checkpoint = covering(session, found.head)
         with terminal.progress("Checking receipts", len(found.events)) as advance:

@@ -67,16 +67,18 @@ def trace(
 
     as_json = as_json or output is Format.JSON
     limits = TraceLimits(depth_max=depth, nodes_max=nodes, kinds=list(EdgeKind))
+    named = parse_item(item)
     with asking(client, as_json=as_json) as (session, reader):
         ask = reader.trace_back if back else reader.trace_forward
-        found = ask(parse_item(item), limits, resume=parse_resume(resume))
+        found = ask(named, limits, resume=parse_resume(resume))
         checkpoint = covering(session, found.head)
         facts = TraceFacts()
         if as_json or output is Format.TREE:
             with terminal.progress("Checking receipts") as advance:
                 facts = gather_facts(reader, found, progress=advance)
     direction = "back" if back else "forward"
-    partial = _partial(found, f"lotmark trace {shlex.quote(item)} --{direction}")
+    again = f"lotmark trace {shlex.quote(item)} --{direction}{f' --depth {depth}' if depth else ''}"
+    partial = _partial(found, again)
     terminal.answer(
         {
             **head_document(found.head, checkpoint),
@@ -121,7 +123,7 @@ def _lines(
             yield from (f"// {line}" for line in partial)
             yield from dot_lines(found, back=back)
         case _:
-            yield f"{LinkText(found, facts).root(found)}  {where}"
+            yield f"{LinkText(found, facts).root(found, back=back)}  {where}"
             yield from tree_lines(found, facts)
             yield _proven(found, facts, checkpoint)
             yield from partial
