@@ -55,9 +55,7 @@ def apply_event(state: StateChanges, event: CheckedEvent, index: int, place: Pla
     return Outcome.ACCEPTED
 
 
-def _need_subject(
-    _state: StateChanges, event: CheckedEvent, _index: int, _place: Place
-) -> Outcome:
+def _need_subject(_state: StateChanges, event: CheckedEvent, _index: int, _place: Place) -> Outcome:
     names_one = any(item.role == _SUBJECT for item in event.message.items)
     return Outcome.ACCEPTED if names_one else Outcome.RELATION_INVALID
 
