@@ -28,11 +28,12 @@ from lotmark_node.engine.errors import (
     EngineError,
     ForeignStore,
     NotOnLedger,
-    StoreCorrupt,
     StoreLocked,
 )
+from lotmark_node.engine.item_rows import ItemRows
 from lotmark_node.engine.row_cache import RowCache
 from lotmark_node.engine.seal_index import seal_rows
+from lotmark_node.engine.store_family import StoreFamily, damaged
 from lotmark_node.engine.tiles import TileTree, TileWriter
 from lotmark_node.state_machine.genesis_block import GenesisBlock
 from lotmark_node.state_machine.ledger_state import LogPosition
@@ -42,7 +43,7 @@ MEMTABLES_SIZE_MAX = 48 << 20
 BLOCK_CACHE_SIZE = 32 << 20
 CACHED_ROWS_MAX = 65_536
 
-_FAMILIES = ("state", "blocks", "results", "tiles", "index")
+_FAMILIES = ("state", "blocks", "results", "tiles", "index", "items")
 # Kinds of rows in family "index".
 _EVENT_ID, _BATCH_ID, _FIRST_INDEX, _PLACE, _GOVERNING = b"e", b"b", b"i", b"o", b"g"
 _ID_PREFIX = 16  # bytes of an id that an index row keeps: enough to find, the log decides
@@ -85,6 +86,8 @@ class LedgerStore:
         self._rows = RowCache(CACHED_ROWS_MAX)
         self._tile_writer = TileWriter(0, self._read_tile)
         self.tree = TileTree(self._read_tile)
+        self._items = StoreFamily(folder, self._families["items"], self._handles["items"])
+        self.items = ItemRows(self._items, self._write)
         try:
             self._check_owner()
         except EngineError:
@@ -108,6 +111,7 @@ class LedgerStore:
         self._closed = True
         self._families.clear()
         self._handles.clear()
+        self._items.let_go()
         self._db.close()
 
     # Reading rows: the state machine's reader. Keys of other families never meet its tables.
@@ -136,14 +140,14 @@ class LedgerStore:
                 cursor.next()
             cursor.status()
         except Exception as error:
-            raise _damaged(self._folder, error) from error
+            raise damaged(self._folder, error) from error
 
     def _read_own(self, key: bytes) -> bytes | None:
         """Return what the store keeps about itself."""
         try:
             value: bytes | None = self._db.get(key)
         except Exception as error:
-            raise _damaged(self._folder, error) from error
+            raise damaged(self._folder, error) from error
         return value
 
     def _read(self, family: str, key: bytes) -> bytes | None:
@@ -152,7 +156,7 @@ class LedgerStore:
         try:
             value: bytes | None = self._families[family].get(key)
         except Exception as error:
-            raise _damaged(self._folder, error) from error
+            raise damaged(self._folder, error) from error
         return value
 
     # Writing
@@ -192,6 +196,7 @@ class LedgerStore:
         self._put_leaves(batch, effects.leaf_hashes)
         for key, value in self._index_rows(effects):
             put(key, value, handles["index"])
+        self.items.put_block(batch, effects.items)
         position = LogPosition(
             height=results.close.height,
             time_ms=results.close.time_ms,
@@ -288,7 +293,7 @@ class LedgerStore:
                 return height
             cursor.status()
         except Exception as error:
-            raise _damaged(self._folder, error) from error
+            raise damaged(self._folder, error) from error
         raise NotOnLedger(f"entry {index} is not on the ledger")
 
     def governing(self, first: int, size: int) -> list[int]:
@@ -305,7 +310,7 @@ class LedgerStore:
                 cursor.next()
             cursor.status()
         except Exception as error:
-            raise _damaged(self._folder, error) from error
+            raise damaged(self._folder, error) from error
         return found
 
     def event_index(self, event_id: bytes) -> int | None:
@@ -326,7 +331,7 @@ class LedgerStore:
                 cursor.next()
             cursor.status()
         except Exception as error:
-            raise _damaged(self._folder, error) from error
+            raise damaged(self._folder, error) from error
 
     def _index(self, key: bytes) -> int | None:
         raw = self._read("index", key)
@@ -376,16 +381,7 @@ def _open(folder: Path) -> Rdict:
             raise StoreLocked(
                 f"{folder} is open in another process; stop that node first"
             ) from error
-        raise _damaged(folder, error) from error
-
-
-def _damaged(folder: Path, error: Exception) -> StoreCorrupt:
-    return StoreCorrupt(
-        f"{folder}: {error}; stop the node and run `lotmark doctor --scrub`: it names the damage."
-        " While the journal still begins at block 1, delete this folder: the node makes it again."
-        " Else, at a voter among several, let its party join under a new name; at the only voter,"
-        " restore the whole data folder, but only if no newer block was ever acknowledged"
-    )
+        raise damaged(folder, error) from error
 
 
 def _options() -> Options:

@@ -26,6 +26,7 @@ ITEM_EPOCH_KEY = row_key(Table.ITEM_EPOCH)
 class ItemChanges:
     """The records that a block has moved, and the epoch that ends with it."""
 
+    height: int
     records: Mapping[bytes, bytes]  # item hash -> record after the block
     ended: EndedEpoch | None = None
 
@@ -75,17 +76,20 @@ class Touches:
         self.events.append((index, hashes))
         self.count += len(hashes)
 
+    def items(self) -> Collection[bytes]:
+        """Return the hashes of the items, each once."""
+        return {each for _, hashes in self.events for each in hashes}
+
     def moved(
-        self, store: ItemStore, leaf_hashes: Sequence[bytes], first_index: int
+        self, before: Mapping[bytes, bytes], leaf_hashes: Sequence[bytes], first_index: int
     ) -> dict[bytes, bytes]:
         """Return the records that they lead to.
 
         Args:
-            store: The records before.
+            before: Records before; an item that has none is new.
             leaf_hashes: Of the block's entries.
             first_index: Of the first of them.
         """
-        before = store.records({each for _, hashes in self.events for each in hashes})
         moved: dict[bytes, bytes] = {}
         for index, hashes in self.events:
             entry = leaf_hashes[index - first_index]

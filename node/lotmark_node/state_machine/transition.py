@@ -399,9 +399,10 @@ class _BlockInTheMaking:
 
     def item_changes(self, leaf_hashes: Sequence[bytes]) -> ItemChanges:
         """Return what the block's events do to their items' records."""
-        store = self._state.items.store
-        moved = self._touches.moved(store, leaf_hashes, self._state.size)
-        return ItemChanges(moved, self._ended)
+        touches = self._touches
+        before = self._state.items.store.records(touches.items()) if touches.count else {}
+        moved = touches.moved(before, leaf_hashes, self._state.size)
+        return ItemChanges(self._height, moved, self._ended)
 
     def _policy_digest(self) -> bytes:
         """Return the digest of the policy in force after the block."""
