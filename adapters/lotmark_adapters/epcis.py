@@ -1,26 +1,26 @@
 """EPCIS 2.0 documents in JSON-LD, turned into one event each that keeps their bytes.
 
-Read as plain JSON by the member names of the GS1 schema: a context is never fetched, since what it
-holds tomorrow would change what the document says. The document itself stays the evidence; the
-items found in it only make it findable.
+Read as plain JSON by the member names of the GS1 schema: a context is pinned and never fetched,
+since what it holds tomorrow would change what the document says. The document itself stays the
+evidence; the items and event hashes found in it only make it findable.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from lotmark.batch import EVENT_SIZE_MAX
-from lotmark.canonical_json import ForeignJson, load_foreign
+from lotmark.canonical_json import ForeignJson
 from lotmark.document_fields import Place, list_at, string_at
 from lotmark.errors import MalformedError
 from lotmark.event import ITEMS_MAX, EventRefused, check_event
 from lotmark.event_rules import EPCIS_DOCUMENT_SIZE_MAX, ITEM_ID
 from lotmark.rfc3339 import enclosing_ms
 from lotmark.v1 import event_pb2, quality_pb2
+from lotmark_adapters.epcis_document import RefusedEvent, split_document
 from lotmark_adapters.errors import EpcisError
 
-DOCUMENT_SIZE_MAX = 16_777_216
 IDS_REFUSED_SHOWN_MAX = 16
 
 Role: TypeAlias = event_pb2.ItemRole.ValueType
@@ -67,13 +67,14 @@ def read_epcis(raw: bytes, *, name: str) -> EpcisEventDraft:
         EpcisError: It is none of those, has no event, or an event has no time with an offset, or
             items of another shape. The message names the document, the place and the value.
     """
-    try:
-        found = _Found()
-        for event, place in _events(load_foreign(raw, size_max=DOCUMENT_SIZE_MAX), Place(name)):
-            found.add(event, place)
-    except MalformedError as error:
-        prefix = "" if str(error).startswith(f"{name}: ") else f"{name}: "
-        raise EpcisError(f"{prefix}{error}") from error
+    found = _Found()
+    for event in split_document(raw, Place(name)):
+        if isinstance(event, RefusedEvent):
+            raise EpcisError(event.reason)
+        try:
+            found.add(event.members, event.place)
+        except MalformedError as error:
+            raise EpcisError(str(error)) from error
     items = tuple(found.items)[:ITEMS_MAX]
     size = sum(len(item) + _ITEM_OVERHEAD_MAX for item, _ in items) + _ENVELOPE_SIZE_MAX + len(raw)
     return EpcisEventDraft(
@@ -141,10 +142,8 @@ class _Found:
         self.start_ms = 0
         self.end_ms = 0
 
-    def add(self, event: ForeignJson, place: Place) -> None:
+    def add(self, event: Mapping[str, ForeignJson], place: Place) -> None:
         """Take in one EPCIS event."""
-        if not isinstance(event, dict):
-            raise place.refusal("is no EPCIS event; an event is an object")
         at = place.member("eventTime")
         if "eventTime" not in event:
             raise at.missing("every EPCIS event states one, with an offset")
@@ -165,7 +164,7 @@ class _Found:
                     self.ids_refused[item] = None
 
 
-def _ids(event: dict[str, ForeignJson], member: str, place: Place) -> Iterator[str]:
+def _ids(event: Mapping[str, ForeignJson], member: str, place: Place) -> Iterator[str]:
     if member not in event:
         return
     if member == "parentID":
@@ -179,26 +178,3 @@ def _ids(event: dict[str, ForeignJson], member: str, place: Place) -> Iterator[s
             yield string_at(element["epcClass"], at.member("epcClass"))
         else:
             raise at.member("epcClass").missing("a quantity element names its class")
-
-
-def _events(document: ForeignJson, place: Place) -> Iterator[tuple[ForeignJson, Place]]:
-    """Yield the events of any of the shapes that hold some."""
-    if isinstance(document, dict) and "eventTime" in document:
-        yield document, place
-        return
-    at = place
-    while isinstance(document, dict):
-        member = next((name for name in _WAY_TO_EVENTS if name in document), None)
-        if member is None:
-            break
-        document, at = document[member], at.member(member)
-    if not isinstance(document, list) or not document:
-        raise at.refusal(
-            "no EPCIS event is here; an EPCISDocument has them in epcisBody.eventList, an"
-            " EPCISQueryDocument in epcisBody.queryResults.resultsBody.eventList"
-        )
-    for index, event in enumerate(document):
-        yield event, at.element(index)
-
-
-_WAY_TO_EVENTS = ("epcisBody", "queryResults", "resultsBody", "eventList")

@@ -15,12 +15,12 @@ from lotmark.event import ITEMS_MAX
 from lotmark.event_rules import EPCIS_DOCUMENT_SIZE_MAX
 from lotmark.v1 import event_pb2
 from lotmark_adapters.epcis import (
-    DOCUMENT_SIZE_MAX,
     IDS_REFUSED_SHOWN_MAX,
     EpcisEventDraft,
     read_epcis,
     to_event,
 )
+from lotmark_adapters.epcis_document import DOCUMENT_SIZE_MAX
 from lotmark_adapters.errors import EpcisError
 from tests.shared_vectors import require_shared, shared_folder
 
