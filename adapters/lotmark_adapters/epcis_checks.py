@@ -75,11 +75,11 @@ def _check(event: EpcisEvent, now_ms: int) -> None:
             f"{shown(event_type)} is no event type; allowed are {', '.join(EVENT_TYPES)}"
         )
     checks = {name: _CHECKS[name] for name in (*_COMMON, *EVENT_TYPES[event_type])}
-    needed = {"type", "eventTime", "eventTimeZoneOffset"}
+    needed = ["type", "eventTime", "eventTimeZoneOffset"]
     if event_type != "TransformationEvent":
-        needed.add("action")
+        needed.append("action")
     _check_foreign_members(members, place, event_type)
-    check_members(members, place, event.context, checks, required=sorted(needed))
+    check_members(members, place, event.context, checks, required=needed)
     _check_times(members, place, now_ms)
     _RULES[event_type](members, place)
     _check_master_data(members, place)

@@ -281,7 +281,8 @@ def test_an_extension_that_nests_too_deep_is_refused() -> None:
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.sampled_from([UNIT, LOT, "po", "ADD", "2026-01-12T08:00:00Z"]),
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
