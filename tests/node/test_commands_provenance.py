@@ -7,15 +7,18 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from lotmark.client.provenance import ProvenanceReader
 from lotmark.client.session import LedgerSession
 from lotmark.client.settings import read_client_settings
 from lotmark.v1 import event_pb2
+from lotmark_node.commands.history import Completeness
 from lotmark_node.main import app
 from lotmark_node.story.load import read_file
 from lotmark_node.story.welds import STATOR, WELD_COUNT
@@ -234,7 +237,7 @@ def test_a_spreadsheet_gets_every_item(node: NodeProcess) -> None:
 
 def test_a_history_is_every_event_of_the_item_proven(node: NodeProcess) -> None:
     done = ask(node, "history", "CU-20251223-07")
-    first, *lines, last = done.stdout.splitlines()
+    first, *lines, last, complete, _ = done.stdout.splitlines()
     document = told(node, "history", WIRE)
 
     assert first.startswith(f"{WIRE}  at height ")
@@ -249,6 +252,21 @@ def test_a_history_is_every_event_of_the_item_proven(node: NodeProcess) -> None:
     ]  # fmt: skip
     assert document["events"][0]["party"] == "T2-CU-JX"
     assert document["complete"]
+    assert complete.startswith(f"{WIRE}: 7 events shown; not provably all, as the")
+    assert document["completeness"]["left_out"] == []
+    assert [int(each["index"]) for each in document["completeness"]["proof"]["events"]] == [
+        each["index"] for each in document["events"]
+    ]
+
+
+def test_an_event_that_a_node_leaves_out_is_named(node: NodeProcess) -> None:
+    with LedgerSession(read_client_settings(node.client("OEM-A", "erp"))) as session:
+        reader = ProvenanceReader(session)
+        found = reader.history(WIRE)
+        short = replace(found, events=[*found.events[:2], *found.events[3:]])
+
+        assert Completeness(reader, found).left_out == []
+        assert Completeness(reader, short).left_out == [found.events[2].index]
 
 
 def test_a_part_of_a_history_says_where_it_goes_on(node: NodeProcess) -> None:
