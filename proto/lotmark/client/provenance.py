@@ -350,7 +350,7 @@ class ProvenanceReader:
         session = self._session
         try:
             findings = verify_item_proof(
-                raw, genesis_json=session.genesis.to_json(), chain_id=session.settings.chain_id
+                raw, genesis_json=session.genesis_json, chain_id=session.settings.chain_id
             )
         except (FaultFound, UndecidedError) as error:
             raise ProofError(f"{self._place} gave a proof that does not hold: {error}") from error
