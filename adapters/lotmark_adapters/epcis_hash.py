@@ -20,6 +20,7 @@ from lotmark.errors import MalformedError
 from lotmark.gs1_ids import read_gs1
 from lotmark.rfc3339 import TEXT_MAX_MS, nearest_ms, text_of_ms
 from lotmark_adapters.epcis_context import JsonLdContext
+from lotmark_adapters.epcis_numbers import is_number
 from lotmark_adapters.epcis_vocabulary import (
     BUSINESS_STEP,
     COMPONENT,
@@ -33,7 +34,6 @@ from lotmark_adapters.epcis_vocabulary import (
 )
 
 _URI = re.compile(r"ni:///sha-256;([0-9a-f]{64})\?ver=CBV2\.0")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _COMMENT = "{http://www.w3.org/2000/01/rdf-schema#}comment"
 _NOT_HASHED = frozenset({"type", "eventID", "recordTime", "errorDeclaration", "@context", _COMMENT})
 
@@ -180,7 +180,7 @@ def _shortest_number(text: str) -> str:
 
     Through a double, although that loses digits: the vectors of the standard do so.
     """
-    if not _NUMBER.fullmatch(text):
+    if not is_number(text):
         return text
     number = float(text)
     if not math.isfinite(number):

@@ -122,10 +122,15 @@ def check_hex(value: ForeignJson, place: Place, _context: JsonLdContext) -> None
 
 def check_unit(value: ForeignJson, place: Place, _context: JsonLdContext) -> None:
     """Refuse what is no code of UN/ECE Recommendation 20 by its look."""
-    if not _UNIT.fullmatch(string_at(value, place)):
+    if not is_unit(string_at(value, place)):
         raise place.refusal(
             f"{shown(value)} is no unit; write its code of UN/ECE Recommendation 20, such as KGM"
         )
+
+
+def is_unit(text: str) -> bool:
+    """Return whether a text looks like a code of UN/ECE Recommendation 20."""
+    return _UNIT.fullmatch(text) is not None
 
 
 def standard_name(vocabulary: Vocabulary) -> Check:

@@ -8,7 +8,6 @@ prefixes that stand for them go into the event's own context.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import chain, count
 
 from lxml import etree
@@ -16,6 +15,7 @@ from lxml import etree
 from lotmark.canonical_json import ForeignJson
 from lotmark.document_fields import Place, shown
 from lotmark_adapters.epcis_context import EPCIS_CONTEXT_URL, STANDARD_PREFIXES
+from lotmark_adapters.epcis_numbers import is_number, json_number
 from lotmark_adapters.epcis_vocabulary import (
     BUSINESS_STEP,
     COMPONENT,
@@ -36,7 +36,6 @@ NAMESPACES_MAX = 32  # of the extensions of an event
 _ROOTS = frozenset({"EPCISDocument", "EPCISQueryDocument"})
 _WAY_TO_EVENTS = _ROOTS | {"EPCISBody", "QueryResults", "resultsBody"}
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]{0,31}")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _TRANSPARENT = frozenset({"extension", "baseExtension"})  # wrappers of EPCIS 1, empty of meaning
 _LISTS = {
     "epcList": "epc", "childEPCs": "epc", "inputEPCList": "epc", "outputEPCList": "epc",
@@ -289,17 +288,15 @@ def _expanded(text: str) -> str:
 
 
 def _number(text: str, place: Place) -> int | float:
-    if not _NUMBER.fullmatch(text):
+    if not is_number(text):
         raise _refused(place, f"{shown(text)} is no decimal number")
-    exact = Decimal(text)
-    if exact == exact.to_integral_value() and abs(exact) < 2**53:
-        return int(exact)
-    number = float(text)
-    if Decimal(repr(number)) != exact:
+    number = json_number(text)
+    if number is None:
         raise _refused(
-            place, f"{shown(text)} has more digits than a double, which a JSON number is; write at"
-            " most 15"
-        )  # fmt: skip
+            place,
+            f"{shown(text)} has more digits than a double, which a JSON number is; write at most"
+            " 15",
+        )
     return number
 
 

@@ -34,7 +34,8 @@ def canonical_item(item_id: str) -> str:
     """
     if not item_id.startswith(_OTHERS) or _SHAPED.fullmatch(item_id):
         return item_id
-    return _canonical(item_id)
+    # No event bears a longer one; the names kept in memory have a bound.
+    return _canonical(item_id) if len(item_id) <= ITEM_ID_SIZE_MAX else item_id
 
 
 @lru_cache(maxsize=_CACHED_NAMES_MAX)
