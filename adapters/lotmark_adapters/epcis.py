@@ -53,7 +53,8 @@ _ROLES: dict[str, Role] = {
     "childQuantityList": event_pb2.ITEM_ROLE_CHILD,
 }
 _ENVELOPE_SIZE_MAX = 256  # an event without items, hashes and document: nonce, device, time, digest
-_ITEM_OVERHEAD_MAX = 16  # an item without its id, amount and unit: role, tags, lengths
+_ITEM_OVERHEAD_MAX = 8  # an item without its id: role, tags, lengths
+_AMOUNT_OVERHEAD_MAX = 8  # likewise of an amount and its unit
 _HASH_SIZE = 34  # an event hash with its tag and length
 
 
@@ -65,6 +66,14 @@ class DraftItem:
     role: Role
     amount: str = ""  # decimal; empty: a whole unit, or not stated
     unit: str = ""
+
+    @property
+    def size_max(self) -> int:
+        """At most so many bytes it takes in an event."""
+        size = len(self.id) + _ITEM_OVERHEAD_MAX
+        return (
+            size + len(self.amount) + len(self.unit) + _AMOUNT_OVERHEAD_MAX if self.amount else size
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,9 +292,7 @@ class _Found:
             for (item, role), amount in tuple(self._items.items())[:ITEMS_MAX]
         )
         size = _ENVELOPE_SIZE_MAX + _HASH_SIZE * len(self._hashes) + len(document)
-        size += sum(
-            len(item.id) + len(item.amount) + len(item.unit) + _ITEM_OVERHEAD_MAX for item in items
-        )
+        size += sum(item.size_max for item in items)
         return EpcisEventDraft(
             document=document,
             sha256=hashlib.sha256(document).digest(),

@@ -86,13 +86,11 @@ def _captured(recorded: RecordedEvent) -> list[dict[str, ForeignJson]]:
 
 def _native(recorded: RecordedEvent, body: str) -> dict[str, ForeignJson]:
     event = recorded.event
-    items = _Items(event)
-    view = VIEWS[body](getattr(event, body), event)
+    stated = VIEWS[body](getattr(event, body), event)
+    view, items = dict(stated), _Items(event)
     if not items.place_in(view):
-        # EPCIS asks for items that this event has not: it tells that something was seen.
-        view = {name: view[name] for name in view if name not in ("action", "type")}
-        view |= {"type": "ObjectEvent", "action": "OBSERVE"}
-        items = _Items(event)
+        # EPCIS asks for items that this event has not: so it tells that something was seen.
+        view, items = {**stated, "type": "ObjectEvent", "action": "OBSERVE"}, _Items(event)
         items.place_in(view)
     whole: dict[str, ForeignJson] = {
         **view,

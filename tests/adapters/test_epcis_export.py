@@ -200,11 +200,19 @@ def test_a_shipment_and_a_receipt_show_the_other_party_and_the_despatch_advice()
     ]
 
 
-def test_a_relation_without_a_parent_is_told_as_an_observation() -> None:
-    whole = only(with_items("association", ("C-1", "CHILD", "", "")))
+@pytest.mark.parametrize(
+    ("body", "role"),
+    [("association", "CHILD"), ("aggregation", "PARENT"), ("transformation", "INPUT")],
+)
+def test_half_a_relation_is_told_as_an_observation(body: str, role: str) -> None:
+    whole = only(with_items(body, ("C-1", role, "", "")))
 
+    check(whole)
     assert (whole["type"], whole["action"]) == ("ObjectEvent", "OBSERVE")
-    assert whole["lotmark:items"][0]["lotmark:item"] == "https://lotmark.invalid/item/C-1"
+    assert whole["epcList"] == ["https://lotmark.invalid/device/W07"]
+    assert whole["lotmark:items"] == [
+        {"lotmark:item": "https://lotmark.invalid/item/C-1", "lotmark:role": role}
+    ]
 
 
 def captured(document: object) -> event_pb2.Event:
