@@ -12,7 +12,7 @@ from lotmark.v1 import provenance_pb2, provenance_pb2_grpc
 from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.item_proofs import ItemProofMaker
 from lotmark_node.engine.ledger_engine import LedgerEngine
-from lotmark_node.provenance.finding import EventQuestion, candidates
+from lotmark_node.provenance.finding import EventQuestion, TooManyEntries, candidates
 from lotmark_node.provenance.naming import ItemAmbiguous, ItemUnknown, find_item
 from lotmark_node.provenance.reader import IndexReader
 from lotmark_node.provenance.rows import Postings
@@ -218,7 +218,7 @@ class ProvenanceService(provenance_pb2_grpc.ProvenanceServiceServicer):
             except ItemAmbiguous as error:
                 named = tuple((CANDIDATE_KEY, each.encode()) for each in error.candidates[:_TOLD])
                 await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error), named)
-            except TooManyItems as error:
+            except (TooManyItems, TooManyEntries) as error:
                 await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
             except (EngineError, ProtocolError) as error:
                 await fail(context, error)

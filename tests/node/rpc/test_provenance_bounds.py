@@ -8,6 +8,7 @@ import grpc.aio
 import pytest
 
 from lotmark.v1 import provenance_pb2
+from lotmark_node.provenance import finding
 from lotmark_node.rpc import paged_answers
 from tests.node.engine.running_engine import run, until
 from tests.node.ledger_in_memory import transformation
@@ -118,5 +119,21 @@ def test_an_answer_is_as_fresh_as_was_wished(consortium: FoundedConsortium, tmp_
             wish = (("lotmark-read", "tomorrow"),)
             error = await refused(stub.TraceBack(request, timeout=CALL_S, metadata=wish))
             assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+    run(scenario())
+
+
+def test_a_time_with_too_many_events_is_refused_with_the_remedy(
+    consortium: FoundedConsortium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "ENTRIES_MAX", 10)
+
+    async def scenario() -> None:
+        async with filled(consortium, tmp_path, WIDE) as ledger:
+            stub = await stub_of(ledger)
+            request = provenance_pb2.FindEventsRequest(from_ms=1)
+            error = await refused(stub.FindEvents(request, timeout=CALL_S))
+            assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "name a shorter time" in (error.details() or "")
 
     run(scenario())
