@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import BinaryIO
 
+from lotmark.answer_file import HEAD_NAME as ANSWER_HEAD_NAME
+from lotmark.answer_file import AnswerReader
 from lotmark.batch import BatchHeader, ClockState
 from lotmark.errors import MalformedError
 from lotmark.item_proof import BEGINNING as ITEM_PROOF_BEGINNING
@@ -12,6 +14,7 @@ from lotmark.outcome import Outcome
 from lotmark.signed_note import parse_note
 from lotmark.snapshot import MANIFEST_NAME
 from lotmark.snapshot_reader import SnapshotReader
+from lotmark.verify.answer import answer_verdict, verify_answer
 from lotmark.verify.history_verdict import history_verdict
 from lotmark.verify.item_history import verify_item_proof
 from lotmark.verify.receipt import (
@@ -40,6 +43,7 @@ class FileKind(Enum):
     SNAPSHOT = MANIFEST_NAME.encode("ascii") + b"\0"
     RECEIPT = b"c2sp.org/tlog-proof@v1\n"
     ITEM_PROOF = ITEM_PROOF_BEGINNING
+    ANSWER = ANSWER_HEAD_NAME.encode("ascii") + b"\0"
 
     @property
     def word(self) -> str:
@@ -49,7 +53,8 @@ class FileKind(Enum):
     @property
     def spoken(self) -> str:
         """What people call it."""
-        return {"RECEIPT": "a receipt", "ITEM_PROOF": "an item proof"}.get(self.name, "a snapshot")
+        article = "an" if self in (FileKind.ITEM_PROOF, FileKind.ANSWER) else "a"
+        return f"{article} {self.word.replace('_', ' ')}"
 
 
 def kind_of(source: BinaryIO) -> FileKind | None:
@@ -67,7 +72,7 @@ def judge_file(
     genesis_name: str = "the genesis",
     progress: Progress | None = None,
 ) -> Verdict:
-    """Check a snapshot by its structure, a receipt, or an item proof.
+    """Check a snapshot by its structure, a receipt, an item proof, or an answer.
 
     Args:
         source: The file.
@@ -95,19 +100,33 @@ def judge_file(
             raise UndecidedError(
                 f"{kind.spoken} is verified with the ledger's genesis: --genesis FILE"
             )
-        if kind is FileKind.ITEM_PROOF:
+        return _judge_with_genesis(source, kind, chain_id, genesis_json, genesis_name)
+    except (FaultFound, UndecidedError) as error:
+        return failed_verdict(kind, error)
+
+
+def _judge_with_genesis(
+    source: BinaryIO, kind: FileKind, chain_id: bytes, genesis_json: bytes, genesis_name: str
+) -> Verdict:
+    """Check a file of a kind that does not hold the genesis."""
+    match kind:
+        case FileKind.ITEM_PROOF:
             raw = source.read(ITEM_PROOF_SIZE_MAX + 1)
             history = verify_item_proof(
                 raw, genesis_json=genesis_json, chain_id=chain_id, genesis_name=genesis_name
             )
             return history_verdict(history, kind=kind.word, chain_id=chain_id)
-        raw = source.read(RECEIPT_SIZE_MAX + 1)
-        receipt_findings = verify_receipt(
-            raw, genesis_json=genesis_json, chain_id=chain_id, genesis_name=genesis_name
-        )
-        return receipt_verdict(receipt_findings)
-    except (FaultFound, UndecidedError) as error:
-        return failed_verdict(kind, error)
+        case FileKind.ANSWER:
+            answer = verify_answer(
+                source, genesis_json=genesis_json, chain_id=chain_id, genesis_name=genesis_name
+            )
+            return answer_verdict(answer, kind=kind.word, chain_id=chain_id)
+        case _:
+            raw = source.read(RECEIPT_SIZE_MAX + 1)
+            receipt = verify_receipt(
+                raw, genesis_json=genesis_json, chain_id=chain_id, genesis_name=genesis_name
+            )
+            return receipt_verdict(receipt)
 
 
 def unknown_file() -> Verdict:
@@ -115,7 +134,7 @@ def unknown_file() -> Verdict:
     return Verdict(
         kind="",
         conclusion=Conclusion.CANNOT_TELL,
-        text="the file is no snapshot, receipt or item proof; its first bytes tell",
+        text="the file is no snapshot, receipt, item proof or answer; its first bytes tell",
     )
 
 
@@ -141,11 +160,13 @@ def claimed_chain(source: BinaryIO, kind: FileKind) -> bytes:
     """
     if kind is FileKind.SNAPSHOT:
         return SnapshotReader(source).manifest.chain_id
-    note = (
-        parse_item_proof(source.read(ITEM_PROOF_SIZE_MAX + 1)).checkpoint_note
-        if kind is FileKind.ITEM_PROOF
-        else parse_receipt(source.read(RECEIPT_SIZE_MAX + 1)).checkpoint_note
-    )
+    match kind:
+        case FileKind.ANSWER:
+            return AnswerReader(source).head.chain_id
+        case FileKind.ITEM_PROOF:
+            note = parse_item_proof(source.read(ITEM_PROOF_SIZE_MAX + 1)).checkpoint_note
+        case _:
+            note = parse_receipt(source.read(RECEIPT_SIZE_MAX + 1)).checkpoint_note
     origin = parse_note(note).text.partition("\n")[0]
     try:
         return bytes.fromhex(origin.rpartition("/")[2])
@@ -254,7 +275,7 @@ def receipt_verdict(findings: ReceiptFindings) -> Verdict:
         conclusion=Conclusion.VALID if checkpoint.is_final else Conclusion.CANNOT_TELL,
         text=said,
         chain_id=header.chain_id,
-        flags=_disputed(findings),
+        flags=findings.flags(),
         details={
             "index": str(findings.index),
             "height": str(findings.height),
@@ -278,18 +299,6 @@ def receipt_verdict(findings: ReceiptFindings) -> Verdict:
             "checkpoint": checkpoint.to_json(),
         },
     )
-
-
-def _disputed(findings: ReceiptFindings) -> list[Flag]:
-    """Return the flag of an event whose key may have been in wrong hands by then."""
-    since_ms = findings.compromised_since_ms
-    if not since_ms or findings.block_time_ms < since_ms:
-        return []
-    text = (
-        f"disputed: key {findings.header.signer.hex()} of {findings.party}/{findings.holder} may be"
-        f" in wrong hands since {time_text(since_ms)}"
-    )
-    return [Flag(kind="compromised key", text=text, first_index=findings.index)]
 
 
 def _clock_text(header: BatchHeader) -> str:

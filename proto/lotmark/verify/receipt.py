@@ -33,7 +33,7 @@ from lotmark.verify.checkpoints import CheckpointFindings
 from lotmark.verify.founding import given_genesis
 from lotmark.verify.governance_chain import ProvenLeaf, check_governed_checkpoint
 from lotmark.verify.key_register import KeyRegister, parse_event
-from lotmark.verify.report import blaming
+from lotmark.verify.report import Flag, blaming, time_text
 from lotmark.verify.signed_headers import read_signed_headers
 
 FORMAT = "lotmark/receipt/v1"
@@ -246,6 +246,17 @@ class ReceiptFindings:
     block_time_ms: int
     checkpoint: CheckpointFindings
     admissions: tuple[AdmissionAnswer, ...]
+
+    def flags(self) -> list[Flag]:
+        """Return the flag of an event whose key may have been in wrong hands by then."""
+        since_ms = self.compromised_since_ms
+        if not since_ms or self.block_time_ms < since_ms:
+            return []
+        text = (
+            f"disputed: key {self.header.signer.hex()} of {self.party}/{self.holder} may be"
+            f" in wrong hands since {time_text(since_ms)}"
+        )
+        return [Flag(kind="compromised key", text=text, first_index=self.index)]
 
 
 def verify_receipt(
