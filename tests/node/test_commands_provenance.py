@@ -15,8 +15,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lotmark.client.provenance import ProvenanceReader
+from lotmark.client.provenance_records import RawFileAnchors
+from lotmark.client.raw_file import verify_raw_file
 from lotmark.client.session import LedgerSession
 from lotmark.client.settings import read_client_settings
+from lotmark.errors import ProofError
 from lotmark.v1 import event_pb2
 from lotmark_node.commands.history import Completeness
 from lotmark_node.main import app
@@ -196,6 +199,60 @@ def test_a_name_that_is_none_is_wrong_use_and_is_sent_nowhere(command: str, type
     assert "none.toml" not in done.stderr
 
 
+# proofs
+
+
+def verified(node: NodeProcess, file: Path) -> Any:
+    arguments = ["verify", str(file), "--chain-id", node.chain_id.hex(), "--json"]
+    genesis = ["--genesis", str(node.folder / "genesis.json")]
+    done = CliRunner().invoke(app, [*arguments, *genesis])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_a_trace_s_proof_is_verified_offline_and_links_the_same_items(
+    node: NodeProcess, tmp_path: Path
+) -> None:
+    file = tmp_path / "stator.answer"
+    done = ask(node, "trace", STATOR, "--format", "dot", "--proof", str(file))
+    document = told(node, "trace", STATOR, "--proof", str(tmp_path / "again.answer"))
+    typed = done.stdout.splitlines()[1].partition("Check it: lotmark ")[2]
+    as_typed = CliRunner().invoke(app, shlex.split(typed))
+    found = verified(node, file)
+    names = [each["id"] for each in document["nodes"]]
+    parts = {
+        (names[each["to"]], names[each["from"]])
+        for each in document["edges"]
+        if each["kind"] == "consumed"
+    }
+
+    assert as_typed.exit_code == 0, as_typed.output
+    assert found["question"] == {
+        "trace": "back", "item": STATOR, "depth": "0", "size": str(document["size"]),
+    }  # fmt: skip
+    assert {(each["source"], each["product"]) for each in found["links"]} == parts
+    assert len(parts) == 4
+    assert document["proof"]["receipts"] == len(found["events"])
+    again = ask(node, "trace", STATOR, "--proof", str(file))
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert "is not overwritten" in again.stderr
+
+
+def test_a_history_s_proof_holds_its_events_and_the_item_s_own_proof(
+    node: NodeProcess, tmp_path: Path
+) -> None:
+    file = tmp_path / "lot.answer"
+    document = told(node, "history", WIRE, "--proof", str(file))
+    found = verified(node, file)
+
+    assert document["proof"] == {"file": str(file), "receipts": 7, "item_proofs": 1}
+    assert [int(each["index"]) for each in found["events"]] == [
+        each["index"] for each in document["events"]
+    ]
+    (history,) = found["histories"]
+    assert history["item"] == WIRE
+
+
 # recall
 
 
@@ -343,6 +400,26 @@ def test_a_report_s_own_digest_is_found_in_its_seal(node: NodeProcess, tmp_path:
     done = ask(node, "verify-raw", str(certificate))
 
     assert (done.exit_code, "calibration of 4012345W07-CURRENT" in done.stdout) == (0, True)
+
+
+class _Mistaken(ProvenanceReader):
+    """A reader whose node says that the lot's first event anchors whatever is asked about."""
+
+    def raw_file(self, sha256: bytes, **_: Any) -> RawFileAnchors:
+        found = self.history(WIRE, events_max=1)
+        return RawFileAnchors(head=found.head, same_digest=found.events, same_name=[], more=False)
+
+
+def test_an_event_that_anchors_something_else_is_no_match(
+    node: NodeProcess, tmp_path: Path
+) -> None:
+    file = tmp_path / "any.csv"
+    file.write_bytes(b"any")
+    with (
+        LedgerSession(read_client_settings(node.client("OEM-A", "erp"))) as session,
+        pytest.raises(ProofError, match="does not anchor this content"),
+    ):
+        verify_raw_file(_Mistaken(session), file)
 
 
 # suspect

@@ -2,6 +2,8 @@
 
 import shlex
 import textwrap
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,20 +12,25 @@ from lotmark_node import terminal
 from lotmark_node.commands._client import ClientFile
 from lotmark_node.commands._provenance import (
     ItemName,
+    ProofFile,
     Since,
     Until,
+    WrittenProof,
     asking,
     covering,
     parse_item,
     parse_time,
     standing,
+    write_proof,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from lotmark.client.ledger_records import LedgerCheckpoint
     from lotmark.client.provenance import ProvenanceReader
-    from lotmark.client.provenance_records import FoundEvents, ProvenHistory
+    from lotmark.client.provenance_records import FoundEvents, ProvenEvent, ProvenHistory
+    from lotmark.client.session import LedgerSession
 
 app = typer.Typer()
 
@@ -41,6 +48,7 @@ def history(
     ] = 1_000,
     since: Since = "",
     until: Until = "",
+    proof: ProofFile = None,
     as_json: terminal.JsonFlag = False,
 ) -> None:
     """Show the events that name an item, each proven, in the order of the log.
@@ -49,9 +57,8 @@ def history(
     about the events' own time. Exit status: 1 no event names the item, or the node left one out,
     2 the name means several items.
     """
-    from lotmark_node.provenance_text.documents import found_document, head_document
-
     named, from_ms, to_ms = parse_item(item), parse_time(since), parse_time(until)
+    options = _options({"--since": since, "--until": until})
     with asking(client, as_json=as_json) as (session, reader):
         found = reader.history(
             named, from_index=first, events_max=events, from_ms=from_ms, to_ms=to_ms
@@ -59,31 +66,13 @@ def history(
         checkpoint = covering(session, found.head)
         with terminal.progress("Checking receipts", len(found.events)) as advance:
             proven = list(reader.prove((each.index for each in found.events), advance))
-        is_whole = not (first or from_ms or to_ms or found.resume)
+        is_whole = not (first or options or found.resume)
         complete = Completeness(reader, found) if is_whole else None
-    parties = {each.findings.index: each.findings.party for each in proven}
-    again = shlex.join(["lotmark", "history", item, *_options(since=since, until=until)])
-    terminal.answer(
-        {
-            **head_document(found.head, checkpoint),
-            "complete": not found.resume,
-            "next_index": int.from_bytes(found.resume) or None,
-            "events": [
-                {**found_document(each), "party": parties[each.index]} for each in found.events
-            ],
-            "completeness": None if complete is None else complete.document(),
-        },
-        lambda: "\n".join(
-            [
-                f"{found.head.item}  {standing(found.head, checkpoint)}",
-                *_lines(found, parties),
-                f"{len(proven)} proven, {checkpoint.findings.standing}",
-                *([] if complete is None else textwrap.wrap(complete.text, terminal.WIDTH_MAX)),
-                *_partial(found, again),
-            ]
-        ),
-        as_json=as_json,
-    )
+        told = _Told(found, checkpoint, proven, complete)
+        if proof is not None:
+            told = replace(told, written=told.write(session, proof, [str(first), *options]))
+    again = shlex.join(["lotmark", "history", item, *options])
+    terminal.answer(told.document(), lambda: "\n".join(told.lines(again)), as_json=as_json)
     if complete is not None and complete.left_out:
         entries = ", ".join(map(str, complete.left_out))
         terminal.fail(
@@ -91,6 +80,73 @@ def history(
             "Ask another node, and tell this node's party.",
             terminal.ExitCode.NO,
         )
+
+
+def _options(given: "Mapping[str, str]") -> list[str]:
+    """Return what an answer's options were, to be typed again."""
+    return [word for option, value in given.items() if value for word in (option, value)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A history with what proves it."""
+
+    found: "FoundEvents"
+    checkpoint: "LedgerCheckpoint"
+    proven: "Sequence[ProvenEvent]"
+    complete: "Completeness | None"  # None: only a part was asked for, or told
+    written: "WrittenProof | None" = None
+
+    def write(self, session: "LedgerSession", file: Path, asked: "Sequence[str]") -> "WrittenProof":
+        """Write what proves it to a file."""
+        whole = None if self.complete is None else self.complete.proven
+        head = self.found.head
+        return write_proof(
+            session,
+            file,
+            {"history": head.item, "asked": " ".join(asked), "size": str(head.size)},
+            [each.receipt for each in self.proven],
+            [] if whole is None else [whole.proof],
+        )
+
+    def document(self) -> dict[str, object]:
+        """Return it for a program."""
+        from lotmark_node.provenance_text.documents import found_document, head_document
+
+        found = self.found
+        parties = self._parties()
+        return {
+            **head_document(found.head, self.checkpoint),
+            "complete": not found.resume,
+            "next_index": int.from_bytes(found.resume) or None,
+            "events": [
+                {**found_document(each), "party": parties[each.index]} for each in found.events
+            ],
+            "completeness": None if self.complete is None else self.complete.document(),
+            "proof": None if self.written is None else self.written.document(),
+        }
+
+    def lines(self, again: str) -> "Iterator[str]":
+        """Return it for a person, to whom `again` says how to go on."""
+        from lotmark_node.commands._event_lines import event_line
+
+        found, parties, width = self.found, self._parties(), terminal.WIDTH_MAX
+        yield f"{found.head.item}  {standing(found.head, self.checkpoint)}"
+        for each in found.events:
+            line = event_line(each.index, each.entry.head.time_ms, parties[each.index], each.event)
+            yield line if len(line) <= width else f"{line[: width - 1]}…"
+        yield f"{len(self.proven)} proven, {self.checkpoint.findings.standing}"
+        if self.complete is not None:
+            yield from textwrap.wrap(self.complete.text, width)
+        if found.resume:
+            index = int.from_bytes(found.resume)
+            yield f"Partial: there is more. Go on: {again} --from {index}"
+        if self.written is not None:
+            yield self.written.line()
+
+    def _parties(self) -> dict[int, str]:
+        """Return by entry whose key signed the event."""
+        return {each.findings.index: each.findings.party for each in self.proven}
 
 
 class Completeness:
@@ -125,23 +181,3 @@ class Completeness:
             "left_out": self.left_out,
             "proof": None if proven is None else history_to_json(proven.findings),
         }
-
-
-def _options(*, since: str, until: str) -> list[str]:
-    """Return what an answer's options were, to be typed again."""
-    given = (("--since", since), ("--until", until))
-    return [word for option, value in given if value for word in (option, value)]
-
-
-def _lines(found: "FoundEvents", parties: "Mapping[int, str]") -> "Iterator[str]":
-    from lotmark_node.commands._event_lines import event_line
-
-    for each in found.events:
-        line = event_line(each.index, each.entry.head.time_ms, parties[each.index], each.event)
-        yield line if len(line) <= terminal.WIDTH_MAX else f"{line[: terminal.WIDTH_MAX - 1]}…"
-
-
-def _partial(found: "FoundEvents", again: str) -> list[str]:
-    if not found.resume:
-        return []
-    return [f"Partial: there is more. Go on: {again} --from {int.from_bytes(found.resume)}"]
