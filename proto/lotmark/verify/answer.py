@@ -15,11 +15,10 @@ from lotmark.errors import ProofError
 from lotmark.event_links import LINKING_BODIES, Link, links
 from lotmark.v1 import provenance_pb2
 from lotmark.verify.checkpoints import CheckpointFindings
-from lotmark.verify.founding import given_genesis
 from lotmark.verify.history_verdict import history_text, history_to_json
 from lotmark.verify.item_history import HistoryFindings, verify_item_proof
 from lotmark.verify.key_register import parse_event
-from lotmark.verify.receipt import ReceiptFindings, parse_receipt, verify_receipt
+from lotmark.verify.receipt import ReceiptFindings, ReceiptVerifier, parse_receipt
 from lotmark.verify.report import Conclusion, Fault, FaultFound, Verdict, blaming
 
 _QUESTION_SHOWN_MAX = 200  # characters
@@ -75,7 +74,7 @@ def verify_answer(
         UndecidedError: It is cut off or of an unknown version, or the genesis is not that of the
             pinned chain.
     """
-    given_genesis(genesis_json, chain_id, name=genesis_name)
+    verifier = ReceiptVerifier(genesis_json, chain_id, genesis_name=genesis_name)
     with blaming("answer"):
         reader = AnswerReader(source)
         if reader.head.chain_id != chain_id:
@@ -83,7 +82,7 @@ def verify_answer(
             raise FaultFound(
                 Fault("chain", f"unknown chain {found}; the pinned chain is {chain_id.hex()}")
             )
-        events = list(_events(reader, genesis_json, chain_id, genesis_name))
+        events = list(_events(reader, verifier))
         histories = [
             verify_item_proof(
                 raw, genesis_json=genesis_json, chain_id=chain_id, genesis_name=genesis_name
@@ -96,14 +95,10 @@ def verify_answer(
     return findings
 
 
-def _events(
-    reader: AnswerReader, genesis_json: bytes, chain_id: bytes, genesis_name: str
-) -> Iterator[ProvenEvent]:
+def _events(reader: AnswerReader, verifier: ReceiptVerifier) -> Iterator[ProvenEvent]:
     previous = -1
     for raw in reader.receipts():
-        found = verify_receipt(
-            raw, genesis_json=genesis_json, chain_id=chain_id, genesis_name=genesis_name
-        )
+        found = verifier.verify(raw)
         if found.index <= previous:
             raise ProofError(f"the receipt of entry {found.index} follows that of {previous}")
         previous = found.index
