@@ -28,6 +28,7 @@ from lotmark_node.rpc.grpc_peers import GrpcPeers
 from lotmark_node.rpc.identity import Identities
 from lotmark_node.rpc.ledger_service import LedgerService
 from lotmark_node.rpc.peer_service import PeerService
+from lotmark_node.rpc.provenance_service import ProvenanceService
 from lotmark_node.rpc.server import STOP_GRACE_S, Serving, start_server
 from lotmark_node.tls_pair import RenewedPair
 
@@ -131,6 +132,7 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
     )
     stop = _stop_event()
     identities = Identities(engine.membership, engine.chain_id, settings.party, now_ms)
+    provenance = ProvenanceService(engine, identities)
     monitor: HttpListener | None = None
     try:
         engine.check_keys(keys)
@@ -143,6 +145,7 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
                 acceptances,
                 certificate_not_after_ms=lambda: tls.current.not_after_ms,
             ),
+            provenance,
             PeerService(engine, identities, peers.wire) if peers else None,
             engine.membership,
             address=settings.listen,
@@ -167,6 +170,7 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
             await engine.stop()  # hands over and ends the voters' streams, which no grace would
             await ending
     finally:
+        provenance.answers.close()
         await engine.stop()
         if peers is not None:
             await peers.close()

@@ -115,20 +115,27 @@ def leaves(batches: Sequence[Batch], results: BlockResults) -> Iterator[tuple[by
     index = results.first_index
     for batch, result in zip(batches, results.batches, strict=True):
         yield _batch_leaf(batch, result, index, height, time_ms), b""
-        for position, outcome in enumerate(result.event_outcomes):
-            head = EntryHead(
-                kind=EntryKind.EVENT,
-                index=index + 1 + position,
-                height=height,
-                time_ms=time_ms,
-                outcome=outcome,
-            )
-            payload = event_payload(index, position, batch.event_ids[position])
-            yield leaf_data(head, payload), batch.events[position]
+        for position in range(len(result.event_outcomes)):
+            leaf = event_leaf(batch, result, index, position, height=height, time_ms=time_ms)
+            yield leaf, batch.events[position]
         if result.evidence:
             yield _evidence_leaf(result, index + 1, height, time_ms), b""
         index += result.entry_count
     yield _close_leaf(results, index), b""
+
+
+def event_leaf(
+    batch: Batch, result: BatchResult, batch_index: int, position: int, *, height: int, time_ms: int
+) -> bytes:
+    """Return the leaf data of one event of a batch; the batch's entry is `batch_index`."""
+    head = EntryHead(
+        kind=EntryKind.EVENT,
+        index=batch_index + 1 + position,
+        height=height,
+        time_ms=time_ms,
+        outcome=result.event_outcomes[position],
+    )
+    return leaf_data(head, event_payload(batch_index, position, batch.event_ids[position]))
 
 
 def _batch_leaf(batch: Batch, result: BatchResult, index: int, height: int, time_ms: int) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lotmark.genesis import PartyRole
-from lotmark.v1 import ledger_pb2
+from lotmark.v1 import ledger_pb2, provenance_pb2
 from lotmark_node.rpc.access import ACCESS, Caller, refusal
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "access.md"
@@ -20,8 +20,11 @@ def rows() -> dict[str, dict[str, str]]:
 
 
 def test_the_document_has_a_row_for_every_call_and_a_column_for_every_role() -> None:
-    service = ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"]
-    calls = [method.name for method in service.methods]
+    services = (
+        ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"],
+        provenance_pb2.DESCRIPTOR.services_by_name["ProvenanceService"],
+    )
+    calls = [method.name for service in services for method in service.methods]
 
     assert list(rows()) == calls
     assert list(ACCESS) == calls

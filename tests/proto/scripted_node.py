@@ -62,6 +62,7 @@ class ScriptedNode(ledger_pb2_grpc.LedgerServiceServicer):
         """Take calls on a free port."""
         server = grpc.server(ThreadPoolExecutor(max_workers=4))
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server(self, server)
+        self.add_services(server)
         tls = self._node / "tls"
         credentials = grpc.ssl_server_credentials(
             [((tls / "key.pem").read_bytes(), (tls / "cert.pem").read_bytes())]
@@ -72,6 +73,9 @@ class ScriptedNode(ledger_pb2_grpc.LedgerServiceServicer):
             yield
         finally:
             server.stop(grace=None).wait()
+
+    def add_services(self, server: grpc.Server) -> None:
+        """Serve more than the ledger, where a test's node does."""
 
     def settings(self) -> ClientSettings:
         """Return the settings of its client."""

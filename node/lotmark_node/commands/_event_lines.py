@@ -40,6 +40,25 @@ def telling_text(event: event_pb2.Event) -> str:
     return " ".join(str(fields[name]) for name in _TELLING if name in fields)
 
 
+def event_line(
+    index: int, time_ms: int, party: str, event: event_pb2.Event | None, *, otherwise: str = ""
+) -> str:
+    """Return the line of an event in a list of them, of any length.
+
+    Args:
+        index: Of its entry.
+        time_ms: Of its block.
+        party: That signed it.
+        event: The event; None: it cannot be read.
+        otherwise: What to say then.
+    """
+    said = otherwise or "unreadable"
+    if event is not None:
+        what = (event_type(event), items_text(event), telling_text(event))
+        said = "  ".join([f"{what[0]:<14}", *filter(None, what[1:])])
+    return f"{index:>6}  {time_text(time_ms)}  {party:<9}  {said}"
+
+
 def outcome_text(code: int) -> str:
     """Return what a person calls an outcome; one of a newer release is a number."""
     try:

@@ -140,12 +140,10 @@ def _tell_entry(entry: "LedgerEntry", party: str, *, as_json: bool) -> None:
     }
 
     def text() -> str:
-        said = "withheld" if entry.withheld else "unreadable"
-        if event is not None:
-            what = (lines.event_type(event), lines.items_text(event), lines.telling_text(event))
-            said = "  ".join([f"{what[0]:<14}", *filter(None, what[1:])])
         outcome = f"  {lines.outcome_text(head.outcome)}" if head.outcome else ""
-        line = f"{head.index:>6}  {lines.time_text(head.time_ms)}  {party:<9}  {said}"
+        line = lines.event_line(
+            head.index, head.time_ms, party, event, otherwise="withheld" if entry.withheld else ""
+        )
         room = _width() - len(outcome)
         return (line if len(line) <= room else f"{line[: room - 1]}…") + outcome
 

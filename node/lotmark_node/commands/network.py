@@ -1,8 +1,11 @@
-"""`lotmark network`: where the nodes of a consortium stand."""
+"""`lotmark network`: where the nodes of a consortium stand; and all of a trial's nodes run here."""
 
+import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,7 +26,7 @@ CALLS_MAX = 16  # nodes that are asked at once
 
 @app.callback()
 def network() -> None:
-    """Where the nodes of the consortium stand."""
+    """Where the nodes of the consortium stand; run a trial's."""
 
 
 @app.command()
@@ -34,6 +37,44 @@ def status(client: ClientFile = None, *, as_json: terminal.JsonFlag = False) -> 
     """
     settings = read_settings(client)
     show(lambda: survey(settings), as_json=as_json)
+
+
+@app.command()
+def run(
+    folder: Annotated[
+        Path, typer.Argument(help="With every party's nodes, as `init` and `demo` make it.")
+    ],
+    *,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Run all nodes and witnesses of a trial on this machine, until Ctrl-C or SIGTERM.
+
+    In earnest, each party runs its own: `lotmark node run`.
+    """
+    from lotmark_node.trial.network import servers_in, start_all, stop_all
+    from lotmark_node.trial.server_process import ServerFailed
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())  # no node shall be left behind
+    try:
+        servers = servers_in(folder)
+        try:
+            start_all(servers)
+            names = [server.name for server in servers]
+            terminal.answer(
+                {"running": names},
+                lambda: f"{', '.join(names)} run; Ctrl-C ends them",
+                as_json=as_json,
+            )
+            stop.wait()
+        finally:
+            ended = stop_all(servers)
+    except ServerFailed as error:
+        terminal.fail(str(error))
+    bad = sorted(name for name, status in ended.items() if status)
+    if bad:
+        terminal.fail(f"Ended badly: {', '.join(bad)}.", "Their logs stand beside their settings.")
 
 
 def survey(settings: "ClientSettings") -> list[NodeStanding]:

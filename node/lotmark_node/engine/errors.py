@@ -37,5 +37,17 @@ class StaleRead(EngineError):
     """What was asked for could not be reached in time; a weaker consistency would be answered."""
 
 
+class TooManyAnswers(EngineError):
+    """So many questions are being answered that there is no room for another one."""
+
+
+class AnswerOverdue(EngineError):
+    """An answer takes longer than its caller waits, or than any may take."""
+
+
 class HistoryConflict(EngineError):
     """Other parties have cosigned another history than this node's; it stops."""
+
+
+class IndexBehind(EngineError):
+    """The provenance index is to be made again before the node can start."""

@@ -34,6 +34,7 @@ from lotmark_node.engine.fitness import Fitness
 from lotmark_node.engine.forwarding import Forwarding
 from lotmark_node.engine.gathering import CheckpointPeer
 from lotmark_node.engine.governance_proofs import GovernanceProofs
+from lotmark_node.engine.index_rebuild import check_indexed
 from lotmark_node.engine.leadership import LeadershipDuties
 from lotmark_node.engine.log_reader import LogReader, PlacedBatch
 from lotmark_node.engine.log_tree import LogTree, StoredLogTree
@@ -164,6 +165,7 @@ class LedgerEngine:
             loaded = self.store.load_position()
             assert loaded is not None, "height 0 was just written"
         position, place = loaded
+        check_indexed(self.store, position.height)
         chain = protocol_genesis.chain_of(self.genesis, self.chain_id)
         state = load_state(self.store, position, chain=chain)
         return state, place

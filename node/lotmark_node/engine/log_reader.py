@@ -1,13 +1,14 @@
 """Reading the log: entries, events and proofs, rebuilt from blocks and tiles."""
 
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lotmark.batch import Batch
 from lotmark.block import parse_block
-from lotmark.block_results import BatchResult, BlockResults, leaves
+from lotmark.block_results import BatchResult, BlockResults, event_leaf, leaves
 from lotmark.entry import EntryKind, parse_leaf_data
 from lotmark.errors import MalformedError
 from lotmark_node.engine.errors import NotOnLedger, StoreCorrupt
@@ -36,6 +37,25 @@ class PlacedBatch:
     height: int
     time_ms: int
     result: BatchResult
+
+    @property
+    def end_index(self) -> int:
+        """Index of the first entry behind those of the batch."""
+        return self.index + self.result.entry_count
+
+    def has_event(self, index: int) -> bool:
+        """Tell whether an entry is one of the batch's events."""
+        return self.index < index <= self.index + len(self.result.event_outcomes)
+
+    def event_entry(self, index: int) -> LogEntry:
+        """Return the entry of one of the batch's events."""
+        position = index - self.index - 1
+        leaf = event_leaf(
+            self.batch, self.result, self.index, position, height=self.height, time_ms=self.time_ms
+        )
+        return LogEntry(
+            index=index, leaf_data=leaf, event=self.batch.events[position], batch=self.batch
+        )
 
 
 class LogReader:
@@ -78,6 +98,24 @@ class LogReader:
         for entry in self.entries(index, index + 1):
             return entry
         raise NotOnLedger(f"entry {index} is not on the ledger")
+
+    def events(self, indexes: Iterable[int]) -> Iterator[LogEntry]:
+        """Return the event entries with these indexes, in the order given.
+
+        Neighbours should come one after the other: a block is read once while they do.
+
+        Raises:
+            NotOnLedger: One is not on the ledger, or no event.
+        """
+        placed: list[PlacedBatch] = []
+        for index in indexes:
+            if not placed or not placed[0].index <= index < placed[-1].end_index:
+                height = self._store.height_of(index)
+                placed = list(self.placed_batches(height)) if height else []
+            owner = bisect_right(placed, index, key=lambda each: each.index) - 1
+            if owner < 0 or not placed[owner].has_event(index):
+                raise NotOnLedger(f"entry {index} is no event on the ledger")
+            yield placed[owner].event_entry(index)
 
     def find_event(self, event_id: bytes) -> LogEntry:
         """Return the entry of an event.

@@ -36,10 +36,11 @@ from lotmark_node.engine.seal_index import seal_rows
 from lotmark_node.engine.stored_index import StoredIndexRows
 from lotmark_node.engine.tiles import TileTree, TileWriter
 from lotmark_node.provenance.block_index import IndexedBatch
-from lotmark_node.provenance.rows import INDEXED_KEY
+from lotmark_node.provenance.rows import INDEX_FORMAT, INDEXED_KEY
 from lotmark_node.provenance.writer import IndexWriter
 from lotmark_node.state_machine.genesis_block import GenesisBlock
 from lotmark_node.state_machine.ledger_state import LogPosition
+from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.transition import BlockEffects
 
 MEMTABLES_SIZE_MAX = 48 << 20
@@ -57,6 +58,7 @@ _POSITION_KEY, _CHAIN_KEY = b"position", b"chain"
 _POSITION = struct.Struct(">QQQQ2048s")
 _ORDER = struct.Struct(">QQ?")
 _ORDER_KEY = b"order"
+_INDEXED = struct.Struct(">BQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,7 @@ class LedgerStore:
         self._put_leaves(batch, [leaf_hash(leaf) for leaf in block.leaves])
         batch.put(_CHAIN_KEY, self._chain_id)
         batch.put(_FIRST_INDEX + _U64.pack(0), _U64.pack(0), self._handles["index"])
+        self._put_indexed(batch, 0)
         self._put_position(batch, block.position)
         batch.put(_ORDER_KEY, _ORDER.pack(0, 0, False))
         self._write(batch)
@@ -205,10 +208,7 @@ class LedgerStore:
         self._put_leaves(batch, effects.leaf_hashes)
         for key, value in self._index_rows(effects):
             put(key, value, handles["index"])
-        provenance = handles["provenance"]
-        for key, value in self._index_writer.rows(results.first_index, _indexed(effects)):
-            put(key, value, provenance)
-        put(INDEXED_KEY, height, provenance)
+        self._put_provenance(batch, results, effects.prepared)
         position = LogPosition(
             height=results.close.height,
             time_ms=results.close.time_ms,
@@ -222,6 +222,42 @@ class LedgerStore:
         batch.put(_ORDER_KEY, _ORDER.pack(ordered.index, ordered.term, leapt))
         self._write(batch)
         self._rows.written(effects.changes)
+
+    def _put_provenance(
+        self, batch: WriteBatch, results: BlockResults, prepared: Sequence[PreparedBatch]
+    ) -> None:
+        family = self._handles["provenance"]
+        for key, value in self._index_writer.rows(
+            results.first_index, _accepted(results, prepared)
+        ):
+            batch.put(key, value, family)
+        self._put_indexed(batch, results.close.height)
+
+    def _put_indexed(self, batch: WriteBatch, height: int) -> None:
+        batch.put(INDEXED_KEY, _INDEXED.pack(INDEX_FORMAT, height), self._handles["provenance"])
+
+    def indexed_height(self) -> int | None:
+        """Return up to which height the provenance index is made; None: it is not, or is older."""
+        raw = self._read("provenance", INDEXED_KEY)
+        if raw is None or raw[0] != INDEX_FORMAT:
+            return None
+        height: int = _INDEXED.unpack(raw)[1]
+        return height
+
+    def clear_index(self) -> None:
+        """Forget the provenance index; it then begins at height 0."""
+        self._family("provenance").delete_range(b"", b"\xff" * 8)
+        self._index_writer = IndexWriter(self.provenance.get)
+        batch = WriteBatch(raw_mode=True)
+        self._put_indexed(batch, 0)
+        self._write(batch)
+
+    def index_block(self, results: BlockResults, prepared: Sequence[PreparedBatch]) -> None:
+        """Add a block that is there to the provenance index, which ends with the one before."""
+        assert self.indexed_height() == results.close.height - 1, "blocks are added in order"
+        batch = WriteBatch(raw_mode=True)
+        self._put_provenance(batch, results, prepared)
+        self._write(batch)
 
     def advance_order(self, place: OrderPlace) -> None:
         """Write that the ledger has leapt to a place by fetched blocks, and sync."""
@@ -383,13 +419,13 @@ class LedgerStore:
         return value
 
 
-def _indexed(effects: BlockEffects) -> Iterator[IndexedBatch]:
+def _accepted(results: BlockResults, prepared: Sequence[PreparedBatch]) -> Iterator[IndexedBatch]:
     """Return the accepted batches of a block as the provenance index takes them."""
-    index = effects.results.first_index
-    for prepared, result in zip(effects.prepared, effects.results.batches, strict=True):
+    index = results.first_index
+    for each, result in zip(prepared, results.batches, strict=True):
         if not result.outcome:
-            party = prepared.batch.header.party
-            yield IndexedBatch(index + 1, party, prepared.events, result.event_outcomes)
+            party = each.batch.header.party
+            yield IndexedBatch(index + 1, party, each.events, result.event_outcomes)
         index += result.entry_count
 
 

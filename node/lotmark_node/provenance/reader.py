@@ -12,6 +12,7 @@ from lotmark_node.provenance.block_index import RESTRICTED_SIGHTING
 from lotmark_node.provenance.packed import (
     CHUNKED,
     EDGES_PER_CHUNK,
+    OPEN,
     About,
     Edge,
     Told,
@@ -67,6 +68,11 @@ class IndexReader:
     def has_item(self, name: str) -> bool:
         """Tell whether an event names an item."""
         return self.rows.get(tail_key(Postings.ITEM, name)) is not None
+
+    def is_open(self, name: str) -> bool:
+        """Tell whether an event without an audience names an item."""
+        raw = self.rows.get(tail_key(Postings.ITEM, name))
+        return raw is not None and bool(raw[0] & OPEN)
 
     def items_called(self, short: str, *, count_max: int) -> list[str]:
         """Return the items that have a shorter name, ascending, the first `count_max`."""

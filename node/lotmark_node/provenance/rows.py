@@ -86,4 +86,5 @@ def alias_prefix(name: str) -> bytes:
     return bytes((ALIAS,)) + _U16.pack(len(raw)) + raw
 
 
-INDEXED_KEY = b"\x00indexed"  # up to which height everything is in the index, and its format
+INDEX_FORMAT = 1  # of all of these; an index of another one is made again
+INDEXED_KEY = b"\x00indexed"  # format and height up to which everything is in the index

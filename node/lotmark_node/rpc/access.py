@@ -25,6 +25,13 @@ ACCESS: dict[str, frozenset[PartyRole]] = {
     "ExportSnapshot": _INSPECTORS,
     "GetLedger": _ALL,
     "GetNodeStatus": _ALL,
+    "TraceBack": _ALL,
+    "TraceForward": _ALL,
+    "ItemHistory": _ALL,
+    "FindEvents": _ALL,
+    "SuspectWindow": _ALL,
+    "VerifyRaw": _ALL,
+    "GetItemProof": _ALL,
 }
 
 

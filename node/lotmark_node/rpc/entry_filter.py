@@ -31,8 +31,8 @@ class EntryFilter:
             return False
         if not self._types and not self._item:
             return True
-        event = _parse(entry.event)
-        if event is None or not _may_read(entry, self._caller):
+        event = parse_event(entry.event)
+        if event is None or not may_read(entry, self._caller):
             return False
         body = event.WhichOneof("body")
         if self._types and (body is None or EVENT_TYPES[body] not in self._types):
@@ -44,23 +44,25 @@ def entry_message(entry: LogEntry, caller: Caller) -> ledger_pb2.Entry:
     """Return the wire form of an entry, without the event where the caller may not read it."""
     message = ledger_pb2.Entry(index=entry.index, leaf_data=entry.leaf_data)
     if entry.event:
-        if _may_read(entry, caller):
+        if may_read(entry, caller):
             message.event = entry.event
         else:
             message.withheld = True
     return message
 
 
-def _may_read(entry: LogEntry, caller: Caller) -> bool:
+def may_read(entry: LogEntry, caller: Caller) -> bool:
+    """Tell whether the event of an entry is shown to a caller."""
     # A refused event may be no protobuf at all: then nobody but its author's party reads it.
     assert entry.batch is not None, "an event entry has its batch beside it"
     if caller.party == entry.batch.header.party:
         return True
-    event = _parse(entry.event)
+    event = parse_event(entry.event)
     return caller.own if event is None else caller.may_read(event.audience)
 
 
-def _parse(raw: bytes) -> event_pb2.Event | None:
+def parse_event(raw: bytes) -> event_pb2.Event | None:
+    """Return the event; None where the bytes are none."""
     try:
         return event_pb2.Event.FromString(raw)
     except DecodeError:

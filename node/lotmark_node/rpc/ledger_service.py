@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, NoReturn
+from contextlib import contextmanager
 
 import grpc
 import grpc.aio
@@ -14,19 +13,16 @@ from lotmark.errors import MalformedError, ProtocolError
 from lotmark.merkle import HASH_SIZE
 from lotmark.outcome import Outcome
 from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
-from lotmark_consensus.errors import ConsensusError
 from lotmark_node.engine.admission import Submission
 from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.ledger_engine import LedgerEngine
 from lotmark_node.engine.log_reader import kind_of
-from lotmark_node.engine.reads import Consistency, parse_read_wish
-from lotmark_node.rpc.access import Caller, refusal
+from lotmark_node.rpc.access import Caller
 from lotmark_node.rpc.answers import AnswerQueue, OwedAdmission, OwedAnswer, oversize
+from lotmark_node.rpc.call_admission import CallAdmission, Context, fail
 from lotmark_node.rpc.entry_filter import EntryFilter, entry_message
 from lotmark_node.rpc.identity import Identities
 from lotmark_node.rpc.node_status import node_status
-from lotmark_node.rpc.open_calls import open_while_member
-from lotmark_node.rpc.refused_calls import RefusedFor
 from lotmark_node.rpc.seal_search import find_seals
 from lotmark_node.rpc.snapshot_exports import SnapshotExports
 from lotmark_node.rpc.status import status_of_error, status_of_outcome
@@ -36,9 +32,6 @@ BATCHES_PER_MESSAGE_MAX = 256
 MESSAGE_SIZE_MAX = 4 << 20
 RECEIPTS_MAX = 1_000
 ENTRIES_PER_MESSAGE = 256
-READ_KEY = "lotmark-read"  # in a call's metadata: how fresh its answer must be
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
@@ -54,7 +47,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> None:
         self._engine = engine
         self._certificate_not_after_ms = certificate_not_after_ms
-        self._identities = identities
+        self._calls = CallAdmission(engine, identities)
         self._acceptances = acceptances
         self._exports = SnapshotExports(engine, acceptances)
 
@@ -62,8 +55,8 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         self, request_iterator: AsyncIterator[ledger_pb2.SubmitRequest], context: Context
     ) -> AsyncIterator[ledger_pb2.SubmitResponse]:
         """Take batches and answer each."""
-        caller = await self._admit_caller(context, "SubmitStream")
-        with self._while_member(context, caller), self._answers() as answers:
+        caller = await self._calls.caller(context, "SubmitStream")
+        with self._calls.while_member(context, caller), self._answers() as answers:
             reading = asyncio.create_task(self._read(request_iterator, answers))
             try:
                 while ready := await answers.take():
@@ -144,7 +137,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.SubmitRequest, context: Context
     ) -> ledger_pb2.SubmitResponse:
         """Take a few batches and wait for all their answers."""
-        await self._admit_caller(context, "Submit")
+        await self._calls.caller(context, "Submit")
         if problem := oversize(request, BATCHES_PER_MESSAGE_MAX, MESSAGE_SIZE_MAX):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
         response = ledger_pb2.SubmitResponse()
@@ -152,7 +145,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
             try:
                 await self._submit(request.batches, answers)
             except EngineError as error:
-                await _fail(context, error)
+                await fail(context, error)
             answers.finish()
             while ready := await answers.take():
                 response.answers.extend(await self._signed(ready))
@@ -169,7 +162,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.GetLaneStateRequest, context: Context
     ) -> ledger_pb2.GetLaneStateResponse:
         """Tell where a lane stands."""
-        await self._admit_caller(context, "GetLaneState")
+        await self._calls.caller(context, "GetLaneState")
         if len(request.key) != PUBLIC_KEY_SIZE:
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT,
@@ -178,7 +171,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         try:
             row = lane_row(self._engine.store, request.key, request.lane)
         except EngineError as error:
-            await _fail(context, error)
+            await fail(context, error)
         return ledger_pb2.GetLaneStateResponse(
             sequence=row.sequence,
             batch_id=row.batch_id if row.sequence else b"",
@@ -190,7 +183,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.GetEntryRequest, context: Context
     ) -> ledger_pb2.Entry:
         """Return one entry."""
-        caller = await self._admit_caller(context, "GetEntry")
+        caller = await self._calls.caller(context, "GetEntry")
         reader = self._engine.reader
         try:
             if request.WhichOneof("name") == "event_id":
@@ -200,27 +193,27 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
             else:
                 entry = reader.entry(request.index)
         except (EngineError, ProtocolError) as error:
-            await _fail(context, error)
+            await fail(context, error)
         return entry_message(entry, caller)
 
     async def GetInclusionProof(  # noqa: N802 - the name is fixed by the proto
         self, request: ledger_pb2.GetInclusionProofRequest, context: Context
     ) -> ledger_pb2.GetInclusionProofResponse:
         """Prove an entry."""
-        await self._admit_caller(context, "GetInclusionProof")
+        await self._calls.caller(context, "GetInclusionProof")
         try:
             size = self._proven_size(request.size)
             tree = self._engine.store.tree
             path = tree.inclusion_path(request.index, size)
             return ledger_pb2.GetInclusionProofResponse(size=size, root=tree.root(size), path=path)
         except (EngineError, ProtocolError) as error:
-            await _fail(context, error)
+            await fail(context, error)
 
     async def GetConsistencyProof(  # noqa: N802 - the name is fixed by the proto
         self, request: ledger_pb2.GetConsistencyProofRequest, context: Context
     ) -> ledger_pb2.GetConsistencyProofResponse:
         """Prove that a tree only grew."""
-        await self._admit_caller(context, "GetConsistencyProof")
+        await self._calls.caller(context, "GetConsistencyProof")
         try:
             size = self._proven_size(request.second_size)
             tree = self._engine.store.tree
@@ -232,7 +225,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
                 path=path,
             )
         except (EngineError, ProtocolError) as error:
-            await _fail(context, error)
+            await fail(context, error)
 
     def _proven_size(self, asked: int) -> int:
         """Return the tree size to prove under: only what a signed checkpoint covers."""
@@ -245,7 +238,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.GetReceiptsRequest, context: Context
     ) -> AsyncIterator[ledger_pb2.Receipt]:
         """Return a receipt for each event in a range of entries."""
-        caller = await self._admit_caller(context, "GetReceipts")
+        caller = await self._calls.caller(context, "GetReceipts")
         if not 1 <= request.entry_count <= RECEIPTS_MAX:
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT,
@@ -261,17 +254,17 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
                     proof = self._engine.receipts.make(entry, checkpoint)
                     yield ledger_pb2.Receipt(index=entry.index, proof=proof)
         except (EngineError, ProtocolError) as error:
-            await _fail(context, error)
+            await fail(context, error)
 
     async def GetCheckpoint(  # noqa: N802 - the name is fixed by the proto
         self, request: ledger_pb2.GetCheckpointRequest, context: Context
     ) -> ledger_pb2.GetCheckpointResponse:
         """Return the newest checkpoint."""
-        await self._admit_caller(context, "GetCheckpoint")
+        await self._calls.caller(context, "GetCheckpoint")
         try:
             checkpoint = self._engine.checkpoint(final=request.final)
         except EngineError as error:
-            await _fail(context, error)
+            await fail(context, error)
         governance, size = self._engine.governance, checkpoint.head.size
         governing = (
             governance.all_before(size) if request.batch_keys else governance.of_signer(None, size)
@@ -291,10 +284,10 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.SubscribeRequest, context: Context
     ) -> AsyncIterator[ledger_pb2.SubscribeResponse]:
         """Follow the log; a slow reader is waited for."""
-        caller = await self._admit_caller(context, "Subscribe")
+        caller = await self._calls.caller(context, "Subscribe")
         entry_filter = EntryFilter(request, caller)
         index = request.from_index
-        with self._while_member(context, caller):
+        with self._calls.while_member(context, caller):
             while True:
                 advance = self._engine.next_advance  # taken before the size: no block is missed
                 size = self._engine.state.size
@@ -305,7 +298,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
                         index = end
                         yield ledger_pb2.SubscribeResponse(entries=passed, next_index=index)
                 except (EngineError, ProtocolError) as error:
-                    await _fail(context, error)
+                    await fail(context, error)
                 await advance.wait()
 
     def _filtered(
@@ -319,29 +312,29 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.FindSealsRequest, context: Context
     ) -> ledger_pb2.FindSealsResponse:
         """Find seals by item or report."""
-        caller = await self._admit_caller(context, "FindSeals")
+        caller = await self._calls.caller(context, "FindSeals")
         try:
             return find_seals(request, self._engine.store, self._engine.reader, caller)
         except (EngineError, ProtocolError) as error:
-            await _fail(context, error)
+            await fail(context, error)
 
     async def ExportSnapshot(  # noqa: N802 - the name is fixed by the proto
         self, request: ledger_pb2.ExportSnapshotRequest, context: Context
     ) -> AsyncIterator[ledger_pb2.ExportSnapshotResponse]:
         """Return a snapshot file in pieces."""
-        caller = await self._admit_caller(context, "ExportSnapshot")
-        with self._while_member(context, caller):
+        caller = await self._calls.caller(context, "ExportSnapshot")
+        with self._calls.while_member(context, caller):
             try:
                 async for piece in self._exports.stream(request):
                     yield piece
             except (EngineError, ProtocolError) as error:
-                await _fail(context, error)
+                await fail(context, error)
 
     async def GetLedger(  # noqa: N802 - the name is fixed by the proto
         self, request: ledger_pb2.GetLedgerRequest, context: Context
     ) -> ledger_pb2.GetLedgerResponse:
         """Tell what ledger this is."""
-        await self._admit_caller(context, "GetLedger")
+        await self._calls.caller(context, "GetLedger")
         engine = self._engine
         head = engine.state.bases[-1]
         return ledger_pb2.GetLedgerResponse(
@@ -358,37 +351,5 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.GetNodeStatusRequest, context: Context
     ) -> ledger_pb2.GetNodeStatusResponse:
         """Tell how this node fares."""
-        await self._admit_caller(context, "GetNodeStatus")
+        await self._calls.caller(context, "GetNodeStatus")
         return node_status(self._engine, certificate_not_after_ms=self._certificate_not_after_ms())
-
-    def _while_member(self, context: Context, caller: Caller) -> AbstractContextManager[None]:
-        return open_while_member(self._identities.membership, context, caller)
-
-    async def _admit_caller(self, context: Context, rpc: str) -> Caller:
-        """Return who calls, or end the call where the caller may not make it."""
-        refused = self._identities.refused
-        try:
-            caller = self._identities.caller(context.auth_context())
-        except ProtocolError as error:
-            refused.add(RefusedFor.IDENTITY, rpc, peer=context.peer(), text=str(error))
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
-        if problem := refusal(caller, rpc):
-            refused.add(RefusedFor.ACCESS, rpc, peer=context.peer(), text=problem[1])
-            await context.abort(*problem)
-        await self._reach(context)
-        return caller
-
-    async def _reach(self, context: Context) -> None:
-        """Wait until an answer is as fresh as the call wishes, and tell how fresh that is."""
-        metadata = dict(context.invocation_metadata() or ())
-        wished = str(metadata.get(READ_KEY, Consistency.LOCAL.value))
-        try:
-            await self._engine.reads.reach(parse_read_wish(wished))
-        except (EngineError, ProtocolError, ConsensusError) as error:
-            await _fail(context, error)
-        size = str(self._engine.state.size)
-        context.set_trailing_metadata(((READ_KEY, wished), ("lotmark-size", size)))
-
-
-async def _fail(context: Context, error: Exception) -> NoReturn:
-    await context.abort(status_of_error(error), str(error))

@@ -1,4 +1,4 @@
-"""The gRPC server: mTLS, health, reflection and the ledger's service."""
+"""The gRPC server: mTLS, health, reflection, and the services of a node."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,14 +8,22 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from lotmark.v1 import ledger_pb2, ledger_pb2_grpc, peer_pb2_grpc
+from lotmark.v1 import (
+    ledger_pb2,
+    ledger_pb2_grpc,
+    peer_pb2_grpc,
+    provenance_pb2,
+    provenance_pb2_grpc,
+)
 from lotmark_consensus.raft.grpc_wire import SERVER_OPTIONS
 from lotmark_node.engine.membership import Membership
 from lotmark_node.rpc.ledger_service import LedgerService
 from lotmark_node.rpc.peer_service import PeerService
+from lotmark_node.rpc.provenance_service import ProvenanceService
 from lotmark_node.tls_pair import TlsPair
 
 SERVICE = ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
+PROVENANCE = provenance_pb2.DESCRIPTOR.services_by_name["ProvenanceService"].full_name
 STOP_GRACE_S = 5.0
 CALLS_MAX = 512  # at once, streams included; further ones are told RESOURCE_EXHAUSTED
 
@@ -36,6 +44,7 @@ class Serving:
 
 async def start_server(
     service: LedgerService,
+    provenance: ProvenanceService,
     peers: PeerService | None,
     membership: Membership,
     *,
@@ -46,6 +55,7 @@ async def start_server(
 
     Args:
         service: The ledger's service.
+        provenance: Answers where things come from.
         peers: What other voters may ask; None where there are none.
         membership: Names the parties whose clients may connect, at each moment.
         address: host:port to listen at.
@@ -60,14 +70,15 @@ async def start_server(
         options=[*SERVER_OPTIONS, ("grpc.so_reuseport", 0)],
     )
     ledger_pb2_grpc.add_LedgerServiceServicer_to_server(service, server)
+    provenance_pb2_grpc.add_ProvenanceServiceServicer_to_server(provenance, server)
     if peers is not None:
         peer_pb2_grpc.add_PeerServiceServicer_to_server(peers, server)
     healths = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
-    for name in (SERVICE, ""):
+    for name in (SERVICE, PROVENANCE, ""):
         await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
     reflection.enable_server_reflection(
-        (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        (SERVICE, PROVENANCE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
     )
 
     def authorities() -> bytes:

@@ -8,6 +8,7 @@ from lotmark.errors import MalformedError, ProofError, ProtocolError, SignatureE
 from lotmark.outcome import MEANINGS, Outcome
 from lotmark_consensus.errors import ConsensusError
 from lotmark_node.engine.errors import (
+    AnswerOverdue,
     EngineError,
     ExportRefused,
     ForeignStore,
@@ -18,6 +19,7 @@ from lotmark_node.engine.errors import (
     StaleRead,
     StoreCorrupt,
     StoreLocked,
+    TooManyAnswers,
 )
 from lotmark_node.http.errors import (
     ApiKeyFileError,
@@ -50,6 +52,8 @@ ERROR_STATUS: dict[type[Exception], grpc.StatusCode] = {
     StoreLocked: grpc.StatusCode.UNAVAILABLE,
     Regression: grpc.StatusCode.FAILED_PRECONDITION,
     ExportRefused: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooManyAnswers: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    AnswerOverdue: grpc.StatusCode.DEADLINE_EXCEEDED,
     HistoryConflict: grpc.StatusCode.DATA_LOSS,
     PeerUnreachable: grpc.StatusCode.UNAVAILABLE,
     StaleRead: grpc.StatusCode.UNAVAILABLE,
@@ -77,6 +81,7 @@ HTTP_CODE: dict[grpc.StatusCode, int] = {
     grpc.StatusCode.DATA_LOSS: 500,
     grpc.StatusCode.INTERNAL: 500,
     grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
 # What HTTP has a code for and gRPC has no status.
 _OWN_HTTP_CODE: dict[type[Exception], int] = {BodyTooSlow: 408, BodyTooLarge: 413, NoJson: 415}

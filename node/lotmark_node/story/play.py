@@ -12,7 +12,17 @@ from lotmark_node.story.stage import Stage
 
 WIDTH_MAX = 100
 # A story without them is not told.
-FACTS = ("nodes", "leader_killed", "events", "tree_size", "verified", "final", "tamper_detected")
+FACTS = (
+    "nodes",
+    "leader_killed",
+    "events",
+    "tree_size",
+    "trace_ms",
+    "recall_units",
+    "verified",
+    "final",
+    "tamper_detected",
+)
 
 _TITLE_WIDTH = 10
 

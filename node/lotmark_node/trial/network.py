@@ -29,6 +29,52 @@ def free_address() -> str:
         return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
+def servers_in(folder: Path) -> list[ServerProcess]:
+    """Return the nodes and witnesses whose settings stand in the folder of a consortium.
+
+    Raises:
+        ServerFailed: There are none.
+    """
+    found = [
+        _server(kind, f"{settings.parts[-4]}/{settings.parts[-2]}", settings)
+        for kind, where in (("witness", "witnesses"), ("node", "nodes"))
+        for settings in sorted(folder.glob(f"*/{where}/*/{kind}.toml"))
+    ]
+    if not found:
+        raise ServerFailed(
+            f"{folder} holds no PARTY/nodes/NODE/node.toml; name the folder that `lotmark init` or"
+            " `lotmark demo` made, such as demo-run/consortium"
+        )
+    return found
+
+
+def start_all(servers: Iterable[ServerProcess]) -> None:
+    """Start processes and return when all take calls.
+
+    Raises:
+        ServerFailed: One does not, in time.
+    """
+    servers = list(servers)
+    for server in servers:
+        server.launch()
+    for server in servers:
+        server.wait_ready()
+
+
+def stop_all(servers: Iterable[ServerProcess]) -> dict[str, int | None]:
+    """End processes, as an operator does; return the exit status of each by name."""
+    servers = list(servers)
+    with ThreadPoolExecutor(len(servers)) as pool:  # no voter waits for a quorum that is gone
+        ended = pool.map(lambda server: server.stop(), servers)
+        return dict(zip((server.name for server in servers), ended, strict=True))
+
+
+def _server(kind: str, name: str, settings: Path) -> ServerProcess:
+    """Return the process of a node or witness, not started yet."""
+    arguments = ["-m", "lotmark_node.main", kind, "run", str(settings), "--json"]
+    return ServerProcess(name, arguments, settings.with_name(f"{kind}.log"))
+
+
 class TrialNetwork:
     """A consortium in a folder, with every key: a trial, as `lotmark init` makes it.
 
@@ -47,32 +93,12 @@ class TrialNetwork:
         self.folder = folder
         self.founded: Founded = found_consortium(folder, plan, now_ms=now_ms, **more)
         self.voters = {
-            node.full_name: ServerProcess(
-                node.full_name,
-                [
-                    "-m",
-                    "lotmark_node.main",
-                    "node",
-                    "run",
-                    str(self.node_settings(node.full_name)),
-                    "--json",
-                ],
-                self.node_settings(node.full_name).with_name("node.log"),
-            )
+            node.full_name: _server("node", node.full_name, self.node_settings(node.full_name))
             for node in plan.nodes
         }
         self.witnesses = {
-            witness.full_name: ServerProcess(
-                witness.full_name,
-                [
-                    "-m",
-                    "lotmark_node.main",
-                    "witness",
-                    "run",
-                    str(self._witness_settings(witness.full_name)),
-                    "--json",
-                ],
-                self._witness_settings(witness.full_name).with_name("witness.log"),
+            witness.full_name: _server(
+                "witness", witness.full_name, self._witness_settings(witness.full_name)
             )
             for witness in plan.witnesses
         }
@@ -84,9 +110,13 @@ class TrialNetwork:
     def _witness_settings(self, name: str) -> Path:
         return self.folder / name.replace("/", "/witnesses/") / "witness.toml"
 
+    def client_file(self, name: str) -> Path:
+        """Return the settings file of a client, "<party>/<holder>"."""
+        return self.folder / name.replace("/", "/clients/") / "client.toml"
+
     def client_settings(self, name: str) -> ClientSettings:
         """Return the settings of a client, "<party>/<holder>"."""
-        return read_client_settings(self.folder / name.replace("/", "/clients/") / "client.toml")
+        return read_client_settings(self.client_file(name))
 
     def start(self) -> None:
         """Start everything and return when all take calls.
@@ -94,19 +124,11 @@ class TrialNetwork:
         Raises:
             ServerFailed: One does not, in time.
         """
-        servers = [*self.witnesses.values(), *self.voters.values()]
-        for server in servers:
-            server.launch()
-        for server in servers:
-            server.wait_ready()
+        start_all([*self.witnesses.values(), *self.voters.values()])
 
     def stop(self) -> dict[str, int | None]:
         """End everything that runs, as an operator does; return the exit status of each."""
-        servers = {**self.voters, **self.witnesses}
-        with ThreadPoolExecutor(len(servers)) as pool:  # no voter waits for a quorum that is gone
-            return dict(
-                zip(servers, pool.map(lambda server: server.stop(), servers.values()), strict=True)
-            )
+        return stop_all([*self.voters.values(), *self.witnesses.values()])
 
     def status(self, name: str, client: ClientSettings) -> NodeStatus | None:
         """Return what a voter tells a client of itself, None where it does not answer."""

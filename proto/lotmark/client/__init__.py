@@ -1,7 +1,8 @@
 """What a system embeds that submits to a ledger and keeps its receipts.
 
-`Client` sends, `LedgerSession` reads and proves, `new_event` makes events, `seal_report` seals. The
-bodies of events and their enumerations are `lotmark.v1.quality_pb2` and `lotmark.v1.event_pb2`.
+`Client` sends, `LedgerSession` reads and proves, `ProvenanceReader` asks over such a session where
+things come from, `new_event` makes events, `seal_report` seals. The bodies of events and their
+enumerations are `lotmark.v1.quality_pb2` and `lotmark.v1.event_pb2`.
 """
 
 import logging
@@ -19,6 +20,7 @@ from lotmark.client.errors import (
     SubmissionRefused,
 )
 from lotmark.client.new_event import item, new_event
+from lotmark.client.provenance import ProvenanceReader
 from lotmark.client.report_file import SealedReport, SealStanding, seal_report
 from lotmark.client.sealing import NothingToCorrect, SealedOtherwise
 from lotmark.client.session import LedgerSession
@@ -46,6 +48,7 @@ __all__ = [
     "OutboxUnusable",
     "Outcome",
     "Pending",
+    "ProvenanceReader",
     "SealStanding",
     "SealedOtherwise",
     "SealedReport",

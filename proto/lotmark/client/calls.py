@@ -1,12 +1,14 @@
 """What goes wrong in a call to a node, as this package's own errors."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import grpc
 
 from lotmark.errors import ProtocolError
+
+CANDIDATE_KEY = "lotmark-candidate-bin"  # in a refusal's metadata: an item that a name may mean
 
 _CONNECT_PREFIX = "last error: "  # gRPC lists what it tried; what follows is the reason
 _WHERE = re.compile(r"^([A-Z_]+: )?(ipv[46]:\S+: )?(Failed to connect to remote host: )?")
@@ -19,7 +21,19 @@ class CallRefused(ProtocolError):
 
 
 class NotOnLedgerError(CallRefused):
-    """The ledger has no such entry, event or proof."""
+    """The ledger has no such entry, event, item or proof."""
+
+
+class AmbiguousItemError(CallRefused):
+    """A name means several items.
+
+    Attributes:
+        candidates: Some of them, by their one name each, from which to choose.
+    """
+
+    def __init__(self, message: str, candidates: Sequence[str]) -> None:
+        super().__init__(message)
+        self.candidates = tuple(candidates)
 
 
 @contextmanager
@@ -54,8 +68,19 @@ def _own_error(error: grpc.RpcError, node: str, timeout_s: float) -> Exception:
             return TimeoutError(f"{node} did not answer within {timeout_s:g} s; try again")
         case grpc.StatusCode.NOT_FOUND:
             return NotOnLedgerError(details)
+        case grpc.StatusCode.FAILED_PRECONDITION if candidates := _candidates(error):
+            return AmbiguousItemError(details, candidates)
         case _:
             return CallRefused(f"{node}: {details}")
+
+
+def _candidates(error: grpc.Call) -> list[str]:
+    """Return the items that a name may mean, where that is why the call was refused."""
+    return [
+        value.decode(errors="replace")
+        for key, value in error.trailing_metadata() or ()
+        if key == CANDIDATE_KEY and isinstance(value, bytes)
+    ]
 
 
 def _not_connected(node: str, reason: str) -> ConnectionError:

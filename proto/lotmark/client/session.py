@@ -30,7 +30,7 @@ from lotmark.verify.governance_chain import (
     ProvenLeaf,
     check_governed_checkpoint,
 )
-from lotmark.verify.receipt import verify_receipt
+from lotmark.verify.receipt import ReceiptFindings, verify_receipt
 from lotmark.verify.report import FaultFound
 
 ANSWER_S = 15.0  # for a question
@@ -51,6 +51,8 @@ class LedgerSession:
         settings: Those it was opened with, but with the node that it calls as the only one.
         genesis: Of the pinned chain.
         passed_over: Why each node that the settings name before that one was not taken.
+        place: That node and where it is called, for messages.
+        channel: The connection, for the other services of the same node.
     """
 
     def __init__(self, settings: ClientSettings) -> None:
@@ -72,10 +74,10 @@ class LedgerSession:
         connection = connect(settings)
         self.settings = connection.settings
         self.passed_over = connection.passed_over
-        self._place = place(self.settings)
+        self.place = place(self.settings)
         self._node = f"{self.settings.node_party}/{self.settings.node_name}"
-        self._channel = connection.channel
-        self._stub = ledger_pb2_grpc.LedgerServiceStub(self._channel)
+        self.channel = connection.channel
+        self._stub = ledger_pb2_grpc.LedgerServiceStub(self.channel)
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +92,7 @@ class LedgerSession:
 
     def close(self) -> None:
         """Hang up."""
-        self._channel.close()
+        self.channel.close()
 
     def ledger(self) -> LedgerPosition:
         """Return how far the ledger is, once the node proves to mean the pinned chain.
@@ -99,11 +101,11 @@ class LedgerSession:
             SignatureError: It does not, or a party has not accepted the genesis.
             ProtocolError, ConnectionError, TimeoutError: As for every call.
         """
-        with node_errors(self._place, ANSWER_S):
+        with node_errors(self.place, ANSWER_S):
             told = self._stub.GetLedger(ledger_pb2.GetLedgerRequest(), timeout=ANSWER_S)
         if (told.chain_id, told.node) != (self._chain_id, self._node):
             raise SignatureError(
-                f"{self._place} serves chain {told.chain_id.hex()[:64]} as {told.node[:80]!a}, but"
+                f"{self.place} serves chain {told.chain_id.hex()[:64]} as {told.node[:80]!a}, but"
                 f" {self._chain_id.hex()} is pinned; ask your sponsor which is right"
             )
         check_acceptances(self.genesis, self._chain_id, parse_acceptances(told.acceptances))
@@ -118,7 +120,7 @@ class LedgerSession:
             ConnectionError: It is not that far within seconds.
             ProtocolError, TimeoutError: As for every call.
         """
-        with node_errors(self._place, ANSWER_S):
+        with node_errors(self.place, ANSWER_S):
             self._stub.GetLedger(
                 ledger_pb2.GetLedgerRequest(),
                 timeout=ANSWER_S,
@@ -152,7 +154,7 @@ class LedgerSession:
     def _checkpoint(
         self, request: ledger_pb2.GetCheckpointRequest
     ) -> tuple[LedgerCheckpoint, GovernedCheckpoint]:
-        with node_errors(self._place, ANSWER_S):
+        with node_errors(self.place, ANSWER_S):
             told = self._stub.GetCheckpoint(request, timeout=ANSWER_S)
         governed = check_governed_checkpoint(
             self.genesis,
@@ -185,7 +187,7 @@ class LedgerSession:
                 return newest
             if waited_s > COVERED_S:
                 raise TimeoutError(
-                    f"{self._place} signed no checkpoint over entry {index} within {COVERED_S:g} s;"
+                    f"{self.place} signed no checkpoint over entry {index} within {COVERED_S:g} s;"
                     " see its log for why it signs none"
                 )
             time.sleep(COVERED_POLL_S)
@@ -199,7 +201,7 @@ class LedgerSession:
             ProtocolError, ConnectionError, TimeoutError: As for every call.
         """
         request = ledger_pb2.GetInclusionProofRequest(index=entry.head.index, size=checkpoint.size)
-        with node_errors(self._place, ANSWER_S):
+        with node_errors(self.place, ANSWER_S):
             path = list(self._stub.GetInclusionProof(request, timeout=ANSWER_S).path)
         leaf = merkle.leaf_hash(entry.leaf_data)
         merkle.verify_inclusion(leaf, entry.head.index, checkpoint.size, path, checkpoint.root)
@@ -219,7 +221,7 @@ class LedgerSession:
             request = ledger_pb2.GetConsistencyProofRequest(
                 first_size=first.size, second_size=second.size
             )
-            with node_errors(self._place, ANSWER_S):
+            with node_errors(self.place, ANSWER_S):
                 path = list(self._stub.GetConsistencyProof(request, timeout=ANSWER_S).path)
         merkle.verify_consistency(first.size, second.size, first.root, second.root, path)
         return path
@@ -241,12 +243,12 @@ class LedgerSession:
             if isinstance(name, int)
             else ledger_pb2.GetEntryRequest(event_id=name)
         )
-        with node_errors(self._place, ANSWER_S):
+        with node_errors(self.place, ANSWER_S):
             entry = read_entry(
                 self._stub.GetEntry(request, timeout=ANSWER_S, metadata=FRESH if fresh else None)
             )
         if name not in (entry.head.index, entry.event_id):
-            raise ProofError(f"{self._place} gave entry {entry.head.index} for another one")
+            raise ProofError(f"{self.place} gave entry {entry.head.index} for another one")
         return entry
 
     def entries(
@@ -284,7 +286,7 @@ class LedgerSession:
         while end_index is None or request.from_index < end_index:
             began_index = request.from_index
             try:
-                with node_errors(self._place, STREAM_S):
+                with node_errors(self.place, STREAM_S):
                     yield from self._stretch(request, end_index)
             except TimeoutError:
                 if not follow and request.from_index == began_index:
@@ -300,9 +302,9 @@ class LedgerSession:
                 for message in response.entries:
                     entry = read_entry(message)
                     if entry.head.index < request.from_index:
-                        raise ProofError(f"{self._place} sent entry {entry.head.index} twice")
+                        raise ProofError(f"{self.place} sent entry {entry.head.index} twice")
                     if entry.event_id is None and not request.all_kinds:
-                        raise ProofError(f"{self._place} sent entry {entry.head.index}, no event")
+                        raise ProofError(f"{self.place} sent entry {entry.head.index}, no event")
                     request.from_index = entry.head.index + 1
                     if end_index is not None and entry.head.index >= end_index:
                         return
@@ -341,14 +343,14 @@ class LedgerSession:
             item=item, report_digest=report_digest, test=test, laboratory=laboratory, party=party
         )
         while True:
-            with node_errors(self._place, ANSWER_S):
+            with node_errors(self.place, ANSWER_S):
                 found = self._stub.FindSeals(request, timeout=ANSWER_S, metadata=FRESH)
             for each in found.seals:
                 yield read_found_seal(each, request)
             if not found.next_index:
                 return
             if found.next_index <= request.from_index:
-                raise ProofError(f"{self._place} goes back to entry {found.next_index}")
+                raise ProofError(f"{self.place} goes back to entry {found.next_index}")
             request.from_index = found.next_index
 
     def receipt(self, index: int) -> bytes:
@@ -361,20 +363,28 @@ class LedgerSession:
         """
         self.checkpoint_over(index)
         request = ledger_pb2.GetReceiptsRequest(first_index=index, entry_count=1)
-        with node_errors(self._place, ANSWER_S):
+        with node_errors(self.place, ANSWER_S):
             receipts = list(self._stub.GetReceipts(request, timeout=ANSWER_S))
         if not receipts:
             raise NotOnLedgerError(self._why_no_receipt(index))
-        raw = receipts[0].proof
+        self.check_receipt(receipts[0].proof, index)
+        return receipts[0].proof
+
+    def check_receipt(self, raw: bytes, index: int) -> ReceiptFindings:
+        """Return what a receipt from the node proves of an entry.
+
+        Raises:
+            ProofError: It does not hold, or is of another entry.
+        """
         try:
             findings = verify_receipt(
                 raw, genesis_json=self.genesis.to_json(), chain_id=self._chain_id
             )
         except FaultFound as error:
-            raise ProofError(f"{self._place} gave a receipt that does not hold: {error}") from error
+            raise ProofError(f"{self.place} gave a receipt that does not hold: {error}") from error
         if findings.index != index:
-            raise ProofError(f"{self._place} gave the receipt of entry {findings.index}")
-        return raw
+            raise ProofError(f"{self.place} gave the receipt of entry {findings.index}")
+        return findings
 
     def _why_no_receipt(self, index: int) -> str:
         entry = self.entry(index)
@@ -407,7 +417,7 @@ class LedgerSession:
             first_height=first_height, last_height=last_height
         )
         size = file_size = 0
-        with node_errors(self._place, SNAPSHOT_S):
+        with node_errors(self.place, SNAPSHOT_S):
             for piece in self._stub.ExportSnapshot(request, timeout=SNAPSHOT_S):
                 file_size = file_size or piece.file_size
                 out.write(piece.data)
@@ -415,5 +425,5 @@ class LedgerSession:
                 if progress is not None:
                     progress(size, file_size)
         if size != file_size:
-            raise ProofError(f"{self._place} sent {size} bytes of a snapshot of {file_size}")
+            raise ProofError(f"{self.place} sent {size} bytes of a snapshot of {file_size}")
         return size

@@ -368,7 +368,7 @@ class FoundEvents(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     RESUME_FIELD_NUMBER: _builtins.int
     resume: _builtins.bytes
-    """In the last message, where there are more: to go on. An index for ItemHistory."""
+    """In the last message, where there are more: to go on. For ItemHistory an index, 8 bytes big-endian."""
     @_builtins.property
     def head(self) -> Global___AnswerHead:
         """In the first message."""

@@ -31,8 +31,9 @@ class ProvenanceServiceStub:
 
     An item is named by its id, by another form of it, or by a short name such as a serial alone. One
     that no event names ends a call with NOT_FOUND, one that means several items with
-    FAILED_PRECONDITION; the message tells the height, or which items there are. What the caller may
-    not read is told in no answer.
+    FAILED_PRECONDITION; the message tells the height, or which items there are, each of which the
+    trailing metadata name under "lotmark-candidate-bin" too. What the caller may not read is told in
+    no answer.
     """
 
     def __init__(self, channel):
@@ -84,8 +85,9 @@ class ProvenanceServiceServicer:
 
     An item is named by its id, by another form of it, or by a short name such as a serial alone. One
     that no event names ends a call with NOT_FOUND, one that means several items with
-    FAILED_PRECONDITION; the message tells the height, or which items there are. What the caller may
-    not read is told in no answer.
+    FAILED_PRECONDITION; the message tells the height, or which items there are, each of which the
+    trailing metadata name under "lotmark-candidate-bin" too. What the caller may not read is told in
+    no answer.
     """
 
     def TraceBack(self, request, context):
@@ -189,8 +191,9 @@ class ProvenanceService:
 
     An item is named by its id, by another form of it, or by a short name such as a serial alone. One
     that no event names ends a call with NOT_FOUND, one that means several items with
-    FAILED_PRECONDITION; the message tells the height, or which items there are. What the caller may
-    not read is told in no answer.
+    FAILED_PRECONDITION; the message tells the height, or which items there are, each of which the
+    trailing metadata name under "lotmark-candidate-bin" too. What the caller may not read is told in
+    no answer.
     """
 
     @staticmethod

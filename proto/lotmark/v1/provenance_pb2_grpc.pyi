@@ -32,8 +32,9 @@ class ProvenanceServiceStub:
 
     An item is named by its id, by another form of it, or by a short name such as a serial alone. One
     that no event names ends a call with NOT_FOUND, one that means several items with
-    FAILED_PRECONDITION; the message tells the height, or which items there are. What the caller may
-    not read is told in no answer.
+    FAILED_PRECONDITION; the message tells the height, or which items there are, each of which the
+    trailing metadata name under "lotmark-candidate-bin" too. What the caller may not read is told in
+    no answer.
     """
 
     @_typing.overload
@@ -62,8 +63,9 @@ class ProvenanceServiceAsyncStub(ProvenanceServiceStub):
 
     An item is named by its id, by another form of it, or by a short name such as a serial alone. One
     that no event names ends a call with NOT_FOUND, one that means several items with
-    FAILED_PRECONDITION; the message tells the height, or which items there are. What the caller may
-    not read is told in no answer.
+    FAILED_PRECONDITION; the message tells the height, or which items there are, each of which the
+    trailing metadata name under "lotmark-candidate-bin" too. What the caller may not read is told in
+    no answer.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -88,8 +90,9 @@ class ProvenanceServiceServicer(metaclass=_abc_1.ABCMeta):
 
     An item is named by its id, by another form of it, or by a short name such as a serial alone. One
     that no event names ends a call with NOT_FOUND, one that means several items with
-    FAILED_PRECONDITION; the message tells the height, or which items there are. What the caller may
-    not read is told in no answer.
+    FAILED_PRECONDITION; the message tells the height, or which items there are, each of which the
+    trailing metadata name under "lotmark-candidate-bin" too. What the caller may not read is told in
+    no answer.
     """
 
     @_abc_1.abstractmethod

@@ -29,6 +29,7 @@ from lotmark_node.node_settings import read_node_settings
 from lotmark_node.rpc.identity import Identities
 from lotmark_node.rpc.ledger_service import LedgerService
 from lotmark_node.rpc.peer_service import PeerService
+from lotmark_node.rpc.provenance_service import ProvenanceService
 from lotmark_node.rpc.server import start_server
 from lotmark_node.tls_pair import TlsPair
 
@@ -200,10 +201,12 @@ async def served(
     engine.start()
     identities = Identities(engine.membership, engine.chain_id, "OEM-A", now_ms)
     acceptances = settings.acceptances.read_bytes()
+    provenance = ProvenanceService(engine, identities)
     wire = GrpcWire(asyncio.get_running_loop(), engine.chain_id, dial_nobody)
     pair = TlsPair(settings.tls_certificate.read_bytes(), settings.tls_key.read_bytes())
     serving = await start_server(
         LedgerService(engine, identities, acceptances, certificate_not_after_ms=lambda: 0),
+        provenance,
         PeerService(engine, identities, wire),
         engine.membership,
         address="127.0.0.1:0",
@@ -214,6 +217,7 @@ async def served(
             yield ServedLedger(consortium, engine, identities, serving.port, stack)
     finally:
         await serving.server.stop(0)
+        provenance.answers.close()
         await engine.stop()
 
 

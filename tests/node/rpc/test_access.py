@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from lotmark.certificates import make_ca, make_leaf
 from lotmark.genesis import PartyRole
-from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
+from lotmark.v1 import ledger_pb2, ledger_pb2_grpc, provenance_pb2, provenance_pb2_grpc
 from lotmark_node.rpc.access import ACCESS
 from tests.node.engine.running_engine import run
 from tests.node.rpc.served_ledger import CALL_S, PARTIES, FoundedConsortium, served
@@ -122,8 +123,7 @@ def test_a_stranger_gets_in_nowhere(
     async def scenario() -> None:
         async with served(consortium, tmp_path) as ledger:
             certificate, key = make(consortium) or (None, None)
-            channel = await ledger.channel(certificate=certificate, key=key)
-            stub: Any = ledger_pb2_grpc.LedgerServiceStub(channel)
+            stub = services(await ledger.channel(certificate=certificate, key=key))
             for ask in CALLS.values():
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await ask(stub)
@@ -189,13 +189,49 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "GetNodeStatus": lambda stub: stub.GetNodeStatus(
         ledger_pb2.GetNodeStatusRequest(), timeout=CALL_S
     ),
+    "TraceBack": lambda stub: _stream_once(
+        stub.TraceBack(provenance_pb2.TraceRequest(item="CU-7"), timeout=CALL_S)
+    ),
+    "TraceForward": lambda stub: _stream_once(
+        stub.TraceForward(provenance_pb2.TraceRequest(item="CU-7"), timeout=CALL_S)
+    ),
+    "ItemHistory": lambda stub: _stream_once(
+        stub.ItemHistory(provenance_pb2.ItemHistoryRequest(item="CU-7"), timeout=CALL_S)
+    ),
+    "FindEvents": lambda stub: _stream_once(
+        stub.FindEvents(provenance_pb2.FindEventsRequest(device="W07"), timeout=CALL_S)
+    ),
+    "SuspectWindow": lambda stub: _stream_once(
+        stub.SuspectWindow(provenance_pb2.SuspectWindowRequest(name="W07", to_ms=1), timeout=CALL_S)
+    ),
+    "VerifyRaw": lambda stub: stub.VerifyRaw(
+        provenance_pb2.VerifyRawRequest(sha256=bytes(32)), timeout=CALL_S
+    ),
+    "GetItemProof": lambda stub: _stream_once(
+        stub.GetItemProof(provenance_pb2.GetItemProofRequest(item="CU-7"), timeout=CALL_S)
+    ),
 }
 
 
-def test_the_table_of_access_and_these_tests_name_every_call_of_the_service() -> None:
-    methods = ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"].methods
+def services(channel: Any) -> Any:
+    """Return the calls of all services as those of one."""
+    calls = SimpleNamespace()
+    for stub in (
+        ledger_pb2_grpc.LedgerServiceStub(channel),
+        provenance_pb2_grpc.ProvenanceServiceStub(channel),
+    ):
+        vars(calls).update(vars(stub))
+    return calls
 
-    assert set(ACCESS) == set(CALLS) == {method.name for method in methods}
+
+def test_the_table_of_access_and_these_tests_name_every_call_of_the_service() -> None:
+    services = (
+        ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"],
+        provenance_pb2.DESCRIPTOR.services_by_name["ProvenanceService"],
+    )
+    names = {method.name for service in services for method in service.methods}
+
+    assert set(ACCESS) == set(CALLS) == names
 
 
 def test_there_is_a_party_of_every_role_here() -> None:
@@ -213,7 +249,7 @@ def test_each_call_is_open_to_the_roles_of_the_table_and_the_node_s_own_party(
 
     async def scenario() -> None:
         async with served(consortium, tmp_path) as ledger:
-            stub = await ledger.stub(party)
+            stub = services(await ledger.channel_of(party))
             for rpc, ask in CALLS.items():
                 allowed = member.role in ACCESS[rpc] or party == "OEM-A"
                 status, details = await _ended(ask(stub))

@@ -21,7 +21,7 @@ from lotmark.signed_note import parse_note
 from lotmark.tlog_policy import parse_policy
 from lotmark.v1 import event_pb2, ledger_pb2
 from lotmark_node.rpc.ledger_service import RECEIPTS_MAX
-from lotmark_node.rpc.server import SERVICE
+from lotmark_node.rpc.server import PROVENANCE, SERVICE
 from tests.node.engine.running_engine import run, until
 from tests.node.ledger_in_memory import measurement, measurements, transformation
 from tests.node.rpc.served_ledger import CALL_S, FoundedConsortium, ServedLedger, served
@@ -399,7 +399,7 @@ def test_health_and_reflection_answer(consortium: FoundedConsortium, tmp_path: P
         async with served(consortium, tmp_path) as ledger:
             channel = await ledger.channel_of("T1-STATOR")
             health: Any = health_pb2_grpc.HealthStub(channel)
-            for name in (SERVICE, ""):
+            for name in (SERVICE, PROVENANCE, ""):
                 request = health_pb2.HealthCheckRequest(service=name)
                 found = await health.Check(request, timeout=CALL_S)
                 assert found.status == health_pb2.HealthCheckResponse.SERVING
@@ -408,7 +408,7 @@ def test_health_and_reflection_answer(consortium: FoundedConsortium, tmp_path: P
             await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
             listed = await call.read()
             names = {service.name for service in listed.list_services_response.service}
-            assert {SERVICE, "grpc.health.v1.Health"} <= names
+            assert {SERVICE, PROVENANCE, "grpc.health.v1.Health"} <= names
             call.cancel()
 
     run(scenario())
