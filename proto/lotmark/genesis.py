@@ -18,6 +18,7 @@ from lotmark.ca_certificate import ca_key, load_ca
 from lotmark.ed25519 import PUBLIC_KEY_SIZE, SIGNATURE_SIZE
 from lotmark.errors import MalformedError, SignatureError
 from lotmark.finality_policy import Chain, policy_of_keys
+from lotmark.item_epochs import EPOCH_PARAMETERS
 from lotmark.json_fields import JsonFields
 from lotmark.key_grant import (
     BINDING_SIZE,
@@ -85,13 +86,22 @@ class Voter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """Bounds of the chain; quotas are per party and minute of block time."""
+    """Bounds of the chain; quotas are per party and minute of block time.
+
+    Without the two about epochs no item's history is chained, until the parties vote for it.
+    """
 
     duplicate_window_events: int
     quota_events: int
     quota_bytes: int
     quota_signatures: int
     quota_state_keys: int
+    item_epoch_entries: int = 0  # an epoch of the item chain ends with so many entries
+    item_epoch_ms: int = 0  # or with so much block time
+
+    def names(self) -> tuple[str, ...]:
+        """Return which of them the chain has."""
+        return (*_PARAMETER_MEMBERS, *(EPOCH_PARAMETERS if self.item_epoch_entries else ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +136,7 @@ class Genesis:
                 "keys": [_first_key_to_json(first) for first in self.keys],
                 "voters": [{"party": voter.party, "node": voter.node} for voter in self.voters],
                 "parameters": {
-                    name: str(getattr(self.parameters, name)) for name in _PARAMETER_MEMBERS
+                    name: str(getattr(self.parameters, name)) for name in self.parameters.names()
                 },
             }
         )
@@ -153,7 +163,9 @@ _KEY_MEMBERS = (
     "event_types",
     "possession",
 )
-_PARAMETER_MEMBERS = tuple(Parameters.__dataclass_fields__)
+_PARAMETER_MEMBERS = tuple(
+    name for name in Parameters.__dataclass_fields__ if name not in EPOCH_PARAMETERS
+)
 
 
 def _party_to_json(party: Party) -> dict[str, canonical_json.JsonValue]:
@@ -193,7 +205,6 @@ def parse_genesis(raw: bytes) -> Genesis:
         raise MalformedError(
             f"the genesis is of protocol {protocol}; this release knows {PROTOCOL_VERSION} only"
         )
-    limits = document.object("parameters", _PARAMETER_MEMBERS)
     genesis = Genesis(
         consortium=document.text("consortium"),
         nonce=document.hex("nonce", size=BINDING_SIZE),
@@ -206,13 +217,28 @@ def parse_genesis(raw: bytes) -> Genesis:
             Voter(party=fields.text("party"), node=fields.text("node"))
             for fields in document.objects("voters", ("party", "node"))
         ),
-        parameters=Parameters(**{name: limits.u64(name) for name in _PARAMETER_MEMBERS}),
+        parameters=_read_parameters(document),
     )
     _check_consortium(genesis)
     _check_parties(genesis.parties)
     _check_keys(genesis)
     _check_voters(genesis)
     return genesis
+
+
+def _read_parameters(document: JsonFields) -> Parameters:
+    limits = document.object("parameters", _PARAMETER_MEMBERS, optional=EPOCH_PARAMETERS)
+    names = [name for name in (*_PARAMETER_MEMBERS, *EPOCH_PARAMETERS) if limits.has(name)]
+    values = {name: limits.u64(name) for name in names}
+    for name in names:
+        if values[name] == 0:
+            raise MalformedError(f"parameter {name} is 0, so nothing could ever be accepted")
+    if len(names) == len(_PARAMETER_MEMBERS) + 1:
+        raise MalformedError(
+            f"parameter {names[-1]} stands alone; give both of {' and '.join(EPOCH_PARAMETERS)}, or"
+            " none"
+        )
+    return Parameters(**values)
 
 
 def _read_party(fields: JsonFields) -> Party:
@@ -260,9 +286,6 @@ def _check_consortium(genesis: Genesis) -> None:
             " use 1 to 63 of a-z, 0-9, . and -"
         )
     check_time_ms(genesis.created_ms, what="created_ms")
-    for name in _PARAMETER_MEMBERS:
-        if getattr(genesis.parameters, name) == 0:
-            raise MalformedError(f"parameter {name} is 0, so nothing could ever be accepted")
 
 
 def _check_ascending(values: Iterable[tuple[str, ...]], what: str) -> None:

@@ -23,7 +23,7 @@ from lotmark.key_grant import (
     verify_possession,
     verify_roots,
 )
-from lotmark.state_rows import str8
+from lotmark.state_rows import RowReader, parameter_key, str8
 from lotmark.v1 import governance_pb2
 
 PROPOSAL_MS_MIN = 60 * 60 * 1000  # from opening to expiry: a party opens so many in a time
@@ -48,6 +48,7 @@ class ProposalKind(IntEnum):
     REMOVE_COSIGNER = 5
     CHANGE_RULE = 6
     CHANGE_QUOTAS = 7
+    START_ITEM_CHAIN = 8
 
     @property
     def rule_name(self) -> str:
@@ -63,7 +64,8 @@ class ApprovalRule(IntEnum):
     ALL_BUT_SUBJECT = 3
 
 
-DEFAULT_RULES = {
+# Height 0 has a row of each.
+FIRST_RULES = {
     ProposalKind.ADD_PARTY: ApprovalRule.MAJORITY,
     ProposalKind.REMOVE_PARTY: ApprovalRule.ALL_BUT_SUBJECT,
     ProposalKind.ADD_COSIGNER: ApprovalRule.MAJORITY,
@@ -71,6 +73,14 @@ DEFAULT_RULES = {
     ProposalKind.CHANGE_RULE: ApprovalRule.ALL,
     ProposalKind.CHANGE_QUOTAS: ApprovalRule.MAJORITY,
 }
+# Kinds that are younger than some chains: without a row this is the rule.
+LATER_RULES = {ProposalKind.START_ITEM_CHAIN: ApprovalRule.MAJORITY}
+
+
+def rule_of(rows: RowReader, kind: ProposalKind) -> ApprovalRule:
+    """Return who must approve a proposal of a kind."""
+    raw = rows.get(parameter_key(kind.rule_name))
+    return LATER_RULES[kind] if raw is None else ApprovalRule(int.from_bytes(raw))
 
 
 def kind_of(proposal: governance_pb2.Proposal) -> ProposalKind:

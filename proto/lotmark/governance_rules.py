@@ -24,7 +24,9 @@ from lotmark.governance import (
     proposal_bytes,
     proposal_hash,
     root_set_of,
+    rule_of,
 )
+from lotmark.item_epochs import EPOCH_PARAMETERS
 from lotmark.key_grant import (
     NEVER,
     NO_KEY,
@@ -195,7 +197,7 @@ def _judge_proposal(
     if place.time_ms >= proposal.expires_ms:
         return ProposalStatus.EXPIRED
     kind = kind_of(proposal)
-    rule = ApprovalRule(parameter(rows, kind.rule_name))
+    rule = rule_of(rows, kind)
     now_members = members(rows, place.height + 1)
     if not approvals_suffice(rule, now_members.keys(), row.approvals, _subject(proposal, kind)):
         return ProposalStatus.OPEN
@@ -249,6 +251,11 @@ def _judge_change(
         case ProposalKind.CHANGE_QUOTAS:
             above_zero = all(getattr(proposal.change_quotas, name) for name in _QUOTAS)
             return Outcome.ACCEPTED if above_zero else Outcome.PROPOSAL_INVALID
+        case ProposalKind.START_ITEM_CHAIN:
+            start = proposal.start_item_chain
+            runs = rows.get(parameter_key(EPOCH_PARAMETERS[0])) is not None
+            sound = start.epoch_entries and start.epoch_ms and not runs
+            return Outcome.ACCEPTED if sound else Outcome.PROPOSAL_INVALID
 
 
 def _judge_addition(rows: Rows, addition: governance_pb2.PartyAddition, place: Place) -> Outcome:
@@ -368,6 +375,11 @@ def _carry_out(rows: Rows, proposal: governance_pb2.Proposal, place: Place) -> N
             for name in _QUOTAS:
                 value = getattr(proposal.change_quotas, name)
                 rows.put(parameter_key(f"quota_{name}"), u64(value))
+        case ProposalKind.START_ITEM_CHAIN:
+            start = proposal.start_item_chain
+            values = start.epoch_entries, start.epoch_ms
+            for name, value in zip(EPOCH_PARAMETERS, values, strict=True):
+                rows.put(parameter_key(name), u64(value))
 
 
 def _add_party(rows: Rows, addition: governance_pb2.PartyAddition, height: int) -> None:

@@ -18,13 +18,21 @@ class JsonFields:
 
     __slots__ = ("_members", "_place")
 
-    def __init__(self, value: JsonValue, members: Sequence[str], *, place: str) -> None:
+    def __init__(
+        self,
+        value: JsonValue,
+        members: Sequence[str],
+        *,
+        place: str,
+        optional: Sequence[str] = (),
+    ) -> None:
         """Take a value that must be an object.
 
         Args:
             value: What `canonical_json.load` returned, or a part of it.
-            members: The names that the object must have; it may have no other.
+            members: The names that the object must have.
             place: Where the object stands, for messages.
+            optional: The names that it may have besides; it may have no other.
 
         Raises:
             MalformedError: It is no object, lacks a member, or has one that is not expected.
@@ -33,13 +41,17 @@ class JsonFields:
             raise MalformedError(f"{place} is {_kind(value)}, not an object")
         if missing := [name for name in members if name not in value]:
             raise MalformedError(f"{place} lacks {', '.join(missing)}")
-        if unknown := sorted(set(value) - set(members)):
+        if unknown := sorted(set(value) - {*members, *optional}):
             raise MalformedError(
                 f"{place} has the unknown member {_shown(unknown[0])};"
-                f" it may have {', '.join(members)}"
+                f" it may have {', '.join([*members, *optional])}"
             )
         self._members: dict[str, JsonValue] = value
         self._place = place
+
+    def has(self, name: str) -> bool:
+        """Return whether an optional member is there."""
+        return name in self._members
 
     def text(self, name: str) -> str:
         """Return a string."""
@@ -77,9 +89,12 @@ class JsonFields:
             raise self._refusal(name, "a decimal string of 0 to 2^64 - 1", value)
         return int(value)
 
-    def object(self, name: str, members: Sequence[str]) -> "JsonFields":
-        """Return an object with exactly these members."""
-        return JsonFields(self._members[name], members, place=f"{self._place}.{name}")
+    def object(
+        self, name: str, members: Sequence[str], *, optional: Sequence[str] = ()
+    ) -> "JsonFields":
+        """Return an object with these members, and perhaps the optional ones."""
+        place = f"{self._place}.{name}"
+        return JsonFields(self._members[name], members, place=place, optional=optional)
 
     def objects(self, name: str, members: Sequence[str]) -> "Iterator[JsonFields]":
         """Return the objects of an array, each with exactly these members."""

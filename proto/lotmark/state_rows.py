@@ -35,6 +35,7 @@ class Table(IntEnum):
     POLICY = 12
     PROPOSAL = 13
     OPEN_PROPOSALS = 14
+    ITEM_EPOCH = 15
     OPERATOR = 20
 
 

@@ -20,12 +20,14 @@ export function readGenesis(bytes, pinnedChainId) {
   const createdMs = decimal(genesis.created_ms, rule);
   const ledger = { chainId, consortium, createdMs, parties: new Map(), keys: new Map() };
   check(/^[a-z0-9.-]{1,63}$/.test(consortium) && isGrantTime(createdMs) && bytes.length <= 1 << 20, rule, "a bound is broken");
-  members(parameters, "duplicate_window_events quota_bytes quota_events quota_signatures quota_state_keys", rule);
+  const chained = parameters?.item_epoch_entries === undefined ? "" : "item_epoch_entries item_epoch_ms ";
+  members(parameters, `duplicate_window_events ${chained}quota_bytes quota_events quota_signatures quota_state_keys`, rule);
   check(
     Object.values(parameters).every((text) => decimal(text, rule) > 0n),
     rule,
     "a parameter is 0",
   );
+  ledger.items = { isChained: chained !== "", epoch: 0n, root: ZERO };
   ledger.windowWeight = decimal(parameters.duplicate_window_events, rule);
   for (const party of list(parties, rule)) readParty(ledger, party);
   for (const key of list(keys, rule)) readFirstKey(ledger, key, unhex(genesis.nonce, 32, rule));

@@ -338,17 +338,27 @@ function checkClose(ledger, payload, { height, timeMs, proposalDigest, previous,
     ["previous root", previous.root],
     ["proposal digest", proposalDigest],
     ["state digest", null],
-    ["item epoch", uint(8, 0)],
-    ["item root", ZERO],
+    ["item epoch", null, 8],
+    ["item root", null],
     ["policy digest", ledger.policyDigest],
     ["counts", concat(...counts.map((count) => uint(4, count)))],
   ];
   check(version === 1, "close", "the protocol is 0");
-  for (const [name, bytes] of due) {
-    const stated = reader.bytes(bytes?.length ?? 32);
-    if (bytes !== null) check(equal(stated, bytes), "close", `the ${name} is ${hex(stated)}, ${hex(bytes)} follows`);
+  const stated = {};
+  for (const [name, bytes, size] of due) {
+    stated[name] = reader.bytes(bytes?.length ?? size ?? 32);
+    if (bytes !== null) check(equal(stated[name], bytes), "close", `the ${name} is ${hex(stated[name])}, ${hex(bytes)} follows`);
   }
   reader.end();
+  checkItemEpoch(ledger.items, BigInt(`0x${hex(stated["item epoch"])}`), stated["item root"]);
+}
+
+// Section 13, as far as it needs no item: the epoch goes up one by one, and a root changes with it alone.
+function checkItemEpoch(items, epoch, root) {
+  const isNext = items.isChained && epoch === items.epoch + 1n;
+  check(isNext || epoch === items.epoch, "close", `the item epoch is ${epoch} after ${items.epoch}`);
+  check(isNext !== equal(root, items.root), "close", `the item root is ${hex(root)} in epoch ${epoch}`);
+  Object.assign(items, { epoch, root });
 }
 
 function closeBlock(ledger, payload, height, timeMs) {

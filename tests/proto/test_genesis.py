@@ -59,6 +59,15 @@ def encoded(document: Any) -> bytes:
     return canonical_json.dump(document)
 
 
+def test_a_genesis_says_whether_items_are_chained() -> None:
+    parameters = replace(SAMPLE.parameters, item_epoch_entries=100_000, item_epoch_ms=60_000)
+    chained = replace(SAMPLE, parameters=parameters)
+
+    assert parse_genesis(chained.to_json()) == chained
+    assert json.loads(chained.to_json())["parameters"]["item_epoch_ms"] == "60000"
+    assert b"item_epoch" not in SAMPLE.to_json()
+
+
 def test_the_sample_has_its_golden_bytes() -> None:
     assert SAMPLE.to_json() == RAW
     assert parse_genesis(RAW) == SAMPLE
@@ -185,6 +194,14 @@ OEM = 1  # index of OEM-A among the parties
         (lambda d: d["parameters"].update(quota_events="-1"), "decimal string"),
         (lambda d: d["parameters"].update(quota="1"), "genesis.parameters has the unknown member"),
         (lambda d: d["parameters"].pop("quota_bytes"), "genesis.parameters lacks quota_bytes"),
+        (
+            lambda d: d["parameters"].update(item_epoch_ms="5"),
+            "item_epoch_ms stands alone; give both of item_epoch_entries and item_epoch_ms",
+        ),
+        (
+            lambda d: d["parameters"].update(item_epoch_entries="0", item_epoch_ms="5"),
+            "item_epoch_entries is 0",
+        ),
     ],
 )
 def test_a_genesis_that_breaks_a_rule_is_refused(

@@ -16,6 +16,8 @@ WIDE = Parameters(
     quota_bytes=10**12,
     quota_signatures=10**9,
     quota_state_keys=10**9,
+    item_epoch_entries=100_000,
+    item_epoch_ms=60_000,
 )
 
 

@@ -107,6 +107,12 @@ def propose(
     quotas: Annotated[
         str, typer.Option(metavar="N,N,N,N", help=f"A minute's {', '.join(_QUOTAS)}.")
     ] = "",
+    item_chain: Annotated[
+        str,
+        typer.Option(
+            metavar="ENTRIES,MS", help="Chain items' histories, such as 100000,60000 an epoch."
+        ),
+    ] = "",
     days: Annotated[int, typer.Option(min=1, max=90, help="Days until it expires.")] = DAYS,
     passphrase_file: PassphraseFile = None,
     as_json: terminal.JsonFlag = False,
@@ -133,6 +139,8 @@ def propose(
             proposal.change_rule.CopyFrom(_read_rule(rule))
         if quotas:
             proposal.change_quotas.CopyFrom(_read_quotas(quotas))
+        if item_chain:
+            proposal.start_item_chain.CopyFrom(_read_item_chain(item_chain))
         kind = kind_of(proposal)
         (result,) = made.put([made.events.propose(proposal, made.party, root_keys)])
         hashed = proposal_hash(chain_id, proposal_bytes(proposal))
@@ -231,6 +239,15 @@ def _read_quotas(text: str) -> "governance_pb2.QuotaChange":
         terminal.fail(f"{text[:80]!a} are no four numbers.", f"Give {', '.join(_QUOTAS)}.")
 
 
+def _read_item_chain(text: str) -> "governance_pb2.ItemChainStart":
+    from lotmark.v1 import governance_pb2
+
+    entries, _, ms = text.partition(",")
+    if not (entries.isdecimal() and ms.isdecimal()):
+        terminal.fail(f"{text[:80]!a} are no two numbers.", "Give an epoch's entries and ms.")
+    return governance_pb2.ItemChainStart(epoch_entries=int(entries), epoch_ms=int(ms))
+
+
 def _proposals(register: "KeyRegister") -> "dict[bytes, ProposalRow]":
     from lotmark.state_rows import Table, parse_proposal_row
 
@@ -281,6 +298,9 @@ def _said(row: "ProposalRow") -> str:
         case ProposalKind.CHANGE_QUOTAS:
             quotas = proposal.change_quotas
             return f"quotas {', '.join(str(getattr(quotas, name)) for name in _QUOTAS)}"
+        case ProposalKind.START_ITEM_CHAIN:
+            start = proposal.start_item_chain
+            return f"items are chained, epochs of {start.epoch_entries}, {start.epoch_ms} ms"
 
 
 def _progress(register: "KeyRegister", row: "ProposalRow") -> str:
@@ -298,10 +318,9 @@ def _missing(register: "KeyRegister", row: "ProposalRow") -> list[str]:
 
 
 def _rule(register: "KeyRegister", row: "ProposalRow") -> str:
-    from lotmark.governance import ApprovalRule, kind_of
-    from lotmark.state_rows import parameter
+    from lotmark.governance import kind_of, rule_of
 
-    return ApprovalRule(parameter(register, kind_of(_message(row)).rule_name)).name.lower()
+    return rule_of(register, kind_of(_message(row))).name.lower()
 
 
 def _to_json(register: "KeyRegister", hashed: bytes, row: "ProposalRow") -> "dict[str, JsonValue]":

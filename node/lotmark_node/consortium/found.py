@@ -60,6 +60,8 @@ PARAMETERS = Parameters(
     quota_bytes=4 << 30,
     quota_signatures=600_000,
     quota_state_keys=2_000_000,
+    item_epoch_entries=100_000,
+    item_epoch_ms=60_000,
 )
 
 _DAY_MS = 86_400_000

@@ -35,6 +35,7 @@ from lotmark_node.engine.forwarding import Forwarding
 from lotmark_node.engine.gathering import CheckpointPeer
 from lotmark_node.engine.governance_proofs import GovernanceProofs
 from lotmark_node.engine.index_rebuild import check_indexed
+from lotmark_node.engine.item_epochs import ItemEpochs
 from lotmark_node.engine.leadership import LeadershipDuties
 from lotmark_node.engine.log_reader import LogReader, PlacedBatch
 from lotmark_node.engine.log_tree import LogTree, StoredLogTree
@@ -142,6 +143,8 @@ class LedgerEngine:
             undo.callback(order.close if isinstance(order, RocksLogStore) else order.stop)
             self.store = LedgerStore(folder / "ledger", chain_id)
             undo.callback(self.store.close)
+            self._items = ItemEpochs(self.store.items, on_failure=self._fail, clock=self.clock)
+            undo.callback(self._items.stop)
             self.state, place = self._load()
             if isinstance(order, RocksLogStore):
                 self.ordering = self._join_voters(order, place, now_ms)
@@ -167,7 +170,7 @@ class LedgerEngine:
         position, place = loaded
         check_indexed(self.store, position.height)
         chain = protocol_genesis.chain_of(self.genesis, self.chain_id)
-        state = load_state(self.store, position, chain=chain)
+        state = load_state(self.store, position, chain=chain, items=self._items)
         return state, place
 
     def _join_voters(
@@ -216,6 +219,7 @@ class LedgerEngine:
             on_storage_full=self._storage_full,
             clock=self.clock,
         )
+        self._items.start()
         self._recover(place)
         self._evidence = EvidenceFolder(folder)
         self.reader = LogReader(self.store, self.genesis_block)
@@ -386,6 +390,7 @@ class LedgerEngine:
         self._cutter.stop()
         self.ordering.stop()
         self._applying.stop()
+        self._items.stop()
         self.checkpoints.stop()
         self.signatures.stop()
         self.store.close()

@@ -18,10 +18,12 @@ from lotmark.block_results import BlockResults, leaf_hashes
 from lotmark.entry import EntryKind, parse_close, parse_event_payload, parse_leaf_data
 from lotmark.errors import ProofError, ProtocolError
 from lotmark.genesis import Genesis, chain_of
+from lotmark.item_epochs import EpochHead
 from lotmark.merkle import HASH_SIZE, Frontier, leaf_hash
 from lotmark.outcome import CONSUMES_NUMBER_FROM
 from lotmark_consensus.ordering import Ordered
 from lotmark_node.engine.errors import NotOnLedger, Regression, StoreCorrupt
+from lotmark_node.engine.item_scrub import ChainedBlocks, ItemScrub
 from lotmark_node.engine.log_reader import LogEntry, LogReader
 from lotmark_node.engine.scrubbed_order import ScrubbedOrder, open_order
 from lotmark_node.engine.signed_maximum import SignedMaximum
@@ -29,6 +31,8 @@ from lotmark_node.engine.store import LedgerStore, OrderPlace
 from lotmark_node.engine.tiles import TILE_WIDTH, TileWriter
 from lotmark_node.state_machine import lthash
 from lotmark_node.state_machine.genesis_block import GenesisBlock, make_genesis_block
+from lotmark_node.state_machine.item_chain import load_item_chain
+from lotmark_node.state_machine.item_epochs import ItemsInMemory
 from lotmark_node.state_machine.ledger_state import LogPosition, load_state
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.state import StateInMemory
@@ -115,6 +119,7 @@ class _Scrubbing:
         self._store = store
         self._founding: GenesisBlock = make_genesis_block(genesis, chain_id)
         self._reader = LogReader(store, self._founding)
+        self._items = ItemScrub(store.items, self._reader)
         self._led_ahead: dict[int, bytes] = {}  # entries not reached yet, and what they must be
 
     def run(self, progress: Progress) -> ScrubReport:
@@ -132,6 +137,9 @@ class _Scrubbing:
             head = self._check_blocks(position, place, advance)
         with progress("Summing state rows", None) as advance:
             row_count = self._check_rows(position, head, advance)
+        with progress("Hashing items", None), self._place("items"):
+            newest = self._items.check_trees()
+            self._items.check_records(self._unmade_blocks(newest, position))
         return ScrubReport(
             journal_first_index=order.first_index,
             journal_last_index=order.last_index,
@@ -142,6 +150,18 @@ class _Scrubbing:
             waiting_count=waiting_count,
             signed_size=self._check_maximum(position, waiting_count),
         )
+
+    def _unmade_blocks(
+        self, newest: EpochHead | None, position: LogPosition
+    ) -> ChainedBlocks | None:
+        """Return the blocks whose events are chained and stand in no tree yet."""
+        chain = load_item_chain(self._store, ItemsInMemory())
+        if chain.running is None:
+            return None
+        first_index = chain.running.chain_first_index if newest is None else newest.size
+        if first_index >= position.frontier.size:
+            return None
+        return ChainedBlocks(self._store.height_of(first_index), position.height)
 
     def _older_journal(self, place: OrderPlace) -> Regression:
         remedy = (
@@ -212,6 +232,7 @@ class _Scrubbing:
         block, results = parse_block(ordered.block), self._store.results(height)
         self._check_proposal(height, block)
         self._check_close(height, block, results, before)
+        self._items.take(results.close)
         hashes = leaf_hashes(block.batches, results)
         tiles.check(hashes)
         self._check_indexes(height, block, results)

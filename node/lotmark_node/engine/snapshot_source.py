@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 
 from lotmark.block import parse_block
+from lotmark.block_results import parse_results
 from lotmark.merkle import Frontier
 from lotmark.snapshot import GovernanceEntry, SnapshotRefused, SnapshotStart
 from lotmark_node.engine.checkpoints import SignedCheckpoint
 from lotmark_node.engine.errors import NotOnLedger
 from lotmark_node.engine.ledger_engine import LedgerEngine
+from lotmark_node.state_machine.item_epochs import RootsAsStated
 from lotmark_node.state_machine.ledger_state import load_state
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.state import StateInMemory
@@ -80,12 +82,15 @@ class LedgerSnapshotSource:
             raise NotOnLedger(f"height {height} is not on the ledger")
         rows = StateInMemory()
         rows.write(engine.genesis_block.changes.changed())
+        stated = RootsAsStated()
         state = load_state(
             rows,
             engine.genesis_block.position,
             chain=engine.state.chain,
+            items=stated,
         )
-        for raw, _ in self.blocks(1, height):
+        for raw, raw_results in self.blocks(1, height):
+            stated.stated = parse_results(raw_results).close.item_root
             block = parse_block(raw)
             effects = apply_block(state, block, [PreparedBatch(each) for each in block.batches])
             rows.write(effects.changes)

@@ -28,11 +28,12 @@ from lotmark_node.engine.errors import (
     EngineError,
     ForeignStore,
     NotOnLedger,
-    StoreCorrupt,
     StoreLocked,
 )
+from lotmark_node.engine.item_rows import ItemRows
 from lotmark_node.engine.row_cache import RowCache
 from lotmark_node.engine.seal_index import seal_rows
+from lotmark_node.engine.store_family import StoreFamily, damaged
 from lotmark_node.engine.stored_index import StoredIndexRows
 from lotmark_node.engine.tiles import TileTree, TileWriter
 from lotmark_node.provenance.block_index import IndexedBatch
@@ -47,7 +48,7 @@ MEMTABLES_SIZE_MAX = 48 << 20
 BLOCK_CACHE_SIZE = 32 << 20
 CACHED_ROWS_MAX = 65_536
 
-_FAMILIES = ("state", "blocks", "results", "tiles", "index", "provenance")
+_FAMILIES = ("state", "blocks", "results", "tiles", "index", "items", "provenance")
 _COMPRESSED = ("provenance",)  # ids of items, over and over
 # Kinds of rows in family "index".
 _EVENT_ID, _BATCH_ID, _FIRST_INDEX, _PLACE, _GOVERNING = b"e", b"b", b"i", b"o", b"g"
@@ -92,10 +93,12 @@ class LedgerStore:
         self._rows = RowCache(CACHED_ROWS_MAX)
         self._tile_writer = TileWriter(0, self._read_tile)
         self.provenance = StoredIndexRows(
-            lambda: self._family("provenance"), lambda error: _damaged(folder, error)
+            folder, self._families["provenance"], self._handles["provenance"]
         )
         self._index_writer = IndexWriter(self.provenance.get)
         self.tree = TileTree(self._read_tile)
+        self._items = StoreFamily(folder, self._families["items"], self._handles["items"])
+        self.items = ItemRows(self._items, self._write)
         try:
             self._check_owner()
         except EngineError:
@@ -119,6 +122,8 @@ class LedgerStore:
         self._closed = True
         self._families.clear()
         self._handles.clear()
+        self._items.let_go()
+        self.provenance.let_go()
         self._db.close()
 
     # Reading rows: the state machine's reader. Keys of other families never meet its tables.
@@ -147,27 +152,23 @@ class LedgerStore:
                 cursor.next()
             cursor.status()
         except Exception as error:
-            raise _damaged(self._folder, error) from error
+            raise damaged(self._folder, error) from error
 
     def _read_own(self, key: bytes) -> bytes | None:
         """Return what the store keeps about itself."""
         try:
             value: bytes | None = self._db.get(key)
         except Exception as error:
-            raise _damaged(self._folder, error) from error
+            raise damaged(self._folder, error) from error
         return value
 
-    def _family(self, name: str) -> Rdict:
+    def _read(self, family: str, key: bytes) -> bytes | None:
         if self._closed:
             raise EngineError("the node is stopping; ask again once it runs")
-        return self._families[name]
-
-    def _read(self, family: str, key: bytes) -> bytes | None:
-        rows = self._family(family)
         try:
-            value: bytes | None = rows.get(key)
+            value: bytes | None = self._families[family].get(key)
         except Exception as error:
-            raise _damaged(self._folder, error) from error
+            raise damaged(self._folder, error) from error
         return value
 
     # Writing
@@ -209,6 +210,7 @@ class LedgerStore:
         for key, value in self._index_rows(effects):
             put(key, value, handles["index"])
         self._put_provenance(batch, results, effects.prepared)
+        self.items.put_block(batch, effects.items)
         position = LogPosition(
             height=results.close.height,
             time_ms=results.close.time_ms,
@@ -226,7 +228,7 @@ class LedgerStore:
     def _put_provenance(
         self, batch: WriteBatch, results: BlockResults, prepared: Sequence[PreparedBatch]
     ) -> None:
-        family = self._handles["provenance"]
+        family = self.provenance.handle
         for key, value in self._index_writer.rows(
             results.first_index, _accepted(results, prepared)
         ):
@@ -234,11 +236,11 @@ class LedgerStore:
         self._put_indexed(batch, results.close.height)
 
     def _put_indexed(self, batch: WriteBatch, height: int) -> None:
-        batch.put(INDEXED_KEY, _INDEXED.pack(INDEX_FORMAT, height), self._handles["provenance"])
+        batch.put(INDEXED_KEY, _INDEXED.pack(INDEX_FORMAT, height), self.provenance.handle)
 
     def indexed_height(self) -> int | None:
         """Return up to which height the provenance index is made; None: it is not, or is older."""
-        raw = self._read("provenance", INDEXED_KEY)
+        raw = self.provenance.get(INDEXED_KEY)
         if raw is None or raw[0] != INDEX_FORMAT:
             return None
         height: int = _INDEXED.unpack(raw)[1]
@@ -246,7 +248,7 @@ class LedgerStore:
 
     def clear_index(self) -> None:
         """Forget the provenance index; it then begins at height 0."""
-        self._family("provenance").delete_range(b"", b"\xff" * 8)
+        self.provenance.clear()
         self._index_writer = IndexWriter(self.provenance.get)
         batch = WriteBatch(raw_mode=True)
         self._put_indexed(batch, 0)
@@ -341,7 +343,7 @@ class LedgerStore:
                 return height
             cursor.status()
         except Exception as error:
-            raise _damaged(self._folder, error) from error
+            raise damaged(self._folder, error) from error
         raise NotOnLedger(f"entry {index} is not on the ledger")
 
     def governing(self, first: int, size: int) -> list[int]:
@@ -358,7 +360,7 @@ class LedgerStore:
                 cursor.next()
             cursor.status()
         except Exception as error:
-            raise _damaged(self._folder, error) from error
+            raise damaged(self._folder, error) from error
         return found
 
     def event_index(self, event_id: bytes) -> int | None:
@@ -379,7 +381,7 @@ class LedgerStore:
                 cursor.next()
             cursor.status()
         except Exception as error:
-            raise _damaged(self._folder, error) from error
+            raise damaged(self._folder, error) from error
 
     def _index(self, key: bytes) -> int | None:
         raw = self._read("index", key)
@@ -438,16 +440,7 @@ def _open(folder: Path) -> Rdict:
             raise StoreLocked(
                 f"{folder} is open in another process; stop that node first"
             ) from error
-        raise _damaged(folder, error) from error
-
-
-def _damaged(folder: Path, error: Exception) -> StoreCorrupt:
-    return StoreCorrupt(
-        f"{folder}: {error}; stop the node and run `lotmark doctor --scrub`: it names the damage."
-        " While the journal still begins at block 1, delete this folder: the node makes it again."
-        " Else, at a voter among several, let its party join under a new name; at the only voter,"
-        " restore the whole data folder, but only if no newer block was ever acknowledged"
-    )
+        raise damaged(folder, error) from error
 
 
 def _options(*, compressed: bool = False) -> Options:

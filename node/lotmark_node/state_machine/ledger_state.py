@@ -10,6 +10,8 @@ from lotmark.state_rows import RowReader, parameter
 from lotmark_node.state_machine import lthash
 from lotmark_node.state_machine.batch_rules import Quotas
 from lotmark_node.state_machine.duplicate_window import DuplicateWindow
+from lotmark_node.state_machine.item_chain import ItemChain, ItemStore, load_item_chain
+from lotmark_node.state_machine.item_epochs import ItemsInMemory
 from lotmark_node.state_machine.state import StateReader
 from lotmark_node.state_machine.tables import LogHead, Table, parse_heads, row_key
 
@@ -23,6 +25,7 @@ class LedgerState:
     quotas: Quotas
     reader: StateReader
     window: DuplicateWindow
+    items: ItemChain
     lanes: lthash.Lanes
     frontier: Frontier
     height: int
@@ -82,8 +85,17 @@ class LogPosition:
     frontier: Frontier
 
 
-def load_state(reader: StateReader, position: LogPosition, *, chain: Chain) -> LedgerState:
-    """Return the ledger as rows and position leave it: after a restart, or at a range's start."""
+def load_state(
+    reader: StateReader, position: LogPosition, *, chain: Chain, items: ItemStore | None = None
+) -> LedgerState:
+    """Return the ledger as rows and position leave it: after a restart, or at a range's start.
+
+    Args:
+        reader: The rows.
+        position: What does not stand in them.
+        chain: Whose ledger it is.
+        items: What stands beside the state; None: nothing yet, as at height 0.
+    """
     raw = reader.get(HEAD_KEY)
     heads, term, counter = ([], 0, 0) if raw is None else parse_heads(raw)
     frontier = position.frontier
@@ -94,6 +106,7 @@ def load_state(reader: StateReader, position: LogPosition, *, chain: Chain) -> L
         quotas=read_quotas(reader),
         reader=reader,
         window=DuplicateWindow.load(reader, parameter(reader, "duplicate_window_events")),
+        items=load_item_chain(reader, items or ItemsInMemory()),
         lanes=lthash.lanes_from_bytes(position.lanes),
         frontier=frontier,
         height=position.height,

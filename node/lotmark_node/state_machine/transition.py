@@ -14,6 +14,14 @@ from lotmark.entry import BlockClose, equivocation_payload
 from lotmark.errors import ProtocolError, SignatureError
 from lotmark.event import EventRefused
 from lotmark.governance_rules import end_block, put_policy
+from lotmark.item_epochs import (
+    ZERO_HASH,
+    EndedEpoch,
+    EpochRule,
+    RunningEpoch,
+    begin_epochs,
+    rule_in_force,
+)
 from lotmark.key_grant import KeyPurpose
 from lotmark.key_rules import Place, key_row
 from lotmark.merkle import Frontier
@@ -34,6 +42,7 @@ from lotmark_node.state_machine.duplicate_window import (
     recent_key,
 )
 from lotmark_node.state_machine.event_effects import GOVERNING_TYPES, apply_event
+from lotmark_node.state_machine.item_chain import ITEM_EPOCH_KEY, ItemChanges, Touches
 from lotmark_node.state_machine.ledger_state import (
     HEAD_KEY,
     LedgerState,
@@ -80,6 +89,9 @@ class BlockEffects:
     frontier: Frontier
     governing: Sequence[int]  # entries that change who may do what
     quotas: Quotas  # in force from the next block on
+    items: ItemChanges
+    epoch: RunningEpoch | None  # of the item chain, from the next block on
+    epoch_rule: EpochRule | None  # likewise
     members_changed: bool  # a party has come or gone, or has other roots
     policy_changed: bool
 
@@ -94,6 +106,8 @@ class BlockEffects:
         state.term, state.counter = self.block.proposal.term, self.block.proposal.counter
         head = LogHead(close.height, self.frontier.size, self.frontier.root())
         state.bases = [*state.bases, head][-BASES_MAX:]
+        state.items.rule, state.items.running = self.epoch_rule, self.epoch
+        state.items.store.advance(self.items)
 
 
 def check_proposal(state: LedgerState, block: Block) -> None:
@@ -155,6 +169,7 @@ def apply_block(
     making = _BlockInTheMaking(state, block.proposal.time_ms)
     batch_results = [making.add_batch(each) for each in prepared]
     making.finish(block.proposal)
+    making.end_epoch()
     changed = making.changes.changed()
     lanes = lthash.updated(state.lanes, changed)
     close = making.close(block.proposal, lthash.digest(lanes))
@@ -175,6 +190,9 @@ def apply_block(
         frontier=frontier,
         governing=making.governing,
         quotas=read_quotas(making.changes) if making.decided else state.quotas,
+        items=making.item_changes(hashes),
+        epoch=making.epoch,
+        epoch_rule=making.epoch_rule,
         members_changed=making.changes.wrote(Table.PARTY),
         policy_changed=close.policy_digest != state.policy_digest,
     )
@@ -199,6 +217,9 @@ class _BlockInTheMaking:
         self.decided = False  # a proposal
         self.recent = RecentBlock(self._height)
         self.leaving: list[int] = []
+        self._touches = Touches()
+        self._ended: EndedEpoch | None = None
+        self.epoch, self.epoch_rule = state.items.running, state.items.rule
 
     def add_batch(self, prepared: PreparedBatch) -> BatchResult:
         """Take in one batch and return what became of it."""
@@ -267,6 +288,7 @@ class _BlockInTheMaking:
 
     def _add_events(self, prepared: PreparedBatch, row: KeyRow) -> list[int]:
         window, own, permitted = self._state.window, self._event_ids, row.event_types
+        chains = self.epoch is not None
         outcomes: list[int] = []
         index = self._index
         for event, event_id in zip(prepared.events, prepared.batch.event_ids, strict=True):
@@ -283,6 +305,8 @@ class _BlockInTheMaking:
                 if not outcome:
                     if event.event_type in GOVERNING_TYPES:
                         self.governing.append(index)
+                    if event.item_ids and chains:
+                        self._touches.add(index, event.item_ids)
                     own.add(event_id)
                     self.recent.event_ids.append(event_id)
         return outcomes
@@ -356,6 +380,32 @@ class _BlockInTheMaking:
         heads = self._state.bases[-BASES_MAX:]
         changes.put(HEAD_KEY, encode_heads(heads, proposal.term, proposal.counter))
 
+    def end_epoch(self) -> None:
+        """Move the epoch of the item chain on, or begin with the first after this block."""
+        size = self._index + 1
+        if self.epoch is None:
+            if self.decided:
+                self.epoch_rule = rule_in_force(self.changes)
+            if self.epoch_rule is None:
+                return
+            self.epoch = begin_epochs(size=size, time_ms=self._time_ms)
+        else:
+            assert self.epoch_rule is not None, "an epoch runs by a rule"
+            self.epoch = running = self.epoch.touched(self._touches.count)
+            if running.ends(self.epoch_rule, size=size, time_ms=self._time_ms):
+                before = running.number - 1
+                root = self._state.items.store.root(before) if before else ZERO_HASH
+                self._ended = running.ended(size)
+                self.epoch = running.next(size=size, time_ms=self._time_ms, root=root)
+        self.changes.put(ITEM_EPOCH_KEY, self.epoch.encode())
+
+    def item_changes(self, leaf_hashes: Sequence[bytes]) -> ItemChanges:
+        """Return what the block's events do to their items' records."""
+        touches = self._touches
+        before = self._state.items.store.records(touches.items()) if touches.count else {}
+        moved = touches.moved(before, leaf_hashes, self._state.size)
+        return ItemChanges(self._height, moved, self._ended)
+
     def _policy_digest(self) -> bytes:
         """Return the digest of the policy in force after the block."""
         if self.changes.wrote(Table.POLICY):
@@ -374,6 +424,8 @@ class _BlockInTheMaking:
             previous_root=state.frontier.root(),
             proposal_digest=proposal.digest(),
             state_digest=state_digest,
+            item_epoch=self.epoch.named if self.epoch else 0,
+            item_root=self.epoch.root if self.epoch else ZERO_HASH,
             policy_digest=self._policy_digest(),
             batch_count=batches,
             refused_batch_count=refused_batches,

@@ -17,6 +17,7 @@ from lotmark.verify.operator_register import OperatorRegister
 from lotmark.verify.report import Fault, FaultFound, blaming
 from lotmark.verify.structure import follow_governance
 from lotmark_node.state_machine.genesis_block import make_genesis_block
+from lotmark_node.state_machine.item_epochs import RootsAsStated
 from lotmark_node.state_machine.ledger_state import LedgerState, LogPosition, load_state
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.state import StateInMemory
@@ -43,10 +44,19 @@ class ExecutedBlock:
 class Replay:
     """A ledger that is executed again."""
 
-    def __init__(self, state: LedgerState, rows: StateInMemory) -> None:
-        """Go on from a state whose reader is `rows`."""
+    def __init__(
+        self, state: LedgerState, rows: StateInMemory, *, stated: RootsAsStated | None = None
+    ) -> None:
+        """Go on from a state whose reader is `rows`.
+
+        Args:
+            state: The state.
+            rows: Its rows.
+            stated: Where roots of epochs are taken on the file's word; None: they are computed.
+        """
         self.state = state
         self._rows = rows
+        self._stated = stated
 
     def take(self, record: SnapshotBlock) -> ExecutedBlock:
         """Execute the next block and compare what comes of it with what the file says.
@@ -58,6 +68,8 @@ class Replay:
         with blaming("block", height=height):
             block = parse_block(record.block)
             prepared = [PreparedBatch(batch) for batch in block.batches]
+            if self._stated is not None:
+                self._stated.stated = parse_results(record.results).close.item_root
             effects = apply_block(self.state, block, prepared)
         if effects.results.encode() != record.results:
             with blaming("results", height=height):
@@ -86,7 +98,7 @@ def _result_difference(found: BlockResults, expected: BlockResults) -> Fault:
     if found.close != expected.close:
         name, recorded_text, executed_text = first_difference(found.close, expected.close)
         text = f"{name} {recorded_text} is recorded, execution gives {executed_text}"
-        rule = "state digest" if name == "state_digest" else "close"
+        rule = _CLOSE_RULES.get(name, "close")
         return Fault(rule, text, height, index)
     return Fault("results", "they are of other batches than the block's", height)
 
@@ -100,6 +112,8 @@ def _outcome_fault(what: str, recorded: int, executed: int, height: int, index: 
 
 
 _OUTCOME_CODES = frozenset(Outcome)
+# Fields of a close that nothing but execution can judge.
+_CLOSE_RULES = {"state_digest": "state digest", "item_root": "item root"}
 
 
 def begin_replay(reader: SnapshotReader, genesis: Genesis, chain_id: bytes) -> Replay:
@@ -112,15 +126,17 @@ def begin_replay(reader: SnapshotReader, genesis: Genesis, chain_id: bytes) -> R
     keys = KeyRegister(genesis, chain_id)
     operators = OperatorRegister(keys)
     follow_governance(reader, keys, operators)
+    stated = None
     with blaming("state", height=reader.manifest.first_height - 1):
         if reader.manifest.is_full:
             rows, position = _founded(reader, genesis, chain_id)
         else:
             rows, position = _loaded(reader)
+            stated = RootsAsStated()
             check_governed_rows(rows, keys)
             check_operator_rows(rows, operators)
-        state = load_state(rows, position, chain=keys.chain)
-    return Replay(state, rows)
+        state = load_state(rows, position, chain=keys.chain, items=stated)
+    return Replay(state, rows, stated=stated)
 
 
 def _founded(

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterable
 
 from lotmark.errors import MalformedError, ProofError
+from lotmark.item_epochs import parse_running_epoch
 from lotmark.state_rows import GOVERNED_TABLES, parse_proposal_row
 from lotmark.verify.key_register import KeyRegister
 from lotmark.verify.operator_register import OperatorRegister
@@ -91,6 +92,8 @@ def _written_again(table: Table, value: bytes) -> bytes:
             return encode_recent(*parse_recent(value))
         case Table.HEAD:
             return encode_heads(*parse_heads(value))
+        case Table.ITEM_EPOCH:
+            return parse_running_epoch(value).encode()
         case Table.PARENT | Table.CHILD:
             return edge_value(*parse_edge_value(value))
         case Table.COUNTER:

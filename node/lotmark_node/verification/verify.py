@@ -2,6 +2,7 @@
 
 from typing import BinaryIO
 
+from lotmark.item_epochs import rule_in_force
 from lotmark.snapshot_reader import SnapshotReader
 from lotmark.verify.judge import (
     FileKind,
@@ -73,8 +74,11 @@ def _limits(findings: StructureFindings) -> str:
     if manifest.is_full:
         return ""
     count = len(findings.checkpoint.parties)
-    return (
-        f"State at height {manifest.first_height - 1} on the word of {count}"
-        f" {'party' if count == 1 else 'parties'}; executed again from {manifest.first_height} to"
-        f" {manifest.last_height}."
+    word = f"on the word of {count} {'party' if count == 1 else 'parties'}"
+    text = (
+        f"State at height {manifest.first_height - 1} {word}; executed again from"
+        f" {manifest.first_height} to {manifest.last_height}."
     )
+    if rule_in_force(findings.keys) is not None:
+        text += f" Roots of items' histories {word}."
+    return text

@@ -518,6 +518,32 @@ class QuotaChange(_message.Message):
 Global___QuotaChange: _TypeAlias = QuotaChange  # noqa: Y015
 
 @_typing.final
+class ItemChainStart(_message.Message):
+    """Every item's history is chained, in a ledger that was founded without; each above 0."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_ENTRIES_FIELD_NUMBER: _builtins.int
+    EPOCH_MS_FIELD_NUMBER: _builtins.int
+    epoch_entries: _builtins.int
+    """An epoch ends with the first block by whose end it has so many entries,"""
+    epoch_ms: _builtins.int
+    """or so many milliseconds of block time."""
+    def __init__(
+        self,
+        *,
+        epoch_entries: _builtins.int = ...,
+        epoch_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch_entries", b"epoch_entries", "epoch_ms", b"epoch_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemChainStart: _TypeAlias = ItemChainStart  # noqa: Y015
+
+@_typing.final
 class Proposal(_message.Message):
     """What the parties are asked to approve: exactly one change."""
 
@@ -530,6 +556,7 @@ class Proposal(_message.Message):
     REMOVE_COSIGNER_FIELD_NUMBER: _builtins.int
     CHANGE_RULE_FIELD_NUMBER: _builtins.int
     CHANGE_QUOTAS_FIELD_NUMBER: _builtins.int
+    START_ITEM_CHAIN_FIELD_NUMBER: _builtins.int
     expires_ms: _builtins.int
     """It ends undecided in the first block of this time or later, Unix time in ms."""
     @_builtins.property
@@ -556,6 +583,10 @@ class Proposal(_message.Message):
     def change_quotas(self) -> Global___QuotaChange:
         """Other quotas hold."""
 
+    @_builtins.property
+    def start_item_chain(self) -> Global___ItemChainStart:
+        """Items' histories are chained from now on."""
+
     def __init__(
         self,
         *,
@@ -566,10 +597,11 @@ class Proposal(_message.Message):
         remove_cosigner: Global___CosignerRemoval | None = ...,
         change_rule: Global___RuleChange | None = ...,
         change_quotas: Global___QuotaChange | None = ...,
+        start_item_chain: Global___ItemChainStart | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_cosigner", b"add_cosigner", "add_party", b"add_party", "change_quotas", b"change_quotas", "change_rule", b"change_rule", "remove_cosigner", b"remove_cosigner", "remove_party", b"remove_party"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_cosigner", b"add_cosigner", "add_party", b"add_party", "change_quotas", b"change_quotas", "change_rule", b"change_rule", "remove_cosigner", b"remove_cosigner", "remove_party", b"remove_party", "start_item_chain", b"start_item_chain"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_cosigner", b"add_cosigner", "add_party", b"add_party", "change_quotas", b"change_quotas", "change_rule", b"change_rule", "expires_ms", b"expires_ms", "remove_cosigner", b"remove_cosigner", "remove_party", b"remove_party"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_cosigner", b"add_cosigner", "add_party", b"add_party", "change_quotas", b"change_quotas", "change_rule", b"change_rule", "expires_ms", b"expires_ms", "remove_cosigner", b"remove_cosigner", "remove_party", b"remove_party", "start_item_chain", b"start_item_chain"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

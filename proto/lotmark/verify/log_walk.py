@@ -15,11 +15,13 @@ from lotmark.block_results import BatchResult, BlockResults, leaf_hashes, parse_
 from lotmark.entry import PROTOCOL, BlockClose
 from lotmark.errors import MalformedError, ProofError, SignatureError
 from lotmark.event import CheckedEvent, EventRefused, check_event
+from lotmark.item_epochs import touched_hashes
 from lotmark.key_grant import TIME_MAX_MS, TIME_MIN_MS, KeyPurpose
 from lotmark.merkle import Frontier
 from lotmark.outcome import Outcome
 from lotmark.snapshot import UnknownVersionError
 from lotmark.snapshot_reader import SnapshotBlock
+from lotmark.verify.epoch_watch import EpochWatch
 from lotmark.verify.key_register import KeyRegister
 from lotmark.verify.operator_register import OperatorRegister
 from lotmark.verify.report import blaming
@@ -78,6 +80,8 @@ class LogWalk:
         self._keys = keys
         self._operators = operators
         self._frontier = frontier
+        self._epochs = EpochWatch(keys, close)
+        self._touches = 0  # of items, by the block in hand
         self._height = close.height
         self._heads = deque([(frontier.size, frontier.root())], maxlen=BASES_MAX)
         self._heads_hidden = close.height > 0
@@ -116,7 +120,7 @@ class LogWalk:
         with blaming("proposal", height=height):
             self._check_proposal(block)
             self._check_turn(block.proposal)
-        index = results.first_index
+        index, self._touches = results.first_index, 0
         for batch, result in zip(block.batches, results.batches, strict=True):
             with blaming("batch", height=height, index=index):
                 self._check_batch(batch, result, block.proposal.time_ms, index)
@@ -127,9 +131,9 @@ class LogWalk:
             if block.proposal.batches_root != batches_root(block.batches):
                 raise ProofError("the block carries other batches than its proposal binds")
         with blaming("governance", height=height, index=index):
-            self._keys.end_block(height=height, time_ms=block.proposal.time_ms)
+            is_decided = self._keys.end_block(height=height, time_ms=block.proposal.time_ms)
         with blaming("close", height=height, index=index):
-            self._check_close(block.proposal, results)
+            self._check_close(block.proposal, results, is_decided=is_decided)
         self._move(block, results)
 
     def _check_shape(self, block: Block, results: BlockResults) -> None:
@@ -236,11 +240,15 @@ class LogWalk:
             with blaming("event", height=height, index=index):
                 event = _check_event_outcome(raw, recorded, permitted)
                 if event is not None and not recorded:
+                    self._touches += len(touched_hashes(event.item_ids))
                     self._keys.take(event.message, height=height, time_ms=time_ms)
                     self._operators.take(event.message, height=height, time_ms=time_ms)
 
-    def _check_close(self, proposal: Proposal, results: BlockResults) -> None:
+    def _check_close(self, proposal: Proposal, results: BlockResults, *, is_decided: bool) -> None:
         found = results.close
+        item_epoch, item_root = self._epochs.take(
+            found, touches=self._touches, size=results.close_index + 1, is_decided=is_decided
+        )
         batches = results.batches
         outcomes = [outcome for result in batches for outcome in result.event_outcomes]
         expected = BlockClose(
@@ -251,6 +259,8 @@ class LogWalk:
             previous_root=self.root,
             proposal_digest=proposal.digest(),
             state_digest=found.state_digest,  # of the state, which is not known at this level
+            item_epoch=item_epoch,
+            item_root=item_root,
             policy_digest=self._keys.policy_digest,
             batch_count=len(batches),
             refused_batch_count=sum(1 for result in batches if result.outcome),

@@ -7,7 +7,9 @@ from pathlib import Path
 from lotmark.block import parse_block
 from lotmark.genesis import chain_of
 from lotmark_consensus.ordering import Ordered
+from lotmark_node.engine.item_epochs import ItemEpochs
 from lotmark_node.engine.log_reader import LogReader
+from lotmark_node.engine.stage_clock import StageClock
 from lotmark_node.engine.store import LedgerStore
 from lotmark_node.state_machine.genesis_block import make_genesis_block
 from lotmark_node.state_machine.ledger_state import load_state
@@ -24,11 +26,16 @@ class StoredLedger:
         self.folder, self.whole = folder, whole
         self.genesis_block = make_genesis_block(whole.genesis, whole.chain_id)
         self.store = LedgerStore(folder, whole.chain_id)
+        self.failures: list[BaseException] = []
+        self.items = ItemEpochs(
+            self.store.items, on_failure=self.failures.append, clock=StageClock()
+        )
         try:
             self._load()
         except BaseException:
             self.store.close()
             raise
+        self.items.start()
         self.reader = LogReader(self.store, self.genesis_block)
 
     def _load(self) -> None:
@@ -41,6 +48,7 @@ class StoredLedger:
             self.store,
             loaded[0],
             chain=chain_of(whole.genesis, whole.chain_id),
+            items=self.items,
         )
         self.ordered_index = loaded[1].index
 
@@ -58,6 +66,7 @@ class StoredLedger:
             effects.commit()
 
     def close(self) -> None:
+        self.items.stop()
         self.store.close()
 
 

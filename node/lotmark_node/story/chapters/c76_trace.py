@@ -5,7 +5,6 @@ import time
 from lotmark.client.provenance import ProvenanceReader
 from lotmark.client.provenance_records import EdgeKind, Trace, TraceLimits
 from lotmark.client.raw_file import RawState, verify_raw_file
-
 from lotmark_node.story.errors import StoryFailed
 from lotmark_node.story.line import WIRE_LOT
 from lotmark_node.story.load import read_file
@@ -34,8 +33,9 @@ def run(stage: Stage) -> str:
     verdict = verify_raw_file(reader, raw, item=WIRE_LOT)
     if verdict.state is not RawState.MATCH:
         raise StoryFailed(f"{_RAW_FILE} is not the file that the laboratory anchored")
+    stage.next_commands.append(("network", "run", str(stage.ledger.folder)))
     stage.next_commands.append(
-        ("trace", _SERIAL, "--back", "--client", str(stage.ledger.network.client_file(ASKER)))
+        ("trace", _SERIAL, "--back", "--as", str(stage.ledger.network.client_file(ASKER)))
     )
     return (
         f"{_SERIAL} ← {lot} ← {report} ← {_RAW_FILE}: {verdict.state}\n"

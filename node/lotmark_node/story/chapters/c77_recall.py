@@ -3,7 +3,6 @@
 import time
 
 from lotmark.client.provenance import ProvenanceReader
-
 from lotmark.rfc3339 import parse_ms
 from lotmark_node.story.chapters.c76_trace import ASKER
 from lotmark_node.story.errors import StoryFailed
@@ -30,7 +29,7 @@ def run(stage: Stage) -> str:
         raise StoryFailed(f"{len(units)} stators are of the lot, {OTHER_COUNT + 1} were made of it")
     stage.facts["recall_units"] = len(units)
     stage.next_commands.append(
-        ("recall", WIRE_LOT, "--client", str(stage.ledger.network.client_file(ASKER)))
+        ("recall", WIRE_LOT, "--as", str(stage.ledger.network.client_file(ASKER)))
     )
     return (
         f"{len(units)} stators are of the lot, found in {recall_ms:.1f} ms;"
