@@ -26,6 +26,7 @@ from lotmark_node.compose import read_consortium, read_node_keys
 from lotmark_node.consortium.plan import make_plan
 from lotmark_node.engine.applying import ApplyLoop, MadeBlock
 from lotmark_node.engine.block_cutter import BATCHES_SIZE_MAX
+from lotmark_node.engine.item_epochs import ItemEpochs
 from lotmark_node.engine.log_reader import LogReader
 from lotmark_node.engine.signed_maximum import SignedMaximum
 from lotmark_node.engine.stage_clock import StageClock
@@ -138,7 +139,10 @@ class HistoryLedger:
             assert loaded is not None, "height 0 is written"
             position, place = loaded
             chain = protocol_genesis.chain_of(genesis, self.chain_id)
-            self.state = load_state(self.store, position, chain=chain)
+            items = ItemEpochs(self.store.items, on_failure=_ignore, clock=self.clock)
+            undo.callback(items.stop)
+            self.state = load_state(self.store, position, chain=chain, items=items)
+            items.start()
             if not self.state.height:
                 _remember_signed(self.state.bases[-1], settings.data)
             self._applying = ApplyLoop(

@@ -38,7 +38,7 @@ from lotmark_node.engine.stored_index import StoredIndexRows
 from lotmark_node.engine.tiles import TileTree, TileWriter
 from lotmark_node.provenance.block_index import IndexedBatch
 from lotmark_node.provenance.rows import INDEX_FORMAT, INDEXED_KEY
-from lotmark_node.provenance.writer import IndexWriter
+from lotmark_node.provenance.writer import IndexWriter, Row
 from lotmark_node.state_machine.genesis_block import GenesisBlock
 from lotmark_node.state_machine.ledger_state import LogPosition
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
@@ -187,11 +187,23 @@ class LedgerStore:
         batch.put(_ORDER_KEY, _ORDER.pack(0, 0, False))
         self._write(batch)
 
-    def write(self, effects: BlockEffects, ordered: Ordered, *, leapt: bool = False) -> None:
+    def index(self, results: BlockResults, prepared: Sequence[PreparedBatch]) -> list[Row]:
+        """Return what a block adds to the provenance index; it must be written next."""
+        return self._index_writer.rows(results.first_index, _accepted(results, prepared))
+
+    def write(
+        self,
+        effects: BlockEffects,
+        indexed: Sequence[Row],
+        ordered: Ordered,
+        *,
+        leapt: bool = False,
+    ) -> None:
         """Write all that a block does, at once or not at all.
 
         Args:
             effects: Of the block.
+            indexed: What `index` has returned for it.
             ordered: The block and its place.
             leapt: Whether it was fetched: the journal does not have it yet.
         """
@@ -209,7 +221,7 @@ class LedgerStore:
         self._put_leaves(batch, effects.leaf_hashes)
         for key, value in self._index_rows(effects):
             put(key, value, handles["index"])
-        self._put_provenance(batch, results, effects.prepared)
+        self._put_provenance(batch, results, indexed)
         self.items.put_block(batch, effects.items)
         position = LogPosition(
             height=results.close.height,
@@ -226,13 +238,11 @@ class LedgerStore:
         self._rows.written(effects.changes)
 
     def _put_provenance(
-        self, batch: WriteBatch, results: BlockResults, prepared: Sequence[PreparedBatch]
+        self, batch: WriteBatch, results: BlockResults, indexed: Sequence[Row]
     ) -> None:
-        family = self.provenance.handle
-        for key, value in self._index_writer.rows(
-            results.first_index, _accepted(results, prepared)
-        ):
-            batch.put(key, value, family)
+        put, family = batch.put, self.provenance.handle
+        for key, value in indexed:
+            put(key, value, family)
         self._put_indexed(batch, results.close.height)
 
     def _put_indexed(self, batch: WriteBatch, height: int) -> None:
@@ -258,7 +268,7 @@ class LedgerStore:
         """Add a block that is there to the provenance index, which ends with the one before."""
         assert self.indexed_height() == results.close.height - 1, "blocks are added in order"
         batch = WriteBatch(raw_mode=True)
-        self._put_provenance(batch, results, prepared)
+        self._put_provenance(batch, results, self.index(results, prepared))
         self._write(batch)
 
     def advance_order(self, place: OrderPlace) -> None:

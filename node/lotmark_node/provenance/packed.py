@@ -72,7 +72,8 @@ class Edge(NamedTuple):
 
 
 _EDGE = struct.Struct(">BBQQ")
-_EDGES_HEAD = struct.Struct(">BIHH")  # flags, edges before the tail, edges in it, size of names
+# Flags, edges in chunks before, edges in it, size of names, entry of the last.
+_EDGES_HEAD = struct.Struct(">BIHHQ")
 
 
 @dataclass(slots=True)
@@ -85,6 +86,7 @@ class EdgesTail:
     flags: int = 0
     before: int = 0  # edges in chunks
     count: int = 0
+    last_entry: int = 0
     numbers: bytearray = field(default_factory=bytearray)
     names: bytearray = field(default_factory=bytearray)
     rest: bytearray = field(default_factory=bytearray)
@@ -98,10 +100,13 @@ class EdgesTail:
         self.names += other.encode() + b"\n"
         self.rest += f"{quantity}\t{unit}\t{party}\n".encode()
         self.count += 1
+        self.last_entry = entry
 
     def encode(self) -> bytes:
         """Return the row's value."""
-        head = _EDGES_HEAD.pack(self.flags, self.before, self.count, len(self.names))
+        head = _EDGES_HEAD.pack(
+            self.flags, self.before, self.count, len(self.names), self.last_entry
+        )
         return b"".join((head, self.names, self.numbers, self.rest))
 
     def spill(self) -> tuple[int, bytes] | None:
@@ -119,13 +124,14 @@ class EdgesTail:
 
 def parse_edges_tail(raw: bytes) -> EdgesTail:
     """Parse a tail's row."""
-    flags, before, count, names_size = _EDGES_HEAD.unpack_from(raw)
+    flags, before, count, names_size, last_entry = _EDGES_HEAD.unpack_from(raw)
     names_end = _EDGES_HEAD.size + names_size
     numbers_end = names_end + count * _EDGE.size
     return EdgesTail(
         flags,
         before,
         count,
+        last_entry,
         bytearray(raw[names_end:numbers_end]),
         bytearray(raw[_EDGES_HEAD.size : names_end]),
         bytearray(raw[numbers_end:]),
@@ -135,27 +141,26 @@ def parse_edges_tail(raw: bytes) -> EdgesTail:
 class EdgesHead(NamedTuple):
     """What a row of edges tells before they are unpacked."""
 
-    marked: bool  # an edge of it has a flag
+    flags: int
     before: int  # edges in chunks before it
+    edge_count: int
+    names_size: int
     last_entry: int
 
 
 def edges_head(raw: bytes) -> EdgesHead:
     """Return the head of a tail or chunk."""
-    flags, before, count, names_size = _EDGES_HEAD.unpack_from(raw)
-    last_at = _EDGES_HEAD.size + names_size + (count - 1) * _EDGE.size
-    return EdgesHead(bool(flags & MARKED), before, _EDGE.unpack_from(raw, last_at)[2])
+    return EdgesHead._make(_EDGES_HEAD.unpack_from(raw))
 
 
-def unpack_names(raw: bytes) -> list[str]:
-    """Return the names at the other ends of the edges of a tail or chunk."""
-    end = _EDGES_HEAD.size + _EDGES_HEAD.unpack_from(raw)[3]
-    return raw[_EDGES_HEAD.size : end - 1].decode().split("\n")
+def packed_names(raw: bytes, names_size: int) -> bytes:
+    """Return the names at the other ends of the edges of a tail or chunk, a line each."""
+    return raw[_EDGES_HEAD.size : _EDGES_HEAD.size + names_size - 1]
 
 
 def unpack_edges(raw: bytes) -> list[Edge]:
     """Return the edges of a tail or chunk."""
-    _, _, count, names_size = _EDGES_HEAD.unpack_from(raw)
+    _, _, count, names_size, _ = _EDGES_HEAD.unpack_from(raw)
     names_end = _EDGES_HEAD.size + names_size
     numbers_end = names_end + count * _EDGE.size
     names = raw[_EDGES_HEAD.size : names_end].decode().split("\n")
