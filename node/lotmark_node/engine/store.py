@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rocksdict import (
+    BlockBasedIndexType,
     BlockBasedOptions,
     Cache,
     DBCompressionType,
@@ -457,7 +458,12 @@ def _options(*, compressed: bool = False) -> Options:
     blocks = BlockBasedOptions()
     blocks.set_block_cache(_CACHE)
     blocks.set_bloom_filter(10, block_based=False)
+    # In pieces: whole, those of a file of some size fit into no shard of the cache and would be
+    # read again for every row.
     blocks.set_cache_index_and_filter_blocks(True)
+    blocks.set_index_type(BlockBasedIndexType.two_level_index_search())
+    blocks.set_partition_filters(True)
+    blocks.set_pin_top_level_index_and_filter(True)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.create_missing_column_families(True)
