@@ -74,6 +74,7 @@ class Edge(NamedTuple):
 _EDGE = struct.Struct(">BBQQ")
 # Flags, edges in chunks before, edges in it, size of names, entry of the last.
 _EDGES_HEAD = struct.Struct(">BIHHQ")
+EDGES_HEAD_SIZE = _EDGES_HEAD.size
 
 
 @dataclass(slots=True)
@@ -125,7 +126,7 @@ class EdgesTail:
 def parse_edges_tail(raw: bytes) -> EdgesTail:
     """Parse a tail's row."""
     flags, before, count, names_size, last_entry = _EDGES_HEAD.unpack_from(raw)
-    names_end = _EDGES_HEAD.size + names_size
+    names_end = EDGES_HEAD_SIZE + names_size
     numbers_end = names_end + count * _EDGE.size
     return EdgesTail(
         flags,
@@ -133,37 +134,25 @@ def parse_edges_tail(raw: bytes) -> EdgesTail:
         count,
         last_entry,
         bytearray(raw[names_end:numbers_end]),
-        bytearray(raw[_EDGES_HEAD.size : names_end]),
+        bytearray(raw[EDGES_HEAD_SIZE:names_end]),
         bytearray(raw[numbers_end:]),
     )
 
 
-class EdgesHead(NamedTuple):
-    """What a row of edges tells before they are unpacked."""
+def edges_head(raw: bytes) -> tuple[int, int, int, int, int]:
+    """Return the head of a tail or chunk: flags, edges before, edges, size of names, last entry.
 
-    flags: int
-    before: int  # edges in chunks before it
-    edge_count: int
-    names_size: int
-    last_entry: int
-
-
-def edges_head(raw: bytes) -> EdgesHead:
-    """Return the head of a tail or chunk."""
-    return EdgesHead._make(_EDGES_HEAD.unpack_from(raw))
-
-
-def packed_names(raw: bytes, names_size: int) -> bytes:
-    """Return the names at the other ends of the edges of a tail or chunk, a line each."""
-    return raw[_EDGES_HEAD.size : _EDGES_HEAD.size + names_size - 1]
+    The names follow, each with a line break behind it.
+    """
+    return _EDGES_HEAD.unpack_from(raw)
 
 
 def unpack_edges(raw: bytes) -> list[Edge]:
     """Return the edges of a tail or chunk."""
     _, _, count, names_size, _ = _EDGES_HEAD.unpack_from(raw)
-    names_end = _EDGES_HEAD.size + names_size
+    names_end = EDGES_HEAD_SIZE + names_size
     numbers_end = names_end + count * _EDGE.size
-    names = raw[_EDGES_HEAD.size : names_end].decode().split("\n")
+    names = raw[EDGES_HEAD_SIZE:names_end].decode().split("\n")
     rest = raw[numbers_end:].decode().split("\n")
     return [
         Edge(name, kind, flags, entry, at_ms, *more.split("\t"))

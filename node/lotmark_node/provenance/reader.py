@@ -134,14 +134,14 @@ class IndexReader:
 
     def edge_rows(self, kind: Edges, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """Return the rows of links of items, as names ascend, each with its item's name."""
-        keys = tail_keys(kind, names)
-        for at, tail in enumerate(self.rows.get_many(keys)):
+        tails = self.rows.get_many(tail_keys(kind, names))
+        for name, tail in zip(names, tails, strict=True):
             if tail is None:
                 continue
             if tail[0] & CHUNKED:
-                for chunk in self._edge_chunks(keys[at], edges_head(tail).before):
-                    yield names[at], chunk
-            yield names[at], tail
+                for chunk in self._edge_chunks(tail_key(kind, name), edges_head(tail)[1]):
+                    yield name, chunk
+            yield name, tail
 
     def _edge_chunks(self, key: bytes, count: int) -> Sequence[bytes]:
         """Return the chunks that hold the first `count` links of an item."""

@@ -48,9 +48,9 @@ def tail_key(kind: int, name: str) -> bytes:
 
 
 def tail_keys(kind: int, names: Sequence[str]) -> list[bytes]:
-    """Return the keys of many tails; all names are encoded at once, none has a line break."""
-    prefix = bytes((kind,))
-    return [prefix + name for name in "\n".join(names).encode().split(b"\n")]
+    """Return the keys of the tails of one name or more, encoded all at once: no name has a line."""
+    prefix = chr(kind)
+    return (prefix + f"\n{prefix}".join(names)).encode().split(b"\n")
 
 
 def chunks_prefix(tail: bytes) -> bytes:

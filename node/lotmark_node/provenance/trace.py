@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from lotmark.v1 import provenance_pb2
 from lotmark_node.provenance.packed import (
+    EDGES_HEAD_SIZE,
     ENDED,
     MARKED,
     RESTRICTED,
@@ -17,7 +18,6 @@ from lotmark_node.provenance.packed import (
     Edge,
     Told,
     edges_head,
-    packed_names,
     unpack_edges,
 )
 from lotmark_node.provenance.reader import IndexReader
@@ -98,10 +98,10 @@ class TraceStep:
     first_number: int  # of those
     nodes: list[str] = field(default_factory=list)  # those, in order
     link_count: int = 0
+    # By origin: a row of links that all belong to the trace, or what is told of it.
+    parts: list[tuple[str, bytes | Sequence[Statement]]] = field(default_factory=list)
     _ends: set[str] = field(default_factory=set)  # of the nodes, what is no item
     _numbers: dict[str, int] = field(default_factory=dict)
-    # By origin: a row of links, or what is told of it.
-    _parts: list[tuple[str, bytes | Sequence[Statement]]] = field(default_factory=list)
 
     @property
     def items(self) -> list[str]:
@@ -112,27 +112,27 @@ class TraceStep:
     def edges(self) -> Iterator[TracedEdge]:
         """Return its links; unpacked only now, since many a question needs the nodes alone."""
         numbers = self._numbers
-        for name, part in self._parts:
+        for name, part in self.parts:
             origin = numbers[name]
             for told in _statements(part) if isinstance(part, bytes) else part:
                 yield TracedEdge(origin, numbers[told.other], told)
 
-    def add_row(self, origin: str, row: bytes, link_count: int) -> None:
-        """Take a row whose links all belong to the trace; its nodes were added."""
-        self._parts.append((origin, row))
-        self.link_count += link_count
+    def reach(self, names: Sequence[str]) -> None:
+        """Number the nodes that links lead to, as far as they are new."""
+        numbers, nodes = self._numbers, self.nodes
+        for name in names:
+            if name not in numbers:
+                numbers[name] = len(numbers)
+                nodes.append(name)
 
     def add_statements(self, origin: str, told: Sequence[Statement]) -> None:
-        """Take what is told of a node; the nodes that it leads to are numbered here."""
-        numbers = self._numbers
+        """Take what is told of a node."""
         for statement in told:
             other, kind = statement.other, statement.kind
-            if other not in numbers:
-                numbers[other] = len(numbers)
-                self.nodes.append(other)
-                if kind not in LINK_KINDS and kind != _USED:
-                    self._ends.add(other)
-        self._parts.append((origin, told))
+            if kind not in LINK_KINDS and kind != _USED and other not in self._numbers:
+                self._ends.add(other)
+            self.reach((other,))
+        self.parts.append((origin, told))
         self.link_count += len(told)
 
 
@@ -189,7 +189,7 @@ class _Walk:
 
     def _link_steps(self, names: Sequence[str], depth: int) -> Iterator[TraceStep]:
         size, filtered = self._question.size, not self._question.asks_for_all
-        numbers, newest = self._numbers, b""
+        newest = b""
         step = self._begin(depth)
         for name, row in self._index.edge_rows(self._kind, names):
             flags, _, count, names_size, last_entry = edges_head(row)
@@ -197,14 +197,12 @@ class _Walk:
                 if told := self._wanted_links(unpack_edges(row)):
                     step.add_statements(name, told)
             else:
-                packed = packed_names(row, names_size)
+                packed = row[EDGES_HEAD_SIZE : EDGES_HEAD_SIZE + names_size]
                 if packed != newest:  # what lies side by side often went into the same
-                    newest, nodes = packed, step.nodes
-                    for other in packed.decode().split("\n"):
-                        if other not in numbers:
-                            numbers[other] = len(numbers)
-                            nodes.append(other)
-                step.add_row(name, row, count)
+                    newest = packed
+                    step.reach(packed[:-1].decode().split("\n"))
+                step.parts.append((name, row))
+                step.link_count += count
             if step.link_count >= LINKS_PER_STEP:
                 yield self._end(step)
                 step = self._begin(depth)
