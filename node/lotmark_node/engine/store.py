@@ -20,7 +20,7 @@ from rocksdict import (
     WriteOptions,
 )
 
-from lotmark.block import parse_block_head
+from lotmark.block import batch_starts, parse_block_head
 from lotmark.block_results import BlockResults, parse_results
 from lotmark.merkle import Frontier, leaf_hash
 from lotmark.outcome import CONSUMES_NUMBER_FROM
@@ -70,6 +70,14 @@ class OrderPlace:
     index: int
     term: int  # of the order's entry at `index`
     leapt: bool = False  # by fetched blocks: the journal may not have been told yet
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPlace:
+    """A block, and where in its bytes its batches begin: not all have to be read for one."""
+
+    height: int
+    batch_starts: Sequence[int]
 
 
 class LedgerStore:
@@ -345,13 +353,18 @@ class LedgerStore:
 
     def height_of(self, index: int) -> int:
         """Return the height of the block that holds an entry."""
+        return self.place_of(index).height
+
+    def place_of(self, index: int) -> BlockPlace:
+        """Return the block that holds an entry, and where its batches begin."""
         seek = _FIRST_INDEX + _U64.pack(index)
         try:
             cursor = self._families["index"].iter()
             cursor.seek_for_prev(seek)
             if cursor.valid() and cursor.key()[:1] == _FIRST_INDEX:
-                height: int = _U64.unpack(cursor.value())[0]
-                return height
+                place: bytes = cursor.value()
+                height, *starts = struct.unpack(f">Q{len(place) // 4 - 2}I", place)
+                return BlockPlace(height, starts)
             cursor.status()
         except Exception as error:
             raise damaged(self._folder, error) from error
@@ -405,14 +418,17 @@ class LedgerStore:
         events the accepted one is found.
         """
         pack, results = _U64.pack, effects.results
-        rows = {_FIRST_INDEX + pack(results.first_index): pack(results.close.height)}
+        starts = batch_starts(effects.block.batches)
+        place = struct.pack(f">Q{len(starts)}I", results.close.height, *starts)
+        rows = {_FIRST_INDEX + pack(results.first_index): place}
         index = results.first_index
         for batch, result in zip(effects.block.batches, results.batches, strict=True):
             consumes = not result.outcome or result.outcome >= CONSUMES_NUMBER_FROM
             if consumes or result.evidence:
                 rows[_BATCH_ID + batch.batch_id[:_ID_PREFIX]] = pack(index)
+            event_ids = batch.event_ids
             for position, outcome in enumerate(result.event_outcomes):
-                key = _EVENT_ID + batch.event_ids[position][:_ID_PREFIX]
+                key = _EVENT_ID + event_ids[position][:_ID_PREFIX]
                 if not outcome or (key not in rows and self._read("index", key) is None):
                     rows[key] = pack(index + 1 + position)
                 if not outcome:
