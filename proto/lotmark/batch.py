@@ -118,8 +118,8 @@ class Batch:
 
     __slots__ = (
         "_carried_root",
+        "_event_ids",
         "batch_id",
-        "event_ids",
         "events",
         "header",
         "raw",
@@ -132,9 +132,22 @@ class Batch:
         self.events = events
         self.header = parse_header(signed_header[2:-64])
         self.batch_id = hashlib.sha256(_BATCH_DOMAIN + signed_header[2:-64]).digest()
-        sha256 = hashlib.sha256
-        self.event_ids = [sha256(b"\0" + event).digest() for event in events]
+        self._event_ids: list[bytes] | None = None
         self._carried_root: bytes | None = None
+
+    @property
+    def event_ids(self) -> list[bytes]:
+        """The ids of the events as carried."""
+        if self._event_ids is None:
+            sha256 = hashlib.sha256
+            self._event_ids = [sha256(b"\0" + event).digest() for event in self.events]
+        return self._event_ids
+
+    def event_id(self, position: int) -> bytes:
+        """Return the id of one event; the others need not be hashed for it."""
+        if self._event_ids is None:
+            return merkle.leaf_hash(self.events[position])
+        return self._event_ids[position]
 
     @property
     def carried_root(self) -> bytes:

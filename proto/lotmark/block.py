@@ -7,6 +7,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from lotmark import merkle
 from lotmark.batch import Batch, parse_batch
@@ -94,6 +95,11 @@ def encode_block(block: Block) -> bytes:
             *[batch.raw for batch in block.batches],
         ]
     )
+
+
+def batch_starts(batches: Sequence[Batch]) -> list[int]:
+    """Return where each batch begins in the bytes of a block of these."""
+    return list(accumulate((len(batch.raw) for batch in batches), initial=_HEAD_SIZE))[:-1]
 
 
 def parse_block(raw: bytes) -> Block:

@@ -135,7 +135,7 @@ def event_leaf(
         time_ms=time_ms,
         outcome=result.event_outcomes[position],
     )
-    return leaf_data(head, event_payload(batch_index, position, batch.event_ids[position]))
+    return leaf_data(head, event_payload(batch_index, position, batch.event_id(position)))
 
 
 def _batch_leaf(batch: Batch, result: BatchResult, index: int, height: int, time_ms: int) -> bytes:

@@ -2,6 +2,8 @@
 
 import json
 from importlib import import_module
+from inspect import signature
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +31,7 @@ class _NameFirst(TyperCommand):
 
     def collect_usage_pieces(self, ctx: "Context") -> list[str]:
         """Return what follows the command's name."""
-        return ["|".join(_NAMES), "[--quick]"]
+        return ["|".join(_NAMES), "[OPTIONS]"]
 
 
 @app.command(cls=_NameFirst)
@@ -39,6 +41,17 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="Under a minute; prints the same keys.")
     ] = False,
+    units: Annotated[
+        int | None,
+        typer.Option(min=1, help="`generate`, `provenance`: stators in the line's history."),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="`generate`, `provenance`: where the history is, or is made."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="`generate`, `provenance`: decides what is drawn.")
+    ] = None,
 ) -> None:
     """Measure this machine with real nodes, and print one JSON object.
 
@@ -46,8 +59,15 @@ def bench(
     `network`: three voters and a witness; batches of 64 and 256, a follower's clients, a day,
     failover, catching up. `order`: three voters without a ledger. Beside these two: etcd, where
     it is installed. `client`: what a system pays that submits through an outbox.
+    `generate`: makes the history of a stator line, some 12 events a stator, in a folder on which
+    its node then starts; the same command goes on with one that was broken off. `provenance`:
+    traces, recalls and histories on such a history, with SQLite beside them.
     """
     if name not in _NAMES:
         terminal.fail(f"{name[:40]!a} is no bench.", f"Use one of {', '.join(_NAMES)}.")
     module = import_module(f"{benches.__name__}.{name}{_SUFFIX}")
-    typer.echo(json.dumps(module.run(quick=quick)))
+    given = {"units": units, "folder": folder, "seed": seed}
+    options = {option: value for option, value in given.items() if value is not None}
+    for option in options.keys() - signature(module.run).parameters.keys():
+        terminal.fail(f"The bench {name} takes no --{option}.", "Leave it out.")
+    typer.echo(json.dumps(module.run(quick=quick, **options)))

@@ -17,8 +17,9 @@ from lotmark.batch import BATCH_SIZE_MAX, ZERO_HASH, Batch, BatchHeader, parse_o
 from lotmark.errors import MalformedError
 from lotmark.outcome import CONSUMES_NUMBER_FROM, MEANINGS, Outcome
 from lotmark_node.engine.checkpoints import SignedCheckpoint
-from lotmark_node.engine.log_reader import LogReader, PlacedBatch
+from lotmark_node.engine.log_reader import LogReader
 from lotmark_node.engine.refusal_log import RefusalLog
+from lotmark_node.engine.stored_block import PlacedBatch
 from lotmark_node.engine.traffic import Traffic
 from lotmark_node.state_machine.batch_rules import (
     judge_place,

@@ -189,8 +189,10 @@ class ApplyLoop:
             prepared = made.prepared if made else [PreparedBatch(each) for each in block.batches]
         with self._clock.stage("apply"):
             effects = apply_block(self._state, block, prepared)
+        with self._clock.stage("index"):
+            indexed = self._store.index(effects.results, prepared)
         with self._clock.stage("write"):
-            self._store.write(effects, ordered, leapt=leapt)
+            self._store.write(effects, indexed, ordered, leapt=leapt)
         effects.commit()
         self.place = OrderPlace(ordered.index, ordered.term, leapt)
         self._unsynced_blocks += 1

@@ -38,7 +38,7 @@ from lotmark_node.engine.index_rebuild import check_indexed
 from lotmark_node.engine.item_epochs import ItemEpochs
 from lotmark_node.engine.item_proofs import ItemProofMaker
 from lotmark_node.engine.leadership import LeadershipDuties
-from lotmark_node.engine.log_reader import LogReader, PlacedBatch
+from lotmark_node.engine.log_reader import LogReader
 from lotmark_node.engine.log_tree import LogTree, StoredLogTree
 from lotmark_node.engine.membership import Membership
 from lotmark_node.engine.peers import Peers
@@ -49,6 +49,7 @@ from lotmark_node.engine.signature_worker import SignatureWorker
 from lotmark_node.engine.signed_maximum import SignedMaximum
 from lotmark_node.engine.stage_clock import StageClock
 from lotmark_node.engine.store import LedgerStore, OrderPlace
+from lotmark_node.engine.stored_block import PlacedBatch
 from lotmark_node.engine.traffic import Traffic
 from lotmark_node.state_machine.genesis_block import make_genesis_block
 from lotmark_node.state_machine.ledger_state import LedgerState, load_state, read_policy

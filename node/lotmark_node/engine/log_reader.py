@@ -1,61 +1,22 @@
 """Reading the log: entries, events and proofs, rebuilt from blocks and tiles."""
 
 import threading
-from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
 from lotmark.batch import Batch
-from lotmark.block import parse_block
-from lotmark.block_results import BatchResult, BlockResults, event_leaf, leaves
+from lotmark.block import batch_starts, parse_block
+from lotmark.block_results import BlockResults, leaves
 from lotmark.entry import EntryKind, parse_leaf_data
 from lotmark.errors import MalformedError
 from lotmark_node.engine.errors import NotOnLedger, StoreCorrupt
-from lotmark_node.engine.store import LedgerStore
+from lotmark_node.engine.store import BlockPlace, LedgerStore
+from lotmark_node.engine.stored_block import LogEntry, PlacedBatch, StoredBlock
 from lotmark_node.state_machine.genesis_block import GenesisBlock
 
 BLOCKS_CACHED_MAX = 8
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogEntry:
-    """One leaf and what stands beside it."""
-
-    index: int
-    leaf_data: bytes
-    event: bytes = b""  # of an event entry
-    batch: Batch | None = None  # of an event or batch entry
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedBatch:
-    """A batch on the log."""
-
-    batch: Batch
-    index: int
-    height: int
-    time_ms: int
-    result: BatchResult
-
-    @property
-    def end_index(self) -> int:
-        """Index of the first entry behind those of the batch."""
-        return self.index + self.result.entry_count
-
-    def has_event(self, index: int) -> bool:
-        """Tell whether an entry is one of the batch's events."""
-        return self.index < index <= self.index + len(self.result.event_outcomes)
-
-    def event_entry(self, index: int) -> LogEntry:
-        """Return the entry of one of the batch's events."""
-        position = index - self.index - 1
-        leaf = event_leaf(
-            self.batch, self.result, self.index, position, height=self.height, time_ms=self.time_ms
-        )
-        return LogEntry(
-            index=index, leaf_data=leaf, event=self.batch.events[position], batch=self.batch
-        )
+_GENESIS_ENTRIES = 2
 
 
 class LogReader:
@@ -64,7 +25,7 @@ class LogReader:
     def __init__(self, store: LedgerStore, genesis_block: GenesisBlock) -> None:
         self._store = store
         self._genesis_leaves = genesis_block.leaves
-        self._cache: OrderedDict[int, tuple[list[Batch], BlockResults]] = OrderedDict()
+        self._cache: OrderedDict[int, StoredBlock] = OrderedDict()
         self._lock = threading.Lock()
 
     def entries(self, first_index: int, end_index: int) -> Iterator[LogEntry]:
@@ -76,14 +37,14 @@ class LogReader:
         index = first_index
         while index < end_index:
             height = self._store.height_of(index)
-            if height == 0 and index < 2:
-                for at in range(index, min(end_index, 2)):
+            if height == 0 and index < _GENESIS_ENTRIES:
+                for at in range(index, min(end_index, _GENESIS_ENTRIES)):
                     yield LogEntry(index=at, leaf_data=self._genesis_leaves[at])
-                index = 2
+                index = _GENESIS_ENTRIES
                 continue
             close_index = self.block(height)[1].close_index
             if close_index < index:
-                raise NotOnLedger(f"entry {index} is not on the ledger")
+                raise _not_on_ledger(index)
             for entry in self.block_entries(height):
                 if index <= entry.index < end_index:
                     yield entry
@@ -95,9 +56,13 @@ class LogReader:
         Raises:
             NotOnLedger: There is none with this index.
         """
+        block = self._block_of(index) if index >= _GENESIS_ENTRIES else None
+        placed = None if block is None else block.batch_of(index)
+        if placed is not None and placed.has_event(index):
+            return placed.event_entry(index)
         for entry in self.entries(index, index + 1):
             return entry
-        raise NotOnLedger(f"entry {index} is not on the ledger")
+        raise _not_on_ledger(index)
 
     def events(self, indexes: Iterable[int]) -> Iterator[LogEntry]:
         """Return the event entries with these indexes, in the order given.
@@ -107,15 +72,14 @@ class LogReader:
         Raises:
             NotOnLedger: One is not on the ledger, or no event.
         """
-        placed: list[PlacedBatch] = []
+        block: StoredBlock | None = None
         for index in indexes:
-            if not placed or not placed[0].index <= index < placed[-1].end_index:
-                height = self._store.height_of(index)
-                placed = list(self.placed_batches(height)) if height else []
-            owner = bisect_right(placed, index, key=lambda each: each.index) - 1
-            if owner < 0 or not placed[owner].has_event(index):
+            if block is None or not block.holds(index):
+                block = self._block_of(index) if index >= _GENESIS_ENTRIES else None
+            placed = None if block is None else block.batch_of(index)
+            if placed is None or not placed.has_event(index):
                 raise NotOnLedger(f"entry {index} is no event on the ledger")
-            yield placed[owner].event_entry(index)
+            yield placed.event_entry(index)
 
     def find_event(self, event_id: bytes) -> LogEntry:
         """Return the entry of an event.
@@ -134,19 +98,16 @@ class LogReader:
         index = self._store.batch_index(batch_id)
         if index is None:
             return None
-        height = self._store.height_of(index)
-        for placed in self.placed_batches(height):
-            if placed.index == index:
-                return placed if placed.batch.batch_id == batch_id else None
-        raise StoreCorrupt(f"the index names entry {index}, which is no batch; rebuild the store")
+        placed = self._block_of(index).batch_of(index)
+        if placed is None or placed.index != index:
+            raise StoreCorrupt(
+                f"the index names entry {index}, which is no batch; rebuild the store"
+            )
+        return placed if placed.batch.batch_id == batch_id else None
 
-    def placed_batches(self, height: int) -> Iterator[PlacedBatch]:
+    def placed_batches(self, height: int) -> Sequence[PlacedBatch]:
         """Return the batches of a block with their entry indexes."""
-        batches, results = self.block(height)
-        index = results.first_index
-        for batch, result in zip(batches, results.batches, strict=True):
-            yield PlacedBatch(batch, index, height, results.close.time_ms, result)
-            index += result.entry_count
+        return self._stored(height).placed_batches()
 
     def block_entries(self, height: int) -> Iterator[LogEntry]:
         """Return the entries of a block, height 1 or more."""
@@ -173,20 +134,41 @@ class LogReader:
             NotOnLedger: There is no such block.
             StoreCorrupt: Its bytes are no block.
         """
+        stored = self._stored(height)
+        return stored.batches(), stored.results
+
+    def _block_of(self, index: int) -> StoredBlock:
+        """Return the block that holds an entry, which is none of the genesis's."""
+        place = self._store.place_of(index)
+        block = self._stored(place.height, place)
+        if not block.holds(index):
+            raise _not_on_ledger(index)
+        return block
+
+    def _stored(self, height: int, place: BlockPlace | None = None) -> StoredBlock:
         with self._lock:
             cached = self._cache.get(height)
             if cached is not None:
                 self._cache.move_to_end(height)
                 return cached
+        raw = self._store.block(height)
         try:
-            read = list(parse_block(self._store.block(height)).batches), self._store.results(height)
+            results = self._store.results(height)
+            place = place or self._store.place_of(results.first_index)
+            # A store that an older version has begun does not have them of its first blocks.
+            starts = place.batch_starts or batch_starts(parse_block(raw).batches)
         except MalformedError as error:
             raise StoreCorrupt(f"block {height} in the store: {error}") from error
+        read = StoredBlock(raw, results, starts)
         with self._lock:
             self._cache[height] = read
             if len(self._cache) > BLOCKS_CACHED_MAX:
                 self._cache.popitem(last=False)
         return read
+
+
+def _not_on_ledger(index: int) -> NotOnLedger:
+    return NotOnLedger(f"entry {index} is not on the ledger")
 
 
 def kind_of(entry: LogEntry) -> EntryKind:

@@ -7,8 +7,9 @@ from lotmark.verify.receipt import ReceiptParts, make_receipt
 from lotmark_node.engine.checkpoints import SignedCheckpoint
 from lotmark_node.engine.errors import NotOnLedger
 from lotmark_node.engine.governance_proofs import GovernanceProofs
-from lotmark_node.engine.log_reader import LogEntry, LogReader
+from lotmark_node.engine.log_reader import LogReader
 from lotmark_node.engine.store import LedgerStore
+from lotmark_node.engine.stored_block import LogEntry
 
 
 class ReceiptMaker:

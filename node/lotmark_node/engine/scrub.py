@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lotmark import ed25519
 from lotmark import genesis as protocol_genesis
-from lotmark.block import Block, batches_root, parse_block
+from lotmark.block import Block, batch_starts, batches_root, parse_block
 from lotmark.block_results import BlockResults, leaf_hashes
 from lotmark.entry import EntryKind, parse_close, parse_event_payload, parse_leaf_data
 from lotmark.errors import ProofError, ProtocolError
@@ -24,10 +24,11 @@ from lotmark.outcome import CONSUMES_NUMBER_FROM
 from lotmark_consensus.ordering import Ordered
 from lotmark_node.engine.errors import NotOnLedger, Regression, StoreCorrupt
 from lotmark_node.engine.item_scrub import ChainedBlocks, ItemScrub
-from lotmark_node.engine.log_reader import LogEntry, LogReader
+from lotmark_node.engine.log_reader import LogReader
 from lotmark_node.engine.scrubbed_order import ScrubbedOrder, open_order
 from lotmark_node.engine.signed_maximum import SignedMaximum
 from lotmark_node.engine.store import LedgerStore, OrderPlace
+from lotmark_node.engine.stored_block import LogEntry
 from lotmark_node.engine.tiles import TILE_WIDTH, TileWriter
 from lotmark_node.state_machine import lthash
 from lotmark_node.state_machine.genesis_block import GenesisBlock, make_genesis_block
@@ -291,6 +292,8 @@ class _Scrubbing:
         for at in (index, results.close_index):
             if self._store.height_of(at) != height:
                 raise self._damage(f"the index does not find entry {at} in block {height}")
+        if self._store.place_of(index).batch_starts not in ([], batch_starts(block.batches)):
+            raise self._damage(f"the index does not find the batches of block {height}")
         for batch, result in zip(block.batches, results.batches, strict=True):
             if not result.outcome or result.outcome >= CONSUMES_NUMBER_FROM:
                 batch_id = batch.batch_id

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rocksdict import (
+    BlockBasedIndexType,
     BlockBasedOptions,
     Cache,
     DBCompressionType,
@@ -19,7 +20,7 @@ from rocksdict import (
     WriteOptions,
 )
 
-from lotmark.block import parse_block_head
+from lotmark.block import batch_starts, parse_block_head
 from lotmark.block_results import BlockResults, parse_results
 from lotmark.merkle import Frontier, leaf_hash
 from lotmark.outcome import CONSUMES_NUMBER_FROM
@@ -38,7 +39,7 @@ from lotmark_node.engine.stored_index import StoredIndexRows
 from lotmark_node.engine.tiles import TileTree, TileWriter
 from lotmark_node.provenance.block_index import IndexedBatch
 from lotmark_node.provenance.rows import INDEX_FORMAT, INDEXED_KEY
-from lotmark_node.provenance.writer import IndexWriter
+from lotmark_node.provenance.writer import IndexWriter, Row
 from lotmark_node.state_machine.genesis_block import GenesisBlock
 from lotmark_node.state_machine.ledger_state import LogPosition
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
@@ -69,6 +70,14 @@ class OrderPlace:
     index: int
     term: int  # of the order's entry at `index`
     leapt: bool = False  # by fetched blocks: the journal may not have been told yet
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPlace:
+    """A block, and where in its bytes its batches begin: not all have to be read for one."""
+
+    height: int
+    batch_starts: Sequence[int]
 
 
 class LedgerStore:
@@ -187,11 +196,23 @@ class LedgerStore:
         batch.put(_ORDER_KEY, _ORDER.pack(0, 0, False))
         self._write(batch)
 
-    def write(self, effects: BlockEffects, ordered: Ordered, *, leapt: bool = False) -> None:
+    def index(self, results: BlockResults, prepared: Sequence[PreparedBatch]) -> list[Row]:
+        """Return what a block adds to the provenance index; it must be written next."""
+        return self._index_writer.rows(results.first_index, _accepted(results, prepared))
+
+    def write(
+        self,
+        effects: BlockEffects,
+        indexed: Sequence[Row],
+        ordered: Ordered,
+        *,
+        leapt: bool = False,
+    ) -> None:
         """Write all that a block does, at once or not at all.
 
         Args:
             effects: Of the block.
+            indexed: What `index` has returned for it.
             ordered: The block and its place.
             leapt: Whether it was fetched: the journal does not have it yet.
         """
@@ -209,7 +230,7 @@ class LedgerStore:
         self._put_leaves(batch, effects.leaf_hashes)
         for key, value in self._index_rows(effects):
             put(key, value, handles["index"])
-        self._put_provenance(batch, results, effects.prepared)
+        self._put_provenance(batch, results, indexed)
         self.items.put_block(batch, effects.items)
         position = LogPosition(
             height=results.close.height,
@@ -226,13 +247,11 @@ class LedgerStore:
         self._rows.written(effects.changes)
 
     def _put_provenance(
-        self, batch: WriteBatch, results: BlockResults, prepared: Sequence[PreparedBatch]
+        self, batch: WriteBatch, results: BlockResults, indexed: Sequence[Row]
     ) -> None:
-        family = self.provenance.handle
-        for key, value in self._index_writer.rows(
-            results.first_index, _accepted(results, prepared)
-        ):
-            batch.put(key, value, family)
+        put, family = batch.put, self.provenance.handle
+        for key, value in indexed:
+            put(key, value, family)
         self._put_indexed(batch, results.close.height)
 
     def _put_indexed(self, batch: WriteBatch, height: int) -> None:
@@ -258,7 +277,7 @@ class LedgerStore:
         """Add a block that is there to the provenance index, which ends with the one before."""
         assert self.indexed_height() == results.close.height - 1, "blocks are added in order"
         batch = WriteBatch(raw_mode=True)
-        self._put_provenance(batch, results, prepared)
+        self._put_provenance(batch, results, self.index(results, prepared))
         self._write(batch)
 
     def advance_order(self, place: OrderPlace) -> None:
@@ -334,13 +353,18 @@ class LedgerStore:
 
     def height_of(self, index: int) -> int:
         """Return the height of the block that holds an entry."""
+        return self.place_of(index).height
+
+    def place_of(self, index: int) -> BlockPlace:
+        """Return the block that holds an entry, and where its batches begin."""
         seek = _FIRST_INDEX + _U64.pack(index)
         try:
             cursor = self._families["index"].iter()
             cursor.seek_for_prev(seek)
             if cursor.valid() and cursor.key()[:1] == _FIRST_INDEX:
-                height: int = _U64.unpack(cursor.value())[0]
-                return height
+                place: bytes = cursor.value()
+                height, *starts = struct.unpack(f">Q{len(place) // 4 - 2}I", place)
+                return BlockPlace(height, starts)
             cursor.status()
         except Exception as error:
             raise damaged(self._folder, error) from error
@@ -394,14 +418,17 @@ class LedgerStore:
         events the accepted one is found.
         """
         pack, results = _U64.pack, effects.results
-        rows = {_FIRST_INDEX + pack(results.first_index): pack(results.close.height)}
+        starts = batch_starts(effects.block.batches)
+        place = struct.pack(f">Q{len(starts)}I", results.close.height, *starts)
+        rows = {_FIRST_INDEX + pack(results.first_index): place}
         index = results.first_index
         for batch, result in zip(effects.block.batches, results.batches, strict=True):
             consumes = not result.outcome or result.outcome >= CONSUMES_NUMBER_FROM
             if consumes or result.evidence:
                 rows[_BATCH_ID + batch.batch_id[:_ID_PREFIX]] = pack(index)
+            event_ids = batch.event_ids
             for position, outcome in enumerate(result.event_outcomes):
-                key = _EVENT_ID + batch.event_ids[position][:_ID_PREFIX]
+                key = _EVENT_ID + event_ids[position][:_ID_PREFIX]
                 if not outcome or (key not in rows and self._read("index", key) is None):
                     rows[key] = pack(index + 1 + position)
                 if not outcome:
@@ -447,7 +474,12 @@ def _options(*, compressed: bool = False) -> Options:
     blocks = BlockBasedOptions()
     blocks.set_block_cache(_CACHE)
     blocks.set_bloom_filter(10, block_based=False)
+    # In pieces: whole, those of a file of some size fit into no shard of the cache and would be
+    # read again for every row.
     blocks.set_cache_index_and_filter_blocks(True)
+    blocks.set_index_type(BlockBasedIndexType.two_level_index_search())
+    blocks.set_partition_filters(True)
+    blocks.set_pin_top_level_index_and_filter(True)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.create_missing_column_families(True)

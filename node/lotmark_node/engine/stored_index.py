@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
+from rocksdict import RdictIter
+
 from lotmark_node.engine.store_family import StoreFamily, damaged
 
-KEYS_PER_LOOK = 256
+WALKED_KEYS_MIN = 24  # a walk's beginning costs as much as looking so many up
+KEYS_PER_WALK = 256
+ROWS_PER_KEY_MAX = 4  # walked along; where there are more, most of them are none of those asked for
 
 
 class StoredIndexRows(StoreFamily):
@@ -22,18 +26,22 @@ class StoredIndexRows(StoreFamily):
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """Return the values of rows with these keys, which ascend; None where there is none.
 
-        Where no row at all lies among many keys, as with the units that a lot went into and that
-        went into nothing themselves, one look tells it.
+        Of many keys most lie side by side, such as those of units that were made one after the
+        other: going along the rows there costs a tenth of looking each of them up.
         """
-        if len(keys) <= KEYS_PER_LOOK:
+        if len(keys) < WALKED_KEYS_MIN:
             return super().get_many(keys)
+        family, _ = self._opened()
         found: list[bytes | None] = []
-        for at in range(0, len(keys), KEYS_PER_LOOK):
-            some = keys[at : at + KEYS_PER_LOOK]
-            if any(self.scan(some[0], some[-1] + b"\0")):
-                found += super().get_many(some)
-            else:
-                found += [None] * len(some)
+        try:
+            cursor = family.iter()
+            for at in range(0, len(keys), KEYS_PER_WALK):
+                some = keys[at : at + KEYS_PER_WALK]
+                rows = _walked(cursor, some[0], some[-1], ROWS_PER_KEY_MAX * len(some))
+                found += super().get_many(some) if rows is None else map(rows.get, some)
+            cursor.status()
+        except Exception as error:
+            raise damaged(self._folder, error) from error
         return found
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -67,3 +75,18 @@ class StoredIndexRows(StoreFamily):
             family.delete_range(b"", b"\xff" * 8)
         except Exception as error:
             raise damaged(self._folder, error) from error
+
+
+def _walked(
+    cursor: RdictIter, first: bytes, last: bytes, rows_max: int
+) -> dict[bytes, bytes] | None:
+    """Return the rows from key `first` to key `last`; None: they are more than `rows_max`."""
+    rows: dict[bytes, bytes] = {}
+    valid, key_of, value_of, go_on = cursor.valid, cursor.key, cursor.value, cursor.next
+    cursor.seek(first)
+    while valid() and (key := key_of()) <= last:
+        if len(rows) == rows_max:
+            return None
+        rows[key] = value_of()
+        go_on()
+    return rows

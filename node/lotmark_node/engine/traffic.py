@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from lotmark_consensus.latency import Latency
-from lotmark_node.engine.log_reader import PlacedBatch
+from lotmark_node.engine.stored_block import PlacedBatch
 
 
 class Traffic:

@@ -72,7 +72,9 @@ class Edge(NamedTuple):
 
 
 _EDGE = struct.Struct(">BBQQ")
-_EDGES_HEAD = struct.Struct(">BIHH")  # flags, edges before the tail, edges in it, size of names
+# Flags, edges in chunks before, edges in it, size of names, entry of the last.
+_EDGES_HEAD = struct.Struct(">BIHHQ")
+EDGES_HEAD_SIZE = _EDGES_HEAD.size
 
 
 @dataclass(slots=True)
@@ -85,6 +87,7 @@ class EdgesTail:
     flags: int = 0
     before: int = 0  # edges in chunks
     count: int = 0
+    last_entry: int = 0
     numbers: bytearray = field(default_factory=bytearray)
     names: bytearray = field(default_factory=bytearray)
     rest: bytearray = field(default_factory=bytearray)
@@ -98,10 +101,13 @@ class EdgesTail:
         self.names += other.encode() + b"\n"
         self.rest += f"{quantity}\t{unit}\t{party}\n".encode()
         self.count += 1
+        self.last_entry = entry
 
     def encode(self) -> bytes:
         """Return the row's value."""
-        head = _EDGES_HEAD.pack(self.flags, self.before, self.count, len(self.names))
+        head = _EDGES_HEAD.pack(
+            self.flags, self.before, self.count, len(self.names), self.last_entry
+        )
         return b"".join((head, self.names, self.numbers, self.rest))
 
     def spill(self) -> tuple[int, bytes] | None:
@@ -119,46 +125,34 @@ class EdgesTail:
 
 def parse_edges_tail(raw: bytes) -> EdgesTail:
     """Parse a tail's row."""
-    flags, before, count, names_size = _EDGES_HEAD.unpack_from(raw)
-    names_end = _EDGES_HEAD.size + names_size
+    flags, before, count, names_size, last_entry = _EDGES_HEAD.unpack_from(raw)
+    names_end = EDGES_HEAD_SIZE + names_size
     numbers_end = names_end + count * _EDGE.size
     return EdgesTail(
         flags,
         before,
         count,
+        last_entry,
         bytearray(raw[names_end:numbers_end]),
-        bytearray(raw[_EDGES_HEAD.size : names_end]),
+        bytearray(raw[EDGES_HEAD_SIZE:names_end]),
         bytearray(raw[numbers_end:]),
     )
 
 
-class EdgesHead(NamedTuple):
-    """What a row of edges tells before they are unpacked."""
+def edges_head(raw: bytes) -> tuple[int, int, int, int, int]:
+    """Return the head of a tail or chunk: flags, edges before, edges, size of names, last entry.
 
-    marked: bool  # an edge of it has a flag
-    before: int  # edges in chunks before it
-    last_entry: int
-
-
-def edges_head(raw: bytes) -> EdgesHead:
-    """Return the head of a tail or chunk."""
-    flags, before, count, names_size = _EDGES_HEAD.unpack_from(raw)
-    last_at = _EDGES_HEAD.size + names_size + (count - 1) * _EDGE.size
-    return EdgesHead(bool(flags & MARKED), before, _EDGE.unpack_from(raw, last_at)[2])
-
-
-def unpack_names(raw: bytes) -> list[str]:
-    """Return the names at the other ends of the edges of a tail or chunk."""
-    end = _EDGES_HEAD.size + _EDGES_HEAD.unpack_from(raw)[3]
-    return raw[_EDGES_HEAD.size : end - 1].decode().split("\n")
+    The names follow, each with a line break behind it.
+    """
+    return _EDGES_HEAD.unpack_from(raw)
 
 
 def unpack_edges(raw: bytes) -> list[Edge]:
     """Return the edges of a tail or chunk."""
-    _, _, count, names_size = _EDGES_HEAD.unpack_from(raw)
-    names_end = _EDGES_HEAD.size + names_size
+    _, _, count, names_size, _ = _EDGES_HEAD.unpack_from(raw)
+    names_end = EDGES_HEAD_SIZE + names_size
     numbers_end = names_end + count * _EDGE.size
-    names = raw[_EDGES_HEAD.size : names_end].decode().split("\n")
+    names = raw[EDGES_HEAD_SIZE:names_end].decode().split("\n")
     rest = raw[numbers_end:].decode().split("\n")
     return [
         Edge(name, kind, flags, entry, at_ms, *more.split("\t"))

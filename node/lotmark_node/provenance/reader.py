@@ -5,7 +5,7 @@ left out of the chunks.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from lotmark_node.provenance.block_index import RESTRICTED_SIGHTING
@@ -31,6 +31,7 @@ from lotmark_node.provenance.rows import (
     chunks_prefix,
     sightings_prefix,
     tail_key,
+    tail_keys,
     window_key,
 )
 
@@ -128,20 +129,32 @@ class IndexReader:
 
     def edges(self, kind: Edges, name: str) -> Iterator[Edge]:
         """Return the links of an item, in the order of the log."""
-        key = tail_key(kind, name)
-        raw = self.rows.get(key)
-        for part in () if raw is None else self.edge_rows(key, raw):
-            yield from unpack_edges(part)
+        for _, row in self.edge_rows(kind, (name,)):
+            yield from unpack_edges(row)
 
-    def edge_rows(self, key: bytes, tail: bytes) -> Sequence[bytes]:
-        """Return the rows of a list of links, whose tail and its key are given."""
-        before = edges_head(tail).before
-        if not before:
-            return (tail,)
-        keys = [chunk_key(key, at) for at in range(0, before, EDGES_PER_CHUNK)]
+    def edge_rows(self, kind: Edges, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Return the rows of links of items, as names ascend, each with its item's name."""
+        tails = self.rows.get_many(tail_keys(kind, names))
+        for name, tail in zip(names, tails, strict=True):
+            if tail is None:
+                continue
+            if tail[0] & CHUNKED:
+                for chunk in self._edge_chunks(tail_key(kind, name), edges_head(tail)[1]):
+                    yield name, chunk
+            yield name, tail
+
+    def _edge_chunks(self, key: bytes, count: int) -> Sequence[bytes]:
+        """Return the chunks that hold the first `count` links of an item."""
+        keys = [chunk_key(key, at) for at in range(0, count, EDGES_PER_CHUNK)]
         chunks = [chunk for chunk in self.rows.get_many(keys) if chunk is not None]
         assert len(chunks) == len(keys), "the tail counts the chunks before it"
-        return (*chunks, tail)
+        return chunks
+
+    def facts_of(self, names: Sequence[str]) -> Iterator[tuple[str, Mapping[About, Told]]]:
+        """Return what is known of items beside their links, as names ascend."""
+        for name, row in zip(names, self.rows.get_many(tail_keys(FACTS, names)), strict=True):
+            if row is not None:
+                yield name, parse_facts(row)
 
     def facts(self, name: str) -> dict[About, Told]:
         """Return what is known of an item beside its links."""

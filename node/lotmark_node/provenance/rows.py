@@ -5,6 +5,7 @@ A list's tail has the key of kind and name; its chunks, of a kind of their own, 
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 
 _U16 = struct.Struct(">H")
@@ -44,6 +45,12 @@ ALIAS = 0x70  # items by a shorter name
 def tail_key(kind: int, name: str) -> bytes:
     """Return the key of a list's tail, or of an item's facts."""
     return bytes((kind,)) + name.encode()
+
+
+def tail_keys(kind: int, names: Sequence[str]) -> list[bytes]:
+    """Return the keys of the tails of one name or more, encoded all at once: no name has a line."""
+    prefix = chr(kind)
+    return (prefix + f"\n{prefix}".join(names)).encode().split(b"\n")
 
 
 def chunks_prefix(tail: bytes) -> bytes:

@@ -4,23 +4,27 @@ A trace is the same for the same question and size of the log, so that it can be
 gone on with: whoever asks for more has the way up to there walked again, which is cheap.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lotmark.v1 import provenance_pb2
 from lotmark_node.provenance.packed import (
+    EDGES_HEAD_SIZE,
     ENDED,
+    MARKED,
     RESTRICTED,
+    About,
     Edge,
+    Told,
     edges_head,
     unpack_edges,
-    unpack_names,
 )
 from lotmark_node.provenance.reader import IndexReader
-from lotmark_node.provenance.rows import Edges, tail_key
+from lotmark_node.provenance.rows import Edges
 
 NODES_MAX = 1_000_000  # of one trace, however often it is gone on with: what memory bounds
+LINKS_PER_STEP = 512  # at least, but for the last of a level; a row's more at most
 
 LINK_KINDS = frozenset(
     {
@@ -88,30 +92,53 @@ class TracedEdge(NamedTuple):
 
 @dataclass(slots=True)
 class TraceStep:
-    """One row of links of one node, followed: a part of the trace."""
+    """Links of one level that were followed: a part of the trace."""
 
-    origin: int
-    first_number: int  # of the nodes that it reached first
-    nodes: list[str]  # those, in order
-    depth: int  # theirs
-    items: list[str]  # of those, what is an item and is traced on from
-    _raw: bytes = b""
+    depth: int  # of the nodes that it reached first
+    first_number: int  # of those
+    nodes: list[str] = field(default_factory=list)  # those, in order
+    link_count: int = 0
+    # By origin: a row of links that all belong to the trace, or what is told of it.
+    parts: list[tuple[str, bytes | Sequence[Statement]]] = field(default_factory=list)
+    _ends: set[str] = field(default_factory=set)  # of the nodes, what is no item
     _numbers: dict[str, int] = field(default_factory=dict)
-    _edges: Sequence[TracedEdge] = ()
 
-    def edges(self) -> Sequence[TracedEdge]:
+    @property
+    def items(self) -> list[str]:
+        """Of the nodes, what is an item and is traced on from."""
+        ends = self._ends
+        return [name for name in self.nodes if name not in ends] if ends else self.nodes
+
+    def edges(self) -> Iterator[TracedEdge]:
         """Return its links; unpacked only now, since many a question needs the nodes alone."""
-        if not self._raw:
-            return self._edges
-        numbers, origin = self._numbers, self.origin
-        return [
-            TracedEdge(
-                origin,
-                numbers[other],
-                Statement(other, kind, entry, entry, at_ms, False, 1, 0, amount, unit, party),
-            )
-            for other, kind, _, entry, at_ms, amount, unit, party in unpack_edges(self._raw)
-        ]
+        numbers = self._numbers
+        for name, part in self.parts:
+            origin = numbers[name]
+            for told in _statements(part) if isinstance(part, bytes) else part:
+                yield TracedEdge(origin, numbers[told.other], told)
+
+    def reach(self, names: Sequence[str]) -> None:
+        """Number the nodes that links lead to, as far as they are new."""
+        numbers, nodes = self._numbers, self.nodes
+        for name in names:
+            if name not in numbers:
+                numbers[name] = len(numbers)
+                nodes.append(name)
+
+    def add_statements(self, origin: str, told: Sequence[Statement]) -> None:
+        """Take what is told of a node."""
+        for statement in told:
+            other, kind = statement.other, statement.kind
+            if kind not in LINK_KINDS and kind != _USED and other not in self._numbers:
+                self._ends.add(other)
+            self.reach((other,))
+        self.parts.append((origin, told))
+        self.link_count += len(told)
+
+
+def _statements(row: bytes) -> Iterator[Statement]:
+    for other, kind, _, entry, at_ms, amount, unit, party in unpack_edges(row):
+        yield Statement(other, kind, entry, entry, at_ms, False, 1, 0, amount, unit, party)
 
 
 def trace(
@@ -153,31 +180,61 @@ class _Walk:
         self._facts = bool(question.kinds & FACT_KINDS)
 
     def steps_from(self, frontier: Sequence[str], depth: int) -> Iterator[TraceStep]:
-        """Follow the links and facts of nodes."""
+        """Follow the links and then the facts of nodes."""
         names = sorted(frontier)
-        keys = [tail_key(self._kind, name) for name in names] if self._links else []
-        tails = self._index.rows.get_many(keys) if keys else [None] * len(names)
-        for at, (name, tail) in enumerate(zip(names, tails, strict=True)):
-            origin = self._numbers[name]
-            if tail is not None:
-                for raw in self._index.edge_rows(keys[at], tail):
-                    yield self._follow(origin, raw, depth)
-            if self._facts and (facts := self._wanted_facts(name)):
-                yield self._step(origin, facts, depth)
+        if self._links:
+            yield from self._link_steps(names, depth)
+        if self._facts:
+            yield from self._fact_steps(names, depth)
 
-    def _follow(self, origin: int, raw: bytes, depth: int) -> TraceStep:
-        head = edges_head(raw)
-        question = self._question
-        if head.marked or head.last_entry >= question.size or not question.asks_for_all:
-            return self._step(origin, self._wanted_links(unpack_edges(raw)), depth)
-        numbers = self._numbers
-        first, nodes = len(numbers), []
-        for name in unpack_names(raw):
-            if name not in numbers:
-                numbers[name] = len(numbers)
-                nodes.append(name)
-        self._check_width()
-        return TraceStep(origin, first, nodes, depth, nodes, raw, numbers)
+    def _link_steps(self, names: Sequence[str], depth: int) -> Iterator[TraceStep]:
+        size, filtered = self._question.size, not self._question.asks_for_all
+        newest = b""
+        step = self._begin(depth)
+        for name, row in self._index.edge_rows(self._kind, names):
+            flags, _, count, names_size, last_entry = edges_head(row)
+            if filtered or flags & MARKED or last_entry >= size:
+                if told := self._wanted_links(unpack_edges(row)):
+                    step.add_statements(name, told)
+            else:
+                packed = row[EDGES_HEAD_SIZE : EDGES_HEAD_SIZE + names_size]
+                if packed != newest:  # what lies side by side often went into the same
+                    newest = packed
+                    step.reach(packed[:-1].decode().split("\n"))
+                step.parts.append((name, row))
+                step.link_count += count
+            if step.link_count >= LINKS_PER_STEP:
+                yield self._end(step)
+                step = self._begin(depth)
+        if step.link_count:
+            yield self._end(step)
+
+    def _fact_steps(self, names: Sequence[str], depth: int) -> Iterator[TraceStep]:
+        step = self._begin(depth)
+        for name, facts in self._index.facts_of(names):
+            if told := self._wanted_facts(facts):
+                step.add_statements(name, told)
+            if step.link_count >= LINKS_PER_STEP:
+                yield self._end(step)
+                step = self._begin(depth)
+        if step.link_count:
+            yield self._end(step)
+
+    def _begin(self, depth: int) -> TraceStep:
+        return TraceStep(depth, len(self._numbers), _numbers=self._numbers)
+
+    def _end(self, step: TraceStep) -> TraceStep:
+        """Return a step that is full.
+
+        Raises:
+            TooWide: The trace is.
+        """
+        if len(self._numbers) > NODES_MAX:
+            raise TooWide(
+                f"the trace has more than {NODES_MAX:,} nodes; narrow it by depth, time, kind of"
+                " link or party"
+            )
+        return step
 
     def _wanted_links(self, edges: Sequence[Edge]) -> list[Statement]:
         """Return the links asked for; where one ends, that goes to the beginning it belongs to."""
@@ -201,7 +258,7 @@ class _Walk:
             )
         return found
 
-    def _wanted_facts(self, name: str) -> list[Statement]:
+    def _wanted_facts(self, facts: Mapping[About, Told]) -> list[Statement]:
         return [
             Statement(
                 target,
@@ -216,7 +273,7 @@ class _Walk:
                 "",
                 told.party,
             )
-            for (kind, target, flags), told in self._index.facts(name).items()
+            for (kind, target, flags), told in facts.items()
             if told.entry < self._question.size
             and self._is_wanted(kind, told.at_ms, told.party)
             and (not flags & RESTRICTED or self._may_read(told.entry))
@@ -230,24 +287,3 @@ class _Walk:
             and (question.to_ms is None or at_ms < question.to_ms)
             and (not question.parties or party in question.parties)
         )
-
-    def _step(self, origin: int, found: Sequence[Statement], depth: int) -> TraceStep:
-        numbers = self._numbers
-        first, nodes, onward, edges = len(numbers), list[str](), list[str](), list[TracedEdge]()
-        for statement in found:
-            other, kind = statement.other, statement.kind
-            if other not in numbers:
-                numbers[other] = len(numbers)
-                nodes.append(other)
-                if kind in LINK_KINDS or kind == _USED:
-                    onward.append(other)
-            edges.append(TracedEdge(origin, numbers[other], statement))
-        self._check_width()
-        return TraceStep(origin, first, nodes, depth, onward, b"", {}, edges)
-
-    def _check_width(self) -> None:
-        if len(self._numbers) > NODES_MAX:
-            raise TooWide(
-                f"the trace has more than {NODES_MAX:,} nodes; narrow it by depth, time, kind of"
-                " link or party"
-            )

@@ -2,7 +2,7 @@
 
 import hashlib
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
@@ -10,7 +10,7 @@ from lotmark.errors import MalformedError
 from lotmark.v1 import provenance_pb2
 from lotmark_node.state_machine.ledger_state import LedgerState
 
-_RESUME = struct.Struct(">B8sQQQQQ")
+_RESUME = struct.Struct(">B8sQQQQ")
 _VERSION = 1
 # What may be another in the question that goes on.
 _NOT_THE_QUESTION = ("resume", "nodes_max", "events_max", "items_max")
@@ -23,8 +23,7 @@ class AnswerPlace:
     size: int
     height: int
     time_ms: int
-    told: int = 0  # an entry, a node or a count: who asks to go on there says which
-    told_within: int = 0  # links of that node
+    told: int = 0  # an entry or a count: who asks to go on there says which
 
     def head(self, item: str) -> provenance_pb2.AnswerHead:
         """Return it on the wire."""
@@ -32,12 +31,9 @@ class AnswerPlace:
             item=item, height=self.height, size=self.size, time_ms=self.time_ms
         )
 
-    def resume(self, question: Message, *, told: int, told_within: int = 0) -> bytes:
+    def resume(self, question: Message, *, told: int) -> bytes:
         """Return what a caller goes on with who asks the same question."""
-        at = replace(self, told=told, told_within=told_within)
-        return _RESUME.pack(
-            _VERSION, _digest(question), at.size, at.height, at.time_ms, at.told, at.told_within
-        )
+        return _RESUME.pack(_VERSION, _digest(question), self.size, self.height, self.time_ms, told)
 
 
 def place_now(state: LedgerState) -> AnswerPlace:
@@ -60,7 +56,7 @@ def place_of(state: LedgerState, question: Message, resume: bytes) -> AnswerPlac
         raise MalformedError(
             f"resume has {len(resume)} bytes of no kind that this node gives; begin anew"
         )
-    _, digest, size, height, time_ms, told, told_within = _RESUME.unpack(resume)
+    _, digest, size, height, time_ms, told = _RESUME.unpack(resume)
     if digest != _digest(question):
         raise MalformedError("resume is of another question; ask the same one, or begin anew")
     if size > now.size:
@@ -68,9 +64,7 @@ def place_of(state: LedgerState, question: Message, resume: bytes) -> AnswerPlac
             f"resume is of {size} entries, this node has {now.size}; ask the node that gave it, or"
             " begin anew"
         )
-    return AnswerPlace(
-        size=size, height=height, time_ms=time_ms, told=told, told_within=told_within
-    )
+    return AnswerPlace(size=size, height=height, time_ms=time_ms, told=told)
 
 
 def _digest(question: Message) -> bytes:

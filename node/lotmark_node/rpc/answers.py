@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lotmark.admission import AdmissionAnswer
 from lotmark.outcome import Outcome
 from lotmark.v1 import ledger_pb2
-from lotmark_node.engine.log_reader import PlacedBatch
+from lotmark_node.engine.stored_block import PlacedBatch
 
 UNANSWERED_MAX = 2_048  # batches of one stream without their last answer, or with it unsent
 LINGER_S = 0.02  # how long an acceptance waits, so that it may go out with the acknowledgement

@@ -5,7 +5,8 @@ from google.protobuf.message import DecodeError
 from lotmark.entry import EntryKind
 from lotmark.event import EVENT_TYPES
 from lotmark.v1 import event_pb2, ledger_pb2
-from lotmark_node.engine.log_reader import LogEntry, kind_of
+from lotmark_node.engine.log_reader import kind_of
+from lotmark_node.engine.stored_block import LogEntry
 from lotmark_node.rpc.access import Caller
 
 

@@ -16,7 +16,7 @@ from lotmark_consensus.raft.grpc_wire import GrpcWire
 from lotmark_node.engine.admission import Answer, Submission
 from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.ledger_engine import LedgerEngine
-from lotmark_node.engine.log_reader import PlacedBatch
+from lotmark_node.engine.stored_block import PlacedBatch
 from lotmark_node.rpc.identity import Identities
 from lotmark_node.rpc.refused_calls import RefusedFor
 from lotmark_node.rpc.status import status_of_error

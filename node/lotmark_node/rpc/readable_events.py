@@ -7,7 +7,8 @@ from typing import NamedTuple
 from lotmark.entry import parse_leaf_data
 from lotmark.event import CheckedEvent, check_event
 from lotmark.v1 import provenance_pb2
-from lotmark_node.engine.log_reader import LogEntry, LogReader
+from lotmark_node.engine.log_reader import LogReader
+from lotmark_node.engine.stored_block import LogEntry
 from lotmark_node.provenance.reader import IndexReader
 from lotmark_node.provenance.rows import Postings
 from lotmark_node.rpc.access import Caller

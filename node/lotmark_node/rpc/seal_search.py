@@ -3,9 +3,10 @@
 from lotmark.errors import MalformedError
 from lotmark.merkle import HASH_SIZE
 from lotmark.v1 import event_pb2, ledger_pb2
-from lotmark_node.engine.log_reader import LogEntry, LogReader
+from lotmark_node.engine.log_reader import LogReader
 from lotmark_node.engine.seal_index import correction_prefix, item_prefix, report_prefix
 from lotmark_node.engine.store import LedgerStore
+from lotmark_node.engine.stored_block import LogEntry
 from lotmark_node.rpc.access import Caller
 from lotmark_node.rpc.entry_filter import entry_message
 

@@ -74,25 +74,21 @@ def trace_pages(
     if is_new:
         page.response.nodes.add(number=0, id=question.item)
     telling = _Telling(page, request.nodes_max or NODES_MAX, told_count=int(is_new))
-    skipping = None if is_new else place
-    depth = skipped_count = 0
+    depth = walked_count = skipped_count = 0
     try:
         for step in trace(index, question, may_read):
-            if skipping is not None and step.origin != skipping.told:
+            walked_count += step.link_count
+            if walked_count <= place.told:
                 skipped_count += len(step.nodes) + 1
                 if skipped_count >= SKIPPED_PER_PAGE:
                     skipped_count = 0
                     yield page.take()
                 continue
-            if skipping is not None:
-                telling.go_on(step.origin, skipping.told_within)
-                skipping = None
             depth = max(depth, step.depth if step.nodes else 0)
-            if not telling.tell(step):
+            before = walked_count - step.link_count
+            if not telling.tell(step, skipped_count=max(0, place.told - before)):
                 page.response.cut_short = telling.bound
-                page.response.resume = place.resume(
-                    request, told=step.origin, told_within=telling.told_of_origin
-                )
+                page.response.resume = place.resume(request, told=before + telling.told_of_step)
                 break
             if page.count >= PAGE_MAX:
                 yield page.take()
@@ -109,7 +105,7 @@ class _Telling:
 
     Attributes:
         bound: Which one.
-        told_of_origin: How many links are told of the node that was followed last.
+        told_of_step: How many links are told, now or earlier, of the step that was told last.
     """
 
     def __init__(self, page: _Page, nodes_max: int, *, told_count: int) -> None:
@@ -117,25 +113,22 @@ class _Telling:
         self._nodes_max = nodes_max
         self._nodes_left = nodes_max - told_count
         self._edges_left = EDGES_MAX
-        self._origin = -1
-        self._skipped = 0  # links of the present node that an earlier answer told
         self.bound = ""
-        self.told_of_origin = 0
+        self.told_of_step = 0
 
-    def go_on(self, origin: int, told_of_origin: int) -> None:
-        """Begin with a node of which some links are told."""
-        self._origin, self._skipped, self.told_of_origin = origin, told_of_origin, told_of_origin
+    def tell(self, step: TraceStep, *, skipped_count: int) -> bool:
+        """Tell a step, or as much of it as there is room for; return whether it is all.
 
-    def tell(self, step: TraceStep) -> bool:
-        """Tell a step, or as much of it as there is room for; return whether it is all."""
-        if step.origin != self._origin:
-            self._origin, self._skipped, self.told_of_origin = step.origin, 0, 0
+        Args:
+            step: The step.
+            skipped_count: Of its links, those that an earlier answer told.
+        """
+        self.told_of_step = skipped_count
         next_number = step.first_number
-        for edge in step.edges():
+        for at, edge in enumerate(step.edges()):
             is_new = edge.target >= next_number
             next_number += is_new
-            if self._skipped:
-                self._skipped -= 1
+            if at < skipped_count:
                 continue
             if not self._has_room(is_new=is_new):
                 return False
@@ -144,7 +137,7 @@ class _Telling:
                 self._page.response.nodes.add(number=edge.target, id=name, depth=step.depth)
             self._page.response.edges.append(edge_message(edge))
             self._page.count += 1 + is_new
-            self.told_of_origin += 1
+            self.told_of_step += 1
         return True
 
     def _has_room(self, *, is_new: bool) -> bool:

@@ -12,7 +12,7 @@ from lotmark.key_grant import KeyPurpose
 from lotmark.outcome import Outcome
 from lotmark_node.engine.admission import Submission
 from lotmark_node.engine.ledger_engine import LedgerEngine, NodeKeys
-from lotmark_node.engine.log_reader import PlacedBatch
+from lotmark_node.engine.stored_block import PlacedBatch
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from tests.node.ledger_in_memory import LedgerInMemory, consortium
 from tests.proto.sample_genesis import CREATED_MS, private_key

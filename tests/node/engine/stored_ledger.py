@@ -61,7 +61,9 @@ class StoredLedger:
             self.ordered_index += 1
             time_ms = block.proposal.time_ms
             self.store.write(
-                effects, Ordered(index=self.ordered_index, term=1, time_ms=time_ms, block=raw)
+                effects,
+                self.store.index(effects.results, prepared),
+                Ordered(index=self.ordered_index, term=1, time_ms=time_ms, block=raw),
             )
             effects.commit()
 

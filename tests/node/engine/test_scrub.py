@@ -199,7 +199,7 @@ def test_an_index_that_leads_elsewhere_or_nowhere_is_found(data: Path, kind: byt
     with vandal(data) as store:
         key = [key for key in store.keys("index") if key[:1] == kind][-1]
         whole = store.read("index", key)
-        store.change("index", key, U64.pack(U64.unpack(whole)[0] ^ 1))
+        store.change("index", key, U64.pack(U64.unpack_from(whole)[0] ^ 1))
     assert "the index " in damage(data)
 
     with vandal(data) as store:
@@ -209,6 +209,14 @@ def test_an_index_that_leads_elsewhere_or_nowhere_is_found(data: Path, kind: byt
     with vandal(data) as store:
         store.change("index", key, whole)
     scrubbed(data)
+
+
+def test_an_index_that_leads_beside_a_batch_is_found(data: Path) -> None:
+    with vandal(data) as store:
+        key = [key for key in store.keys("index") if key[:1] == b"i"][-1]
+        store.change("index", key, flipped(store.read("index", key), 11))
+
+    assert f"the index does not find the batches of block {BLOCKS}" in damage(data)
 
 
 def test_a_block_that_the_journal_holds_otherwise_is_found(data: Path) -> None:

@@ -7,7 +7,7 @@ from lotmark.batch import ZERO_HASH, sign_batch
 from lotmark.block_results import BatchResult
 from lotmark.outcome import Outcome
 from lotmark.v1 import ledger_pb2
-from lotmark_node.engine.log_reader import PlacedBatch
+from lotmark_node.engine.stored_block import PlacedBatch
 from lotmark_node.rpc.answers import UNANSWERED_MAX, AnswerQueue, oversize
 from tests.node.engine.running_engine import run
 from tests.proto.sample_genesis import CREATED_MS, private_key
