@@ -17,8 +17,9 @@ from lotmark_node.engine.checkpoints import SignedCheckpoint
 from lotmark_node.engine.errors import NotOnLedger, StoreCorrupt
 from lotmark_node.engine.governance_proofs import GovernanceProofs
 from lotmark_node.engine.item_rows import ItemRows, Tile
-from lotmark_node.engine.log_reader import LogEntry, LogReader
+from lotmark_node.engine.log_reader import LogReader
 from lotmark_node.engine.store import LedgerStore
+from lotmark_node.engine.stored_block import LogEntry
 
 _EVENT_SIZE_MIN = 128  # that an event takes in a proof, leaf and lengths included
 
