@@ -3,13 +3,13 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lotmark.client import Client, Delivery, EventResult, LedgerSession, SubmissionRefused
 from lotmark.outcome import Outcome
 from lotmark.v1 import event_pb2
-from lotmark_node.consortium.found import Founded
+from lotmark_node.consortium.found import PARAMETERS, Founded
 from lotmark_node.consortium.plan import DEFAULT_CLIENTS, DEFAULT_NAME, make_plan
 from lotmark_node.story.errors import StoryFailed
 from lotmark_node.story.load import STORY, load_document
@@ -20,6 +20,9 @@ VOTERS = ("OEM-A/n1", "T1-STATOR/n1", "T2-CU-JX/n1")
 WITNESSES = ("LAB-17025/w1",)
 ACKNOWLEDGED_S = 30.0
 EXPORTER = "OEM-A/erp"  # of a party that runs a node, from which it may export everything
+
+# In earnest an epoch is a minute; a history is provably whole two epochs later, and no story waits.
+_QUICK_EPOCHS = replace(PARAMETERS, item_epoch_ms=500)
 
 _DOCUMENTS = {document.name: document for document in STORY}
 
@@ -87,7 +90,7 @@ class TrialLedger:
             [f"{name}@{free_address()}" for name in witnesses],
         )
         self.folder = folder
-        self.network = TrialNetwork(folder, plan)
+        self.network = TrialNetwork(folder, plan, parameters=_QUICK_EPOCHS)
         self.founded: Founded = self.network.founded
         self.tellings: dict[str, Telling] = {}
         self._clients: dict[str, Client] = {}
