@@ -53,9 +53,7 @@ def demo(
     except Exception as error:  # whatever it was: whoever reads the last line must find one
         traceback.print_exc()
         _fail(f"{type(error).__name__}: {error}")
-    say(
-        "Type next (`network run` runs the nodes again until Ctrl-C; ask them in another terminal):"
-    )
+    say("Type next; the first runs the nodes until Ctrl-C, so type the others in another terminal:")
     for arguments in stage.next_commands:
         say(f"  {_program()} {shlex.join(arguments)}")
     seconds = round(time.perf_counter() - started_s, 1)

@@ -21,8 +21,8 @@ WITNESSES = ("LAB-17025/w1",)
 ACKNOWLEDGED_S = 30.0
 EXPORTER = "OEM-A/erp"  # of a party that runs a node, from which it may export everything
 
-# In earnest an epoch is a minute; a history is provably whole two epochs later, and no story waits.
-_QUICK_EPOCHS = replace(PARAMETERS, item_epoch_ms=500)
+# A history is provably whole two epochs later; in earnest one has a minute or 100,000 entries.
+_QUICK_EPOCHS = replace(PARAMETERS, item_epoch_entries=16)
 
 _DOCUMENTS = {document.name: document for document in STORY}
 
