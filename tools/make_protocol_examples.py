@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from tools import protocol_example_blocks as blocks
+from tools import protocol_example_items as items
 from tools import protocol_example_log as log
 from tools import protocol_example_operators as operators
 from tools import protocol_example_tables as tables
@@ -50,6 +51,7 @@ def _examples() -> dict[str, Block]:
         **log.log_blocks(ledger),
         **log.checkpoint_blocks(ledger),
         **log.state_blocks(ledger),
+        **items.item_blocks(ledger),
     }
     check_references(made)
     return made

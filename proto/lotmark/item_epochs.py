@@ -7,7 +7,7 @@ item's events can tell whether one was withheld. Layouts: docs/protocol.md, sect
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -41,9 +41,10 @@ def item_hash(item_id: str) -> bytes:
 
 def touched_hashes(item_ids: Sequence[str]) -> Sequence[bytes]:
     """Return the hashes of the distinct items that an event names, in its order."""
-    if len(item_ids) == 1:
-        return (item_hash(item_ids[0]),)
-    return list(dict.fromkeys([item_hash(item_id) for item_id in item_ids]))
+    hashes = [item_hash(item_id) for item_id in item_ids]
+    if len(hashes) > 1 and len(set(hashes)) != len(hashes):
+        return list(dict.fromkeys(hashes))
+    return hashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,32 @@ def chained(record: bytes, index: int, entry: bytes) -> bytes:
     """
     count, _, head = _RECORD.unpack(record)
     return _RECORD.pack(count + 1, index, hashlib.sha256(_CHAIN_DOMAIN + head + entry).digest())
+
+
+def chained_records(
+    events: Iterable[tuple[int, Sequence[bytes]]],
+    before: Mapping[bytes, bytes],
+    leaf_hashes: Sequence[bytes],
+    first_index: int,
+) -> dict[bytes, bytes]:
+    """Return the records that a block's events lead to; the same as `chained` for each, but faster.
+
+    Args:
+        events: Entry index and the items' hashes, in the order of the log.
+        before: Records before; an item that has none is new.
+        leaf_hashes: Of the block's entries.
+        first_index: Of the first of them.
+    """
+    sha256, domain, get = hashlib.sha256, _CHAIN_DOMAIN, before.get
+    moved: dict[bytes, tuple[int, int, bytes]] = {}
+    for index, hashes in events:
+        entry = leaf_hashes[index - first_index]
+        for hashed in hashes:
+            record = moved.get(hashed) or _RECORD.unpack(get(hashed, NO_RECORD))
+            head = sha256(domain + record[2] + entry).digest()
+            moved[hashed] = record[0] + 1, index, head
+    pack = _RECORD.pack
+    return {hashed: pack(*record) for hashed, record in moved.items()}
 
 
 def item_leaf(hashed: bytes, record: bytes) -> bytes:

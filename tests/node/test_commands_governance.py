@@ -185,6 +185,10 @@ def test_rules_and_quotas_are_proposed_in_words(node: NodeProcess) -> None:
     assert shown["approvals"] == ["OEM-A"]
     listed = {each["proposal"] for each in told(client, "governance", "list")["proposals"]}
     assert {rule["proposal"], quotas["proposal"]} <= listed
+    words = ask(client, "governance", "propose", "--item-chain", "5;5", *signed)
+    assert "Give an epoch's entries and ms." in words.output
+    runs = ask(client, "governance", "propose", "--item-chain", "5,5", *signed)
+    assert (runs.exit_code, "PROPOSAL_INVALID" in runs.output) == (1, True), "items are chained"
     twice = ask(client, "governance", "approve", rule["proposal"], *signed)
     assert (twice.exit_code, "APPROVED_ALREADY" in twice.output) == (1, True)
 

@@ -7,7 +7,7 @@ root, so there are never more than two epochs whose records stand in memory.
 import logging
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from lotmark.item_epochs import FULL_EVERY, ZERO_HASH, EndedEpoch, is_full
@@ -81,21 +81,17 @@ class ItemEpochs:
 
     # For the apply loop
 
-    def records(self, hashes: Collection[bytes]) -> Mapping[bytes, bytes]:
+    def records(self, hashes: Set[bytes]) -> Mapping[bytes, bytes]:
         """Return the records of those items that have one."""
-        memory = [self._running, *(each.records for each in list(self._unmade.values()))]
         found: dict[bytes, bytes] = {}
-        missing = []
-        for hashed in hashes:
-            for records in memory:
-                if (record := records.get(hashed)) is not None:
-                    found[hashed] = record
-                    break
-            else:
-                missing.append(hashed)
-        if missing:
-            found |= self._rows.records(missing)
-        return found
+        missing = hashes
+        for records in (self._running, *[each.records for each in list(self._unmade.values())]):
+            get = records.get
+            found |= {each: record for each in missing if (record := get(each)) is not None}
+            missing = hashes - found.keys()
+            if not missing:
+                return found
+        return found | self._rows.records(list(missing))
 
     def root(self, epoch: int) -> bytes:
         """Return the root of one of the two epochs that ended last, once it is made.

@@ -3,16 +3,15 @@
 The chains stand beside the state, not in its digest: their heads show in the roots of epochs.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from lotmark.item_epochs import (
-    NO_RECORD,
     EndedEpoch,
     EpochRule,
     RunningEpoch,
-    chained,
+    chained_records,
     parse_running_epoch,
     rule_in_force,
     touched_hashes,
@@ -34,7 +33,7 @@ class ItemChanges:
 class ItemStore(Protocol):
     """Records of items and roots of epochs, beside the state."""
 
-    def records(self, hashes: Collection[bytes]) -> Mapping[bytes, bytes]:
+    def records(self, hashes: Set[bytes]) -> Mapping[bytes, bytes]:
         """Return the records of those items that have one, as the last block left them."""
         ...
 
@@ -76,7 +75,7 @@ class Touches:
         self.events.append((index, hashes))
         self.count += len(hashes)
 
-    def items(self) -> Collection[bytes]:
+    def items(self) -> set[bytes]:
         """Return the hashes of the items, each once."""
         return {each for _, hashes in self.events for each in hashes}
 
@@ -90,10 +89,4 @@ class Touches:
             leaf_hashes: Of the block's entries.
             first_index: Of the first of them.
         """
-        moved: dict[bytes, bytes] = {}
-        for index, hashes in self.events:
-            entry = leaf_hashes[index - first_index]
-            for each in hashes:
-                record = moved.get(each) or before.get(each, NO_RECORD)
-                moved[each] = chained(record, index, entry)
-        return moved
+        return chained_records(self.events, before, leaf_hashes, first_index)

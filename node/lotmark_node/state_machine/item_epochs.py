@@ -1,6 +1,6 @@
 """Records of items and roots of epochs without a store: for verifiers, replays and tests."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 
 from lotmark.item_epochs import ZERO_HASH, EndedEpoch, epoch_root, is_full
 from lotmark_node.state_machine.item_chain import ItemChanges
@@ -14,7 +14,7 @@ class ItemsInMemory:
         self._touched: dict[bytes, bytes] = {}  # in the running epoch
         self._roots: dict[int, bytes] = {0: ZERO_HASH}  # of the newest two
 
-    def records(self, hashes: Collection[bytes]) -> Mapping[bytes, bytes]:
+    def records(self, hashes: Set[bytes]) -> Mapping[bytes, bytes]:
         """Return the records there are; the caller looks for those of `hashes`."""
         return self._records
 
@@ -48,7 +48,7 @@ class RootsAsStated:
     def __init__(self) -> None:
         self.stated = ZERO_HASH
 
-    def records(self, hashes: Collection[bytes]) -> Mapping[bytes, bytes]:
+    def records(self, hashes: Set[bytes]) -> Mapping[bytes, bytes]:
         """Return none."""
         return {}
 

@@ -53,7 +53,7 @@ def test_the_chain_is_what_the_log_alone_makes_it(seed: int, entries: int, ms: i
 
     assert closes(ledger) == expected.closes
     store = ledger.state.items.store
-    records = {item: parse_record(store.records([item])[item]) for item in expected.records}
+    records = {item: parse_record(store.records({item})[item]) for item in expected.records}
     assert {
         item: (record.count, record.last_index, record.head) for item, record in records.items()
     } == expected.records
@@ -91,7 +91,7 @@ def test_two_names_of_one_item_are_one_chain() -> None:
     ledger.block([ledger.batch(MES, [measurement(1, item=URN), measurement(2, item=LINK)])])
 
     assert item_hash(URN) == item_hash(LINK)
-    record = parse_record(ledger.state.items.store.records([item_hash(URN)])[item_hash(URN)])
+    record = parse_record(ledger.state.items.store.records({item_hash(URN)})[item_hash(URN)])
     assert (record.count, record.last_index) == (2, 4)
 
 
@@ -101,7 +101,7 @@ def test_events_that_are_refused_move_no_head() -> None:
     ledger.block([ledger.batch(MES, [same, same, b"no event"])])
     ledger.block([ledger.batch(MES, [same])])
 
-    record = parse_record(ledger.state.items.store.records([item_hash("A")])[item_hash("A")])
+    record = parse_record(ledger.state.items.store.records({item_hash("A")})[item_hash("A")])
     assert (record.count, record.last_index) == (1, 3)
 
 
