@@ -3,6 +3,9 @@ PROTO_SOURCES := $(wildcard proto/lotmark/v1/*.proto)
 # uv from the PATH, or one of our own under .uv/.
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 
+# Two files at a time; networks of processes one after the other: tests/conftest.py.
+PYTEST := pytest -n 2 --dist loadgroup
+
 .PHONY: bench check demo fix help kills proto simulate test
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -11,14 +14,14 @@ demo: | $(UV) ## a story told to a real node, verified, and forged three times; 
 	$(UV) run lotmark demo
 
 test: | $(UV) ## all tests
-	$(UV) run pytest
+	$(UV) run $(PYTEST)
 
 check: | $(UV) ## everything that must pass before a commit lands
 	$(UV) run ruff format --check .
 	$(UV) run ruff check .
 	$(UV) run mypy
 	$(UV) run lint-imports
-	$(UV) run pytest
+	$(UV) run $(PYTEST)
 
 SEEDS ?= 1..2000
 simulate: | $(UV) ## simulate voters under faults; SEEDS=A..B; a violated seed says how to replay it
