@@ -2,15 +2,18 @@
 
 `lotmark init` writes the file and people change it. Paths in the file are relative to the file;
 those in environment variables (``LOTMARK_DATA`` for ``data``) to the working folder. Two tables
-say where others take calls; they stand in the file alone:
+say where others take calls, a third who may use HTTP by certificate; they stand in the file alone:
 
     [peers]                                     # every other voter
     "T1-STATOR/n1" = "n1.t1.example.com:7401"
     [witnesses]                                 # whom to ask for cosignatures; may be left out
     "LAB-17025/w1" = "https://w1.lab.example.com:7404"
+    [http_certificates]                         # holders of the party's clients; may be left out
+    lims = "query,capture"
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -29,13 +32,16 @@ from pydantic_settings import (
 from lotmark.client.settings import SettingsError, complete_path, parse_node_address, read_toml
 from lotmark.errors import MalformedError
 from lotmark.genesis import Genesis
-from lotmark.key_grant import check_node, check_party
+from lotmark.key_grant import HOLDER_SIZE_MAX, check_node, check_party
 from lotmark.network_address import split_address
+from lotmark.text import check_identifier
+from lotmark_node.http.api_keys import parse_rights
 from lotmark_node.tls_pair import TlsOwner
 
 ENVIRONMENT_PREFIX = "LOTMARK_"
 
 _URL_PREFIX = "https://"
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-]{1,253}(?::[0-9]{1,5})?")
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
@@ -119,6 +125,32 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def parse_origins(text: str) -> tuple[str, ...]:
+    """Return the web origins that a text lists, such as "https://desk.example.com".
+
+    Raises:
+        MalformedError: One is no origin: scheme, host and perhaps a port, and nothing more.
+    """
+    origins = tuple(each.strip() for each in text.split(","))
+    for origin in origins:
+        if _ORIGIN.fullmatch(origin) is None:
+            raise MalformedError(
+                f"{origin[:80]!a} is no web origin; write them like https://desk.example.com,"
+                " with a comma between two, in lower case and without a path"
+            )
+    return origins
+
+
+def _check_rights(table: Mapping[str, str]) -> Mapping[str, str]:
+    try:
+        for holder, rights in table.items():
+            check_identifier(holder, what="holder", size_max=HOLDER_SIZE_MAX)
+            parse_rights(rights)
+    except MalformedError as error:
+        raise ValueError(str(error)) from error  # what pydantic collects
+    return table
+
+
 CompletePath = Annotated[Path, AfterValidator(Path.absolute)]
 
 
@@ -144,9 +176,11 @@ class NodeSettings(BaseSettings):
     metrics_listen: Annotated[str, _checked(split_address)] | None = None  # None: nowhere
     http_listen: Annotated[str, _checked(parse_http_address)] | None = None  # None: nowhere
     http_client: CompletePath | None = None  # in whose name it acts
+    http_origins: Annotated[str, _checked(parse_origins)] | None = None  # of pages; None: none
     # NoDecode: what the environment has under these names is no JSON to be read, but a mistake.
     peers: Annotated[Mapping[str, str], NoDecode, _addressed(str)] = {}
     witnesses: Annotated[Mapping[str, str], NoDecode, _addressed(witness_address)] = {}
+    http_certificates: Annotated[Mapping[str, str], NoDecode, AfterValidator(_check_rights)] = {}
 
     @property
     def http(self) -> HttpAddress | None:
@@ -183,7 +217,11 @@ _PATH_KEYS = tuple(
     for key, field in NodeSettings.model_fields.items()
     if field.annotation is Path or key == "http_client"
 )
-_TABLE_KEYS = ("peers", "witnesses")
+_NODE_TABLES = ("peers", "witnesses")
+_TABLE_LINES = {
+    **dict.fromkeys(_NODE_TABLES, '"PARTY/NAME" = "..."'),
+    "http_certificates": 'HOLDER = "query,capture"',
+}
 
 
 def read_node_settings(path: Path) -> NodeSettings:
@@ -213,7 +251,12 @@ def read_node_settings(path: Path) -> NodeSettings:
         raise SettingsError(
             f"{path}: the HTTP endpoint needs {lacking} too; add it, or remove the other line"
         )
-    for key in _TABLE_KEYS:
+    if settings.http_certificates and not (settings.http and settings.http.is_tls):
+        raise SettingsError(
+            f"{path}: http_certificates needs TLS; write https:// in http_listen, or remove the"
+            " table"
+        )
+    for key in _NODE_TABLES:
         if settings.name in getattr(settings, key):
             raise SettingsError(
                 f"{path}: {key} names {settings.name}, which is this node itself; remove that line"
@@ -260,10 +303,10 @@ def _problem(path: Path, details: ErrorDetails) -> str:
             return f'{path}: key {key} is missing; add a line {key} = "..." or set {variable}'
         case "value_error":
             problem = str(details["ctx"]["error"])
-            problem = f"{key}: {problem}" if key in _TABLE_KEYS else problem
-        case _ if key in _TABLE_KEYS:
+            problem = f"{key}: {problem}" if key in _TABLE_LINES else problem
+        case _ if key in _TABLE_LINES:
             problem = (
-                f'{key} is no table of strings; write [{key}] and lines "PARTY/NAME" = "..." under'
+                f"{key} is no table of strings; write [{key}] and lines {_TABLE_LINES[key]} under"
                 " it, in the file"
             )
         case _:

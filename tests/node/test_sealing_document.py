@@ -10,6 +10,9 @@ import pytest
 from lotmark.report_fields import FIELDS, ReportField, missing_fields
 from lotmark_node.http.app import make_app
 from lotmark_node.http.doorkeeper import Doorkeeper
+from lotmark_node.http.epcis.capture_desk import CaptureDesk
+from lotmark_node.http.epcis.event_desk import EventDesk
+from lotmark_node.http.epcis.interface import EpcisDesks
 from lotmark_node.http.sealing_desk import SealingDesk
 from tests.node.test_readme import command_named
 
@@ -64,9 +67,10 @@ def test_every_command_of_the_document_exists_with_its_options() -> None:
 
 def test_every_route_of_the_document_exists_and_every_route_is_in_it() -> None:
     told = set(re.findall(r"^\| `(GET|POST) (/v1/[^`?]*)", DOCUMENT, re.MULTILINE))
-    app = make_app(cast(SealingDesk, None), cast(Doorkeeper, None))  # nobody calls it
+    desks = EpcisDesks(cast(CaptureDesk, None), cast(EventDesk, None))
+    app = make_app(cast(SealingDesk, None), cast(Doorkeeper, None), epcis=desks)  # nobody calls it
 
-    paths = app.openapi()["paths"]
+    paths = {path: each for path, each in app.openapi()["paths"].items() if "/v1/" in path}
     routes = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     assert {(method, re.sub(r"/[A-Z]+$", "/{}", path)) for method, path in told} == {
         (method, re.sub(r"\{\w+\}", "{}", path)) for method, path in routes

@@ -64,7 +64,11 @@ def test_every_error_class_of_engine_and_protocol_stands_in_the_table(
 
 @pytest.mark.parametrize("kind", classes_of(http_errors), ids=lambda kind: kind.__name__)
 def test_every_error_of_the_http_endpoint_says_whose_fault_it_is(kind: type[Exception]) -> None:
-    error = kind("it happened", 1.0) if kind is http_errors.RateExceeded else kind("it happened")
+    further: dict[type[Exception], tuple[object, ...]] = {
+        http_errors.RateExceeded: (1.0,),
+        http_errors.EventExists: ("/epcis/events/x",),
+    }
+    error = kind("it happened", *further.get(kind, ()))
     expected = {
         http_errors.ApiKeyRefused: 401,
         http_errors.ApiKeyMayNot: 403,
@@ -75,6 +79,19 @@ def test_every_error_of_the_http_endpoint_says_whose_fault_it_is(kind: type[Exce
         http_errors.NoJson: 415,
         http_errors.Busy: 503,
         http_errors.HttpError: 400,
+        http_errors.EpcisRequestError: 400,
+        http_errors.ValidationRefused: 400,
+        http_errors.QueryParameterRefused: 400,
+        http_errors.QueryTooLarge: 413,
+        http_errors.QueryTooComplex: 413,
+        http_errors.NoSuchResource: 404,
+        http_errors.EventExists: 409,
+        http_errors.NotAcceptable: 406,
+        http_errors.UnsupportedMedia: 415,
+        http_errors.CaptureLimitExceeded: 413,
+        http_errors.UriTooLong: 414,
+        http_errors.EpcisNotImplemented: 501,
+        http_errors.CaptureJobsUnusable: 503,
         ProtocolError: 400,
     }
     assert http_code_of_error(error) == expected[kind]

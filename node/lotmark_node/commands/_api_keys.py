@@ -23,20 +23,28 @@ def new(
     settings_file: SettingsFile,
     name: KeyName,
     *,
+    may: Annotated[
+        str,
+        typer.Option(
+            metavar="RIGHTS",
+            help="What it may do, such as capture,query: read and seal are about reports, capture"
+            " and query about EPCIS events.",
+        ),
+    ] = "seal",
     read_only: Annotated[
-        bool, typer.Option("--read-only", help="It may look up, and not seal.")
+        bool, typer.Option("--read-only", help="It may look reports up: --may read.")
     ] = False,
     per_minute: Annotated[int, typer.Option(metavar="N", help="Requests a minute.")] = 120,
     as_json: terminal.JsonFlag = False,
 ) -> None:
     """Make a key and show it, once."""
-    from lotmark_node.http.api_keys import May, now_ms
+    from lotmark_node.http.api_keys import now_ms, parse_rights, rights_text
 
+    rights = parse_rights("read" if read_only else may)
     keys, service = _open(settings_file)
-    may = May.READ if read_only else May.SEAL
-    secret = keys.make(name, service, may=may, per_minute=per_minute, now_ms=now_ms())
+    secret = keys.make(name, service, may=rights, per_minute=per_minute, now_ms=now_ms())
     terminal.answer(
-        {"name": name, "key": secret, "may": may.value, "per_minute": per_minute},
+        {"name": name, "key": secret, "may": rights_text(rights), "per_minute": per_minute},
         lambda: (
             f"{secret}\n"
             f"This is key {name}, for {service.party}/{service.holder}. It is not shown again."
@@ -49,6 +57,7 @@ def new(
 def list_(settings_file: SettingsFile, *, as_json: terminal.JsonFlag = False) -> None:
     """List the keys; the keys themselves are not known any more."""
     from lotmark_node.commands._event_lines import time_text
+    from lotmark_node.http.api_keys import rights_text
 
     keys, _ = _open(settings_file)
     found = keys.all()
@@ -57,7 +66,7 @@ def list_(settings_file: SettingsFile, *, as_json: terminal.JsonFlag = False) ->
             "keys": [
                 {
                     "name": key.name,
-                    "may": key.may.value,
+                    "may": rights_text(key.may),
                     "per_minute": key.per_minute,
                     "created_ms": key.created_ms,
                     "revoked_ms": key.revoked_ms or None,
@@ -67,7 +76,7 @@ def list_(settings_file: SettingsFile, *, as_json: terminal.JsonFlag = False) ->
         },
         lambda: (
             "\n".join(
-                f"{key.name:<31} {key.may.value:<5}{key.per_minute:>6}/min"
+                f"{key.name:<31} {rights_text(key.may):<15} {key.per_minute:>5}/min"
                 f"  made {time_text(key.created_ms)}"
                 + (f"  REVOKED {time_text(key.revoked_ms)}" if key.revoked_ms else "")
                 for key in found

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeAlias
 
 from lotmark.errors import MalformedError, ProtocolError
 from lotmark.json_fields import JsonFields
@@ -42,10 +43,34 @@ class Service:
 
 
 class May(StrEnum):
-    """What a key is good for."""
+    """What somebody may do at the endpoint."""
 
-    READ = "read"
+    READ = "read"  # look seals up
     SEAL = "seal"  # and read
+    CAPTURE = "capture"  # EPCIS events, and see what became of them
+    QUERY = "query"  # EPCIS events, of everybody
+
+
+Rights: TypeAlias = frozenset[May]
+
+
+def parse_rights(text: str) -> Rights:
+    """Return the rights that a text lists, such as "seal,query".
+
+    Raises:
+        MalformedError: It lists none, or one is unknown.
+    """
+    try:
+        return frozenset(May(each.strip()) for each in text.split(","))
+    except ValueError as error:
+        raise MalformedError(
+            f"{text[:40]!a} is no list of rights; write some of {','.join(May)}"
+        ) from error
+
+
+def rights_text(rights: Rights) -> str:
+    """Return rights as a text, always in the same order."""
+    return ",".join(each for each in May if each in rights)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +82,7 @@ class ApiKey:
     party: str
     holder: str
     batch_key: str
-    may: May
+    may: Rights
     per_minute: int  # requests
     created_ms: int
     revoked_ms: int  # 0: it is in force
@@ -107,7 +132,9 @@ class ApiKeyFile:
                 f"{self._path} is no file of API keys: {error}; move it away and make new keys"
             ) from error
 
-    def make(self, name: str, service: Service, *, may: May, per_minute: int, now_ms: int) -> str:
+    def make(
+        self, name: str, service: Service, *, may: Rights, per_minute: int, now_ms: int
+    ) -> str:
         """Make a key and return it; nobody can show it a second time.
 
         Raises:
@@ -176,7 +203,7 @@ class ApiKeyFile:
             yield keys
             part = self._path.with_name(f"{self._path.name}.part")
             part.unlink(missing_ok=True)
-            document = {"keys": [asdict(key) for key in keys]}
+            document = {"keys": [{**asdict(key), "may": rights_text(key.may)} for key in keys]}
             write_new_file(part, (json.dumps(document, indent=1) + "\n").encode(), mode=0o600)
             part.replace(self._path)
             os.fsync(folder)
@@ -211,15 +238,8 @@ def _read_key(fields: JsonFields) -> ApiKey:
         party=fields.text("party"),
         holder=fields.text("holder"),
         batch_key=fields.hex("batch_key", size=32).hex(),
-        may=_may(fields.text("may")),
+        may=parse_rights(fields.text("may")),
         per_minute=fields.number("per_minute"),
         created_ms=fields.number("created_ms"),
         revoked_ms=fields.number("revoked_ms"),
     )
-
-
-def _may(text: str) -> May:
-    try:
-        return May(text)
-    except ValueError as error:
-        raise MalformedError(f"{text[:40]!a} is none of {', '.join(May)}") from error

@@ -1,13 +1,16 @@
 """The routes of the HTTP endpoint, and what they answer."""
 
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 
 from lotmark.client.calls import NotOnLedgerError
 from lotmark.client.ledger_records import FoundSeal
@@ -15,12 +18,24 @@ from lotmark.document_fields import Place, short_names
 from lotmark.document_source import parse_document
 from lotmark.v1 import quality_pb2
 from lotmark_node.http.api_keys import May
-from lotmark_node.http.body_limit import BodyLimit
-from lotmark_node.http.doorkeeper import Doorkeeper
-from lotmark_node.http.errors import NoJson
-from lotmark_node.http.problems import MEDIA_TYPE, Problem, add_problem_handlers
+from lotmark_node.http.body_limit import BODY_SIZE_MAX, BodyLimit, SizeMax
+from lotmark_node.http.doorkeeper import Caller, Doorkeeper, Shown
+from lotmark_node.http.epcis.exceptions import CAPTURE_SIZE_MAX
+from lotmark_node.http.epcis.interface import (
+    CAPTURE_PATH,
+    REQUEST_HEADERS,
+    RESPONSE_HEADERS,
+    EpcisDesks,
+    add_epcis,
+)
+from lotmark_node.http.errors import ApiKeyFileError, NoJson
+from lotmark_node.http.problems import MEDIA_TYPE, add_problem_handlers, problem_answers
 from lotmark_node.http.report_schema import report_schema
 from lotmark_node.http.sealing_desk import DeskSeal, SealingDesk
+from lotmark_node.http.server import CERTIFICATE
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
 
 RETRY_S = 2  # after which a caller asks again about a seal that waits
 ENTRY_MAX = 2**63 - 1
@@ -60,43 +75,73 @@ class SealsAnswer(BaseModel):
     more: bool = Field(description="there are more than are told here; ask for less")
 
 
-def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
-    return {code: {"model": Problem} for code in codes}
+_EVERYWHERE = problem_answers(401, 403, 429, 503)
 
 
-_EVERYWHERE = _problems(401, 429, 503)
-
-
-def make_app(desk: SealingDesk, doorkeeper: Doorkeeper) -> FastAPI:
+def make_app(
+    desk: SealingDesk, doorkeeper: Doorkeeper, *, epcis: EpcisDesks, origins: Sequence[str] = ()
+) -> FastAPI:
     """Return the application.
 
     Args:
-        desk: Does what is asked for.
+        desk: Seals and looks seals up.
         doorkeeper: Decides who may ask.
+        epcis: Captures and queries EPCIS events.
+        origins: Of web pages whose scripts may ask and read the answers.
     """
     app = FastAPI(
         title="lotmark",
         version=version("lotmark"),
-        description="Seal laboratory reports, and look up what is sealed.",
+        description="Seal laboratory reports and look up what is sealed; capture and query EPCIS"
+        " events.",
         docs_url=None,  # the pages would load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
     )
     bearer = HTTPBearer(auto_error=False, description="an API key of `lotmark node api-key new`")
 
-    def may(wanted: May) -> Any:
-        async def admit(request: Request, _shown: Annotated[object, Depends(bearer)]) -> None:
-            given = request.headers.get("authorization", "")
-            await run_in_threadpool(doorkeeper.admit, given, wanted)
+    def may(wanted: May | None) -> Any:
+        async def admit(request: Request, _shown: Annotated[object, Depends(bearer)]) -> Caller:
+            return await run_in_threadpool(doorkeeper.admit, shown(request.scope), wanted)
 
         return Depends(admit)
 
     _add_sealing(app, desk, may(May.SEAL))
     _add_looking_up(app, desk, may(May.READ))
+    add_epcis(app, epcis, may)
     add_problem_handlers(app)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, size_max=_size_max(doorkeeper))
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", *REQUEST_HEADERS],
+            expose_headers=["Link", "Location", "Retry-After", *RESPONSE_HEADERS],
+        )
     _tell_what_is_answered(app)
     return app
+
+
+def shown(scope: "Scope") -> Shown:
+    """Return what a request shows of who sends it."""
+    found = Headers(scope=scope).get("authorization", "")
+    return Shown(found, scope.get("state", {}).get(CERTIFICATE))
+
+
+def _size_max(doorkeeper: Doorkeeper) -> SizeMax:
+    """Return what lets those who may capture, and nobody else, send large bodies."""
+
+    def size_max(scope: "Scope") -> int:
+        if scope["path"] != CAPTURE_PATH:
+            return BODY_SIZE_MAX
+        try:
+            caller = doorkeeper.find(shown(scope))
+        except ApiKeyFileError:
+            return BODY_SIZE_MAX
+        return CAPTURE_SIZE_MAX if caller and caller.may_do(May.CAPTURE) else BODY_SIZE_MAX
+
+    return size_max
 
 
 def _tell_what_is_answered(app: FastAPI) -> None:
@@ -120,7 +165,7 @@ def _add_sealing(app: FastAPI, desk: SealingDesk, allowed: Any) -> None:
             201: {"model": SealAnswer, "description": "It is sealed now."},
             202: {"model": SealAnswer, "description": "It waits for the ledger; ask again."},
             **_EVERYWHERE,
-            **_problems(400, 403, 408, 409, 413, 415),
+            **problem_answers(400, 408, 409, 413, 415),
         },
         openapi_extra={
             "requestBody": {
@@ -169,7 +214,7 @@ def _add_looking_up(app: FastAPI, desk: SealingDesk, allowed: Any) -> None:
     @app.get(
         "/v1/seals",
         dependencies=[allowed],
-        responses={**_EVERYWHERE, **_problems(400)},
+        responses={**_EVERYWHERE, **problem_answers(400)},
     )
     def seals(
         item: Annotated[str, Query(min_length=1, max_length=128, description="the item's id")],
@@ -182,7 +227,7 @@ def _add_looking_up(app: FastAPI, desk: SealingDesk, allowed: Any) -> None:
     @app.get(
         "/v1/reports/{digest}",
         dependencies=[allowed],
-        responses={**_EVERYWHERE, **_problems(400, 404)},
+        responses={**_EVERYWHERE, **problem_answers(400, 404)},
     )
     def report(
         digest: Annotated[str, Path(pattern=_DIGEST, description="SHA-256 of the report, hex")],
@@ -208,7 +253,7 @@ def _add_looking_up(app: FastAPI, desk: SealingDesk, allowed: Any) -> None:
                 },
             },
             **_EVERYWHERE,
-            **_problems(400, 404),
+            **problem_answers(400, 404),
         },
     )
     def receipt(

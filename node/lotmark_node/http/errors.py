@@ -45,3 +45,63 @@ class NoJson(HttpError):
 
 class Busy(HttpError):
     """As many requests are being answered as may be at once, or one about the same report."""
+
+
+class EpcisRequestError(HttpError):
+    """The root of what ends a request to the EPCIS interface; each has its name in the standard."""
+
+
+class ValidationRefused(EpcisRequestError):
+    """What was to be captured is no EPCIS event or document."""
+
+
+class QueryParameterRefused(EpcisRequestError):
+    """A query's parameter is unknown or has a value that cannot be."""
+
+
+class QueryTooLarge(EpcisRequestError):
+    """More events fit than the query takes as an answer."""
+
+
+class QueryTooComplex(EpcisRequestError):
+    """More events would have to be looked at than one request may."""
+
+
+class NoSuchResource(EpcisRequestError):
+    """There is no such event, capture job or value."""
+
+
+class EventExists(EpcisRequestError):
+    """The event was captured before.
+
+    Attributes:
+        location: Path of the event.
+    """
+
+    def __init__(self, message: str, location: str) -> None:
+        super().__init__(message)
+        self.location = location
+
+
+class NotAcceptable(EpcisRequestError):
+    """The answer cannot be given in the form or version that was asked for."""
+
+
+class UnsupportedMedia(EpcisRequestError):
+    """The body is of a media type that is not read."""
+
+
+class CaptureLimitExceeded(EpcisRequestError):
+    """A document has more events than one capture takes."""
+
+
+class UriTooLong(EpcisRequestError):
+    """The request's URI has more characters than are read."""
+
+
+class EpcisNotImplemented(EpcisRequestError):
+    """The standard has it, but it is not served here."""
+
+
+class CaptureJobsUnusable(HttpError):
+    """The file of capture jobs cannot be read or written."""

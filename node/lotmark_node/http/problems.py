@@ -14,7 +14,14 @@ from starlette.exceptions import HTTPException
 from lotmark.client import SealedOtherwise, SubmissionRefused
 from lotmark.errors import ProtocolError
 from lotmark.report_fields import ReportIncompleteError
-from lotmark_node.http.errors import ApiKeyRefused, RateExceeded
+from lotmark_node.http.epcis.exceptions import CAPTURE_LIMITS, epcis_exception, is_epcis
+from lotmark_node.http.errors import (
+    ApiKeyRefused,
+    BodyTooLarge,
+    CaptureLimitExceeded,
+    EventExists,
+    RateExceeded,
+)
 from lotmark_node.rpc.status import http_code_of_error
 
 logger = logging.getLogger(__name__)
@@ -48,11 +55,23 @@ class Problem(BaseModel):
     outcome: Annotated[str | None, Field(description="why the ledger refused it")] = None
 
 
-def problem_response(error: Exception) -> JSONResponse:
-    """Return the answer to a request that an error ended."""
+def problem_answers(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """Return what the OpenAPI says of answers that are problems."""
+    return {code: {"model": Problem} for code in codes}
+
+
+def problem_response(error: Exception, path: str) -> JSONResponse:
+    """Return the answer to a request that an error ended.
+
+    Args:
+        error: It.
+        path: Of the request: what is under that of EPCIS has the standard's names of problems.
+    """
     status = http_code_of_error(error)
     problem = Problem(
-        type=_TYPE_PREFIX + _kebab(type(error).__name__.removesuffix("Error")),
+        type=epcis_exception(error, status)
+        if is_epcis(path)
+        else _TYPE_PREFIX + _kebab(type(error).__name__.removesuffix("Error")),
         title=HTTPStatus(status).phrase,
         status=status,
         detail=str(error),
@@ -72,14 +91,14 @@ def problem_response(error: Exception) -> JSONResponse:
             problem.entries = list(error.entries)
         case SubmissionRefused():
             problem.outcome = error.outcome.name
-    return _answer(problem, _headers(error, status))
+    return _answer(problem, _headers(error, status, path))
 
 
 def add_problem_handlers(app: FastAPI) -> None:
     """Answer every error of a request with its problem."""
 
-    async def known(_request: Request, error: Exception) -> JSONResponse:
-        return problem_response(error)
+    async def known(request: Request, error: Exception) -> JSONResponse:
+        return problem_response(error, request.url.path)
 
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
         logger.error(
@@ -87,19 +106,20 @@ def add_problem_handlers(app: FastAPI) -> None:
             extra={"path": request.url.path[:80]},
             exc_info=error,
         )
-        return _answer(_plain(500, "the node failed at this; its log says why"), {})
+        return _answer(_plain(500, "the node failed at this; its log says why", request), {})
 
-    async def of_http(_request: Request, error: Exception) -> JSONResponse:
+    async def of_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException), "registered for it alone"
-        return _answer(_plain(error.status_code, str(error.detail)), dict(error.headers or {}))
+        problem = _plain(error.status_code, str(error.detail), request)
+        return _answer(problem, dict(error.headers or {}))
 
-    async def invalid(_request: Request, error: Exception) -> JSONResponse:
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError), "registered for it alone"
         said = "; ".join(
             f"{'.'.join(str(part) for part in each['loc'])[:80]}: {each['msg']}"
             for each in error.errors()[:8]
         )
-        return _answer(_plain(400, said), {})
+        return _answer(_plain(400, said, request), {})
 
     for kind in (ProtocolError, ConnectionError, TimeoutError):
         app.add_exception_handler(kind, known)
@@ -108,13 +128,12 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, unforeseen)
 
 
-def _plain(status: int, detail: str) -> Problem:
-    return Problem(
-        type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail
-    )
+def _plain(status: int, detail: str, request: Request) -> Problem:
+    kind = epcis_exception(None, status) if is_epcis(request.url.path) else "about:blank"
+    return Problem(type=kind, title=HTTPStatus(status).phrase, status=status, detail=detail)
 
 
-def _headers(error: Exception, status: int) -> dict[str, str]:
+def _headers(error: Exception, status: int, path: str) -> dict[str, str]:
     headers: dict[str, str] = {}
     if isinstance(error, ApiKeyRefused):
         headers["WWW-Authenticate"] = "Bearer"
@@ -122,6 +141,10 @@ def _headers(error: Exception, status: int) -> dict[str, str]:
         headers["Retry-After"] = str(max(1, round(error.wait_s + 0.5)))
     elif status in (429, 503):
         headers["Retry-After"] = str(RETRY_S)
+    if isinstance(error, BodyTooLarge | CaptureLimitExceeded) and is_epcis(path):
+        headers |= CAPTURE_LIMITS
+    if isinstance(error, EventExists):
+        headers["Location"] = error.location
     return headers
 
 

@@ -5,7 +5,6 @@ node dies, and the ledger's rules and the node's access table hold for it as for
 """
 
 import os
-import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,9 +19,9 @@ from lotmark.event import NONCE_SIZE
 from lotmark.report import SealPlace, make_report
 from lotmark.verify.receipt import verify_receipt
 from lotmark_node.http.errors import Busy
+from lotmark_node.http.node_sessions import NodeSessions
 
 SESSIONS_MAX = 4  # with the node, and so requests that are worked on at once
-SESSION_WAIT_S = 5.0  # for one of them
 ACKNOWLEDGED_S = 10.0  # for a seal's way to the ledger, before the caller is told to ask again
 FOUND_MAX = 100  # seals in one answer
 
@@ -48,22 +47,13 @@ class SealingDesk:
             open_session: Opens a session with the node.
         """
         self._client = client
-        self._open_session = open_session
         self._lock = threading.Lock()
         self._in_hand: set[SealPlace] = set()
-        self._sessions: queue.LifoQueue[LedgerSession | None] = queue.LifoQueue()
-        for _ in range(SESSIONS_MAX):
-            self._sessions.put(None)
+        self._sessions = NodeSessions(open_session, SESSIONS_MAX)
 
     def close(self) -> None:
         """Hang up; what waits in the outbox is sent by the next desk that opens it."""
-        for _ in range(SESSIONS_MAX):
-            try:
-                session = self._sessions.get(timeout=SESSION_WAIT_S)
-            except queue.Empty:
-                break
-            if session is not None:
-                session.close()
+        self._sessions.close()
         self._client.close(timeout_s=0.0)
 
     def seal(self, fields: Mapping[str, Any], corrects: Sequence[int]) -> DeskSeal:
@@ -80,7 +70,7 @@ class SealingDesk:
             fields, name="report", folder=None, nonce=lambda: os.urandom(NONCE_SIZE)
         )
         with self._sole(report.place):
-            with self._session() as session:
+            with self._sessions.borrowed() as session:
                 sealing = start_sealing(self._client, session, report, corrects=corrects)
             index = self._entry_of(sealing)
         return DeskSeal(
@@ -105,7 +95,7 @@ class SealingDesk:
         except NotAcknowledgedYet:
             return None
         if result.outcome is Outcome.EVENT_DUPLICATE:  # the first one counts
-            with self._session() as session:
+            with self._sessions.borrowed() as session:
                 return session.entry(sealing.event_id).head.index
         return result.index
 
@@ -116,7 +106,7 @@ class SealingDesk:
             Busy: Too many requests are worked on.
             ProtocolError, ConnectionError, TimeoutError: The node does not answer as it should.
         """
-        with self._session() as session:
+        with self._sessions.borrowed() as session:
             found = list(islice(session.seals(**wanted), FOUND_MAX + 1))
         return found[:FOUND_MAX], len(found) > FOUND_MAX
 
@@ -128,7 +118,7 @@ class SealingDesk:
             Busy: Too many requests are worked on.
             ProtocolError, ConnectionError, TimeoutError: The node does not answer as it should.
         """
-        with self._session() as session:
+        with self._sessions.borrowed() as session:
             raw = session.receipt(index)
             found = verify_receipt(
                 raw,
@@ -136,27 +126,6 @@ class SealingDesk:
                 chain_id=session.settings.chain_id,
             )
         return raw, found.checkpoint.is_final
-
-    @contextmanager
-    def _session(self) -> Iterator[LedgerSession]:
-        try:
-            session = self._sessions.get(timeout=SESSION_WAIT_S)
-        except queue.Empty:
-            raise Busy(
-                f"{SESSIONS_MAX} requests are worked on, and none was done within"
-                f" {SESSION_WAIT_S:g} s; try again"
-            ) from None
-        try:
-            if session is None:
-                session = self._open_session()
-            yield session
-        except (ConnectionError, TimeoutError):
-            if session is not None:
-                session.close()
-                session = None
-            raise
-        finally:
-            self._sessions.put(session)
 
     @contextmanager
     def _sole(self, place: SealPlace) -> Iterator[None]:

@@ -6,12 +6,15 @@ next block; and the sealing desk waits for the node by plain calls, which no eve
 
 import asyncio
 import socket
+import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lotmark.network_address import split_address
 
@@ -23,6 +26,7 @@ KEEP_ALIVE_S = 5
 START_S = 20.0
 STOP_S = 15.0
 BACKLOG = 128
+CERTIFICATE = "certificate"  # in a request's state: what its connection showed, DER; or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,17 @@ class TlsFiles:
 
     certificate: Path
     key: Path
+    clients_ca: str | None = None  # PEM; callers may show a certificate that it issued
+
+
+class _Connection(H11Protocol):
+    """A connection whose requests tell which certificate was shown in its handshake."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        tls = transport.get_extra_info("ssl_object")
+        shown = tls.getpeercert(binary_form=True) if tls is not None else None
+        self.app_state = {**self.app_state, CERTIFICATE: shown}
 
 
 class HttpServer:
@@ -65,6 +80,7 @@ class HttpServer:
         self._started = threading.Event()
         config = uvicorn.Config(
             app,
+            http=_Connection,
             lifespan="off",
             access_log=False,
             log_config=None,
@@ -76,6 +92,7 @@ class HttpServer:
             timeout_graceful_shutdown=int(STOP_S / 2),
             ssl_certfile=str(tls.certificate) if tls else None,
             ssl_keyfile=str(tls.key) if tls else None,
+            ssl_context_factory=_asking(tls.clients_ca) if tls and tls.clients_ca else None,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
@@ -103,3 +120,17 @@ class HttpServer:
     async def _serve(self) -> None:
         asyncio.get_running_loop().call_soon(self._started.set)
         await self._server.serve(sockets=[self._socket])
+
+
+def _asking(
+    ca_pem: str,
+) -> Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]:
+    """Return what makes a TLS context that asks callers for a certificate, and needs none."""
+
+    def make(_config: uvicorn.Config, make_default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+        context = make_default()
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(cadata=ca_pem)
+        return context
+
+    return make

@@ -28,9 +28,19 @@ from lotmark_node.http.errors import (
     BodyTooLarge,
     BodyTooSlow,
     Busy,
+    CaptureJobsUnusable,
+    CaptureLimitExceeded,
+    EpcisNotImplemented,
+    EventExists,
     HttpError,
     NoJson,
+    NoSuchResource,
+    NotAcceptable,
+    QueryTooComplex,
+    QueryTooLarge,
     RateExceeded,
+    UnsupportedMedia,
+    UriTooLong,
 )
 
 # Error class -> status; the first class that fits counts, so leaves stand before roots.
@@ -45,6 +55,9 @@ ERROR_STATUS: dict[type[Exception], grpc.StatusCode] = {
     ApiKeyFileError: grpc.StatusCode.UNAVAILABLE,
     RateExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Busy: grpc.StatusCode.UNAVAILABLE,
+    CaptureJobsUnusable: grpc.StatusCode.UNAVAILABLE,
+    NoSuchResource: grpc.StatusCode.NOT_FOUND,
+    EventExists: grpc.StatusCode.ALREADY_EXISTS,
     HttpError: grpc.StatusCode.INVALID_ARGUMENT,
     NotOnLedger: grpc.StatusCode.NOT_FOUND,
     StoreCorrupt: grpc.StatusCode.DATA_LOSS,
@@ -84,7 +97,18 @@ HTTP_CODE: dict[grpc.StatusCode, int] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
 # What HTTP has a code for and gRPC has no status.
-_OWN_HTTP_CODE: dict[type[Exception], int] = {BodyTooSlow: 408, BodyTooLarge: 413, NoJson: 415}
+_OWN_HTTP_CODE: dict[type[Exception], int] = {
+    NotAcceptable: 406,
+    BodyTooSlow: 408,
+    BodyTooLarge: 413,
+    CaptureLimitExceeded: 413,
+    QueryTooComplex: 413,
+    QueryTooLarge: 413,
+    UriTooLong: 414,
+    NoJson: 415,
+    UnsupportedMedia: 415,
+    EpcisNotImplemented: 501,
+}
 
 
 def status_of_error(error: Exception) -> grpc.StatusCode:

@@ -2,7 +2,7 @@
 
 import json
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPSConnection
@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lotmark_node.http.api_keys import ApiKeyFile, May, now_ms
+from lotmark_node.http.api_keys import ApiKeyFile, May, now_ms, parse_rights
 from lotmark_node.http.app import SealAnswer, SealsAnswer
 from lotmark_node.http.problems import Problem
 from lotmark_node.http.service import API_KEYS_NAME, api_keys_file, read_service
@@ -22,6 +22,7 @@ PARTY = "LAB-17025"
 NODE = f"{PARTY}/n1"
 CLIENT = f"{PARTY}/erp"
 READER = f"{PARTY}/lims"
+FOREIGN = "OEM-A/erp"
 CALL_S = 60.0
 PER_MINUTE = 60_000
 
@@ -40,11 +41,15 @@ class Answer:
 
 
 @contextmanager
-def http_node(folder: Path, *, url: str = "http://127.0.0.1:0") -> Iterator[NodeProcess]:
+def http_node(
+    folder: Path,
+    *,
+    url: str = "http://127.0.0.1:0",
+    clients: Sequence[str] = (CLIENT, READER, FOREIGN),
+) -> Iterator[NodeProcess]:
     """Run a laboratory's node with an HTTP endpoint for its ERP."""
-    node = NodeProcess(
-        folder, parties=(f"{PARTY}:laboratory", "OEM-A:oem"), clients=(CLIENT, READER), node=NODE
-    )
+    parties = (f"{PARTY}:laboratory", "OEM-A:oem")
+    node = NodeProcess(folder, parties=parties, clients=clients, node=NODE)
     serve_http(node, url)
     node.start()
     try:
@@ -71,10 +76,12 @@ def keys_path(node: NodeProcess) -> Path:
 
 
 def make_key(
-    node: NodeProcess, name: str, *, may: May = May.SEAL, per_minute: int = PER_MINUTE
+    node: NodeProcess, name: str, *, may: str = May.SEAL, per_minute: int = PER_MINUTE
 ) -> str:
     service, _ = read_service(read_node_settings(node.settings))
-    return keys_of(node).make(name, service, may=may, per_minute=per_minute, now_ms=now_ms())
+    return keys_of(node).make(
+        name, service, may=parse_rights(may), per_minute=per_minute, now_ms=now_ms()
+    )
 
 
 def call(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from lotmark_node.http.api_keys import KEYS_MAX, ApiKeyFile, May, Service
+from lotmark_node.http.api_keys import KEYS_MAX, ApiKeyFile, May, Service, parse_rights
 from lotmark_node.http.errors import ApiKeyFileError
 from lotmark_node.main import app
 from tests.node.http.http_node import CLIENT, NODE, PARTY, serve_http
@@ -15,8 +15,8 @@ from tests.node.running_node import NodeProcess
 ERP = Service("LAB-17025", "erp", bytes(32).hex())
 
 
-def made(keys: ApiKeyFile, name: str, *, may: May = May.SEAL, per_minute: int = 60) -> str:
-    return keys.make(name, ERP, may=may, per_minute=per_minute, now_ms=1)
+def made(keys: ApiKeyFile, name: str, *, may: str = May.SEAL, per_minute: int = 60) -> str:
+    return keys.make(name, ERP, may=parse_rights(may), per_minute=per_minute, now_ms=1)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_a_key_is_found_by_what_was_shown_and_by_nothing_near_it(keys: ApiKeyFil
 
     found = keys.find(secret, ERP)
     assert found is not None
-    assert (found.name, found.may, found.per_minute) == ("erp", May.READ, 7)
+    assert (found.name, found.may, found.per_minute) == ("erp", frozenset({May.READ}), 7)
     for other in ("", secret[:-1], f"{secret}x", secret.upper(), found.digest):
         assert keys.find(other, ERP) is None
 

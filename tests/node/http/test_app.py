@@ -5,7 +5,7 @@ import json
 import re
 import socket
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
@@ -13,15 +13,17 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
-from lotmark.client import Client, LedgerSession, read_client_settings
+from lotmark.client import read_client_settings
 from lotmark_node.http import body_limit, sealing_desk
 from lotmark_node.http.api_keys import ApiKeyFile, May, Service
 from lotmark_node.http.app import make_app
 from lotmark_node.http.doorkeeper import Doorkeeper
+from lotmark_node.http.epcis import capture_routes
+from lotmark_node.http.open import open_desks
 from lotmark_node.http.rate_limit import TokenBuckets
-from lotmark_node.http.sealing_desk import SealingDesk
 from lotmark_node.http.server import HttpServer
 from tests.node.engine.running_engine import run
+from tests.node.http.epcis.epcis_endpoint import object_event
 from tests.node.http.http_node import Answer, Contract, call
 from tests.node.rpc.served_ledger import FoundedConsortium, served
 from tests.proto.sound_reports import TEST_REPORT
@@ -48,16 +50,16 @@ def with_endpoint(
         file.write_text(re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", file.read_text()))
         own = replace(read_client_settings(file), outbox_file=folder / "outbox.db")
         keys = ApiKeyFile(folder / "keys.json")
-        secret = keys.make("erp", SERVICE, may=May.SEAL, per_minute=6_000, now_ms=1)
-        desk = SealingDesk(Client(own), lambda: LedgerSession(own))
-        server = HttpServer(
-            make_app(desk, Doorkeeper(keys, SERVICE, TokenBuckets())), "127.0.0.1:0", None
+        secret = keys.make(
+            "erp", SERVICE, may=frozenset({May.SEAL, May.CAPTURE}), per_minute=6_000, now_ms=1
         )
-        try:
+        with ExitStack() as desks:
+            sealing, epcis = open_desks(own, folder / "jobs.db", desks)
+            doorkeeper = Doorkeeper(keys, SERVICE, TokenBuckets())
+            app = make_app(sealing, doorkeeper, epcis=epcis)
+            server = HttpServer(app, "127.0.0.1:0", None)
+            desks.callback(server.stop)
             check(server.address, secret)
-        finally:
-            server.stop()
-            desk.close()
 
     async def scenario() -> None:
         async with served(consortium, folder / "data", free_size_min=free_size_min) as ledger:
@@ -89,6 +91,22 @@ def test_a_seal_that_the_ledger_has_not_taken_yet_waits_and_is_not_made_twice(
         other = seal(json.dumps({**TEST_REPORT, "method": "another"}).encode())
         assert other.code == 409
         assert "waits in the outbox" in other.body["detail"]
+
+    with_endpoint(consortium, tmp_path, check, free_size_min=1 << 60)
+
+
+def test_an_event_that_the_ledger_has_not_taken_yet_waits_in_a_job(
+    consortium: FoundedConsortium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture_routes, "ACKNOWLEDGED_S", 0.3)
+    raw = json.dumps(object_event()).encode()
+
+    def check(address: str, key: str) -> None:
+        answer = call(address, "POST", "/epcis/events", key=key, body=raw)
+        assert answer.code == 202
+        job = call(address, "GET", answer.headers["location"], key=key).body
+        assert (job["captureID"], job["running"]) == (answer.body["captureID"], True)
+        assert [each["result"] for each in job["events"]] == ["waiting"]
 
     with_endpoint(consortium, tmp_path, check, free_size_min=1 << 60)
 

@@ -260,9 +260,6 @@ REACHED: dict[tuple[str, str, int], Callable[[Endpoint], Answer]] = {
     ("post", "/v1/seals", 200): lambda at: [at.seal(at_same) for at_same in [report()] * 2][1],
     ("post", "/v1/seals", 201): lambda at: at.seal(report()),
     ("post", "/v1/seals", 400): lambda at: at.seal({}),
-    ("post", "/v1/seals", 403): lambda at: at.seal(
-        {}, key=make_key(at.node, f"reader-{next(_NAMES)}", may=May.READ)
-    ),
     ("post", "/v1/seals", 409): lambda at: at.seal(report(), "?corrects=1"),
     ("post", "/v1/seals", 413): lambda at: at.seal({"method": "x" * BODY_SIZE_MAX}),
     ("post", "/v1/seals", 415): lambda at: at.seal({}, headers={"Content-Type": "text/plain"}),
@@ -286,6 +283,9 @@ def _reach(endpoint: Endpoint, method: str, path: str, code: int) -> Answer:
     match code:
         case 401:
             return endpoint.call(method.upper(), url, key=None)
+        case 403:
+            key = make_key(endpoint.node, f"other-{next(_NAMES)}", may=May.CAPTURE)
+            return endpoint.call(method.upper(), url, key=key)
         case 429:
             return _twice_with_a_slow_key(endpoint, method.upper(), url)
         case 503:
@@ -295,7 +295,8 @@ def _reach(endpoint: Endpoint, method: str, path: str, code: int) -> Answer:
 
 
 def test_every_documented_answer_is_given_as_documented(endpoint: Endpoint) -> None:
-    promised = endpoint.contract.answers - ELSEWHERE
+    answers = endpoint.contract.answers - ELSEWHERE
+    promised = {each for each in answers if each[1].startswith("/v1/")}
     assert {route[:2] for route in promised} == set(ROUTES)
 
     for method, path, code in sorted(promised):
