@@ -7,3 +7,7 @@ class AdapterError(Exception):
 
 class EpcisError(AdapterError):
     """A document is not EPCIS 2.0 in JSON-LD, or lacks what an event needs."""
+
+
+class ContextRefused(EpcisError):
+    """A document's JSON-LD context is not pinned, or says more than prefixes."""

@@ -32,6 +32,7 @@ EXTRA_OF_LIBRARY = {
     "fastapi": "node",
     "grpc_health": "node",
     "grpc_reflection": "node",
+    "lxml": "node",
     "numpy": "verify",
     "prometheus_client": "node",
     "pydantic_settings": "node",

@@ -23,7 +23,6 @@ _TYPED = re.compile(r"(lot|serial):([^.]*)(?:\.(.*))?")
 _TYPED_QUALIFIERS = {"lot": "10", "serial": "21"}
 
 
-@lru_cache(maxsize=_CACHED_NAMES_MAX)
 def canonical_item(item_id: str) -> str:
     """Return the name under which an item is known, whichever of its ids an event bears.
 
@@ -33,6 +32,12 @@ def canonical_item(item_id: str) -> str:
     Args:
         item_id: An id as events may bear it: an identifier of at most 128 characters.
     """
+    # No event bears a longer one; the names kept in memory have a bound.
+    return _canonical(item_id) if len(item_id) <= ITEM_ID_SIZE_MAX else item_id
+
+
+@lru_cache(maxsize=_CACHED_NAMES_MAX)
+def _canonical(item_id: str) -> str:
     if not item_id.startswith(_OTHERS) or _SHAPED.fullmatch(item_id):
         return item_id
     try:

@@ -22,6 +22,22 @@ def enclosing_ms(text: str) -> tuple[int, int]:
     Raises:
         MalformedError: It is no time with an offset, or lies before 1970.
     """
+    floor, further_digits = _read(text)
+    return floor, floor + (int(further_digits) > 0)
+
+
+def nearest_ms(text: str) -> int:
+    """Return the nearest millisecond of a time, the later one of two.
+
+    Raises:
+        MalformedError: It is no time with an offset, or lies before 1970.
+    """
+    floor, further_digits = _read(text)
+    return floor + (further_digits[0] >= "5")
+
+
+def _read(text: str) -> tuple[int, str]:
+    """Return the last millisecond not after the time, and nine further digits of the second."""
     match = _INSTANT.fullmatch(text)
     if match is None:
         raise MalformedError(
@@ -42,7 +58,7 @@ def enclosing_ms(text: str) -> tuple[int, int]:
     floor = (whole - _EPOCH) // _MILLISECOND - offset_minutes * 60_000 + int(digits[:3])
     if floor < 0:
         raise MalformedError(f"{text!r} lies before 1970")
-    return floor, floor + (int(digits[3:]) > 0)
+    return floor, digits[3:]
 
 
 def parse_ms(text: str) -> int:

@@ -15,12 +15,13 @@ from lotmark.event import ITEMS_MAX
 from lotmark.event_rules import EPCIS_DOCUMENT_SIZE_MAX
 from lotmark.v1 import event_pb2
 from lotmark_adapters.epcis import (
-    DOCUMENT_SIZE_MAX,
     IDS_REFUSED_SHOWN_MAX,
     EpcisEventDraft,
     read_epcis,
     to_event,
 )
+from lotmark_adapters.epcis_document import DOCUMENT_SIZE_MAX
+from lotmark_adapters.epcis_hash import event_hash_uri
 from lotmark_adapters.errors import EpcisError
 from tests.shared_vectors import require_shared, shared_folder
 
@@ -59,6 +60,10 @@ def made_into_event(draft: EpcisEventDraft) -> event_pb2.Event:
 
 def an_event(**members: Any) -> dict[str, Any]:
     return {"type": "ObjectEvent", "eventTime": "2026-01-12T08:00:00.000Z", **members}
+
+
+def pairs(draft: EpcisEventDraft) -> tuple[tuple[str, int], ...]:
+    return tuple((item.id, item.role) for item in draft.items)
 
 
 def refusal(document: object) -> str:
@@ -101,21 +106,39 @@ def test_a_gs1_example_becomes_an_event_that_holds_it_byte_for_byte(name: str) -
 def test_every_item_of_a_gs1_example_stands_in_it_and_none_is_missed(name: str) -> None:
     raw = (require_shared(EXAMPLES) / name).read_bytes()
 
-    items = {item for item, _ in read_epcis(raw, name=name).items}
+    items = {item.id for item in read_epcis(raw, name=name).items}
     # Counted by another eye: the values of the members that name things, wherever they stand.
     text = re.sub(r"\s", "", raw.decode())
     lists = re.findall(r'"(?:epcList|\w+EPCList|childEPCs)":\[(.*?)\]', text)
     named = {item for each in lists for item in re.findall(r'"(.*?)"', each)}
-    named |= set(re.findall(r'"(?:parentID|epcClass)":"(.*?)"', text))
+    named |= set(re.findall(r'"(?:parentID|epcClass|deviceID)":"(.*?)"', text))
     assert items == named
 
 
 @pytest.mark.parametrize("name", documents(HASH_VECTORS))
-def test_as_many_events_are_counted_as_foreign_software_hashed(name: str) -> None:
+def test_events_are_counted_and_hashed_as_foreign_software_did(name: str) -> None:
     path = require_shared(HASH_VECTORS) / name
     hashes = path.with_suffix(".hashes").read_text().split()
 
-    assert read_epcis(path.read_bytes(), name=name).event_count == len(hashes)
+    draft = read_epcis(path.read_bytes(), name=name)
+    assert draft.event_count == len(hashes)
+    assert [event_hash_uri(digest) for digest in draft.event_hashes] == hashes
+    assert tuple(made_into_event(draft).epcis_document.event_hashes) == draft.event_hashes
+
+
+def test_of_many_events_the_first_64_hashes_are_stated() -> None:
+    events = [an_event(eventTime=f"2026-01-12T08:{minute:02}:00Z") for minute in range(60)]
+
+    draft = read(events + events[:10])
+    assert len(draft.event_hashes) == 64
+    assert draft.event_hashes[:4] == draft.event_hashes[60:]
+    assert made_into_event(draft).epcis_document.event_count == 70
+
+
+def test_a_document_with_a_context_that_is_not_pinned_is_refused() -> None:
+    problem = "d.jsonld: '@context': 'https://evil.example/c.jsonld' is a context that is not pinn"
+
+    assert problem in refusal({"@context": "https://evil.example/c.jsonld", **an_event()})
 
 
 def test_items_get_the_role_of_the_member_they_stand_in() -> None:
@@ -130,7 +153,7 @@ def test_items_get_the_role_of_the_member_they_stand_in() -> None:
     )
 
     assert draft.event_count == 5
-    assert draft.items == (
+    assert pairs(draft) == (
         ("s1", SUBJECT), ("s2", SUBJECT), ("i1", INPUT), ("i2", INPUT), ("o1", OUTPUT),
         ("o2", OUTPUT), ("p1", PARENT), ("c1", CHILD), ("c2", CHILD), ("s1", INPUT),
     )  # fmt: skip
@@ -181,7 +204,7 @@ def test_a_document_beyond_12_kib_is_on_the_ledger_by_its_digest_alone() -> None
 def test_further_items_are_left_out_and_counted() -> None:
     draft = read([an_event(epcList=[f"item-{number}" for number in range(70)])])
 
-    assert draft.items == tuple((f"item-{number}", SUBJECT) for number in range(ITEMS_MAX))
+    assert pairs(draft) == tuple((f"item-{number}", SUBJECT) for number in range(ITEMS_MAX))
     assert draft.items_left_out_count == 70 - ITEMS_MAX
 
 
@@ -189,7 +212,7 @@ def test_ids_without_a_form_on_the_ledger_are_left_out_counted_and_named() -> No
     refused = ["a b", "é", "x" * 129, ""] + [f"n {number}" for number in range(20)]
 
     draft = read([an_event(epcList=["good", *refused], parentID="a b")])
-    assert draft.items == (("good", SUBJECT),)
+    assert pairs(draft) == (("good", SUBJECT),)
     assert draft.ids_refused == tuple(refused[:IDS_REFUSED_SHOWN_MAX])
     assert draft.ids_refused_count == len(refused)
     assert made_into_event(draft).epcis_document.document == draft.document

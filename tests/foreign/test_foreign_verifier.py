@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import os
 import random
-import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.foreign.node_js import node_with_packages, run
+
 FOLDER = Path(__file__).parent
-NODE_VERSION_MIN = (20, 19)
-INSTALL_TIMEOUT_S = 60
 DEMO_TIMEOUT_S = 120
 VERIFY_TIMEOUT_S = 60
-NPM_INSTALL = [
-    *["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"],
-    *["--prefer-offline", "--fetch-retries=0", "--fetch-timeout=20000"],
-]
-# What npm says where nobody answers; anything else that fails is ours to mend.
-UNREACHABLE = ["EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH", "ENETUNREACH"]
-UNREACHABLE += ["ENOTCACHED", "ENOTFOUND", "ETIMEDOUT", "ERR_SOCKET_TIMEOUT"]
 FLIP_SEED = 20_260_105
 
 
@@ -52,38 +42,10 @@ class Demo:
         return self.folder / "stator-line.snapshot"
 
 
-def run(
-    arguments: list[str], *, timeout_s: float, shared: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    environment = os.environ if shared is None else {**os.environ, "LOTMARK_SHARED": str(shared)}
-    return subprocess.run(  # noqa: S603 - the arguments are this module's own
-        arguments,
-        cwd=FOLDER,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="session")
 def node() -> str:
     """Return the Node.js that has the packages of the foreign verifier beside it."""
-    node = shutil.which("node")
-    if node is None or shutil.which("npm") is None:
-        pytest.skip("node or npm is not on the PATH")
-    version = run([node, "--version"], timeout_s=INSTALL_TIMEOUT_S).stdout.strip()
-    if tuple(int(part) for part in version.lstrip("v").split(".")[:2]) < NODE_VERSION_MIN:
-        pytest.skip(f"node is {version}; the foreign verifier needs {NODE_VERSION_MIN}")
-    try:
-        npm = run(NPM_INSTALL, timeout_s=INSTALL_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"npm got no packages within {INSTALL_TIMEOUT_S} s")
-    if any(code in npm.stderr for code in UNREACHABLE):
-        pytest.skip("the npm registry cannot be reached, and the packages are not installed")
-    assert npm.returncode == 0, npm.stderr
-    return node
+    return node_with_packages(FOLDER)
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +53,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     folder = tmp_path_factory.mktemp("foreign") / "demo"
     shared = tmp_path_factory.mktemp("shared")  # empty: the story without the example documents
     command = [sys.executable, "-m", "lotmark_node.main", "demo", str(folder)]
-    done = run(command, timeout_s=DEMO_TIMEOUT_S, shared=shared)
+    done = run(command, folder=FOLDER, timeout_s=DEMO_TIMEOUT_S, shared=shared)
     assert done.returncode == 0, done.stdout + done.stderr
     genesis = (folder / "consortium" / "genesis.json").read_bytes()
     return Demo(
@@ -102,7 +64,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 
 def answer_on(node: str, file: Path, *options: str) -> Answer:
-    done = run([node, "verifier.mjs", str(file), *options], timeout_s=VERIFY_TIMEOUT_S)
+    command = [node, "verifier.mjs", str(file), *options]
+    done = run(command, folder=FOLDER, timeout_s=VERIFY_TIMEOUT_S)
     assert done.returncode in (0, 1, 2), done.stderr
     (line,) = done.stdout.splitlines()
     answer = json.loads(line)

@@ -256,7 +256,7 @@ def test_a_file_of_another_name_is_no_answer(node: TellingNode, reader: Provenan
         reader.raw_file(bytes(32), name="raw.csv")
 
 
-def test_suspects_and_proofs_are_put_together_within_bounds(
+def test_suspects_are_put_together_within_bounds(
     node: TellingNode, reader: ProvenanceReader
 ) -> None:
     item = provenance_pb2.SuspectItem(id="U1", event_count=2, entry=4, last_entry=9)
@@ -270,8 +270,12 @@ def test_suspects_and_proofs_are_put_together_within_bounds(
     with pytest.raises(ProofError, match="more than 1 items"):
         reader.suspects("W07", from_ms=1, to_ms=2, items_max=1)
 
-    tell(node, *(provenance_pb2.GetItemProofResponse(data=each) for each in (b"one ", b"two")))
-    assert reader.item_proof(ITEM) == b"one two"
+
+def test_an_item_proof_that_is_none_is_refused(node: TellingNode, reader: ProvenanceReader) -> None:
+    for pieces in ([], [b"one ", b"two"], [bytes(1 << 20)] * 65):
+        tell(node, *(provenance_pb2.GetItemProofResponse(data=each) for each in pieces))
+        with pytest.raises(ProofError):
+            reader.item_proof(ITEM)
 
 
 def test_a_name_of_several_items_is_told_with_them(

@@ -107,11 +107,11 @@ def read_events_of(file: Path, context: EpcisContext, nonce: Callable[[], bytes]
     """Return the events that a document makes with these nonces."""
     from lotmark.document_source import DOCUMENT_SIZE_MAX
     from lotmark.event_document import read_events
-    from lotmark_adapters import epcis
+    from lotmark_adapters import epcis_document
 
     is_epcis = file.suffix == EPCIS_SUFFIX
     with file.open("rb") as opened:
-        raw = opened.read((epcis.DOCUMENT_SIZE_MAX if is_epcis else DOCUMENT_SIZE_MAX) + 1)
+        raw = opened.read((epcis_document.DOCUMENT_SIZE_MAX if is_epcis else DOCUMENT_SIZE_MAX) + 1)
     nonces: list[str] = []
 
     def noted_nonce() -> bytes:

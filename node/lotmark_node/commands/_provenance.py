@@ -1,9 +1,12 @@
 """What the commands that ask where things come from share."""
 
+import io
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +16,9 @@ from lotmark_node import terminal
 from lotmark_node.commands._client import reading
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lotmark.canonical_json import JsonValue
     from lotmark.client.ledger_records import LedgerCheckpoint
     from lotmark.client.provenance import ProvenanceReader
     from lotmark.client.provenance_records import AnswerHead
@@ -30,6 +36,15 @@ Since = Annotated[
 ]
 Until = Annotated[
     str, typer.Option("--until", metavar="TIME", help="Up to before this day or time, UTC.")
+]
+
+ProofFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--proof",
+        metavar="FILE",
+        help="Write what proves the answer, for `lotmark verify`; must not exist.",
+    ),
 ]
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -90,6 +105,55 @@ def standing(head: "AnswerHead", checkpoint: "LedgerCheckpoint") -> str:
     """Return at which height an answer was made, and how firm that is."""
     firm = "final" if checkpoint.findings.is_final else "durable"
     return f"at height {head.height}, {firm}"
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenProof:
+    """A file that proves an answer."""
+
+    file: Path
+    receipt_count: int
+    item_proof_count: int
+    check: str  # the command line that verifies it
+
+    def document(self) -> dict[str, object]:
+        """Return it for a program."""
+        return {
+            "file": str(self.file),
+            "receipts": self.receipt_count,
+            "item_proofs": self.item_proof_count,
+        }
+
+    def line(self) -> str:
+        """Return what to tell a person."""
+        return f"{self.file}: what proves it. Check it: {self.check}"
+
+
+def write_proof(
+    session: "LedgerSession",
+    file: Path,
+    question: "Mapping[str, JsonValue]",
+    receipts: "Sequence[bytes]",
+    item_proofs: "Sequence[bytes]" = (),
+) -> WrittenProof:
+    """Write what proves an answer to a new file.
+
+    Raises:
+        MalformedError: It is too much for one file.
+        KeyFileError: The file exists, or cannot be written.
+    """
+    from lotmark.answer_file import write_answer
+    from lotmark.key_file import write_new_file
+
+    chain_id = session.settings.chain_id
+    out = io.BytesIO()
+    write_answer(
+        out, chain_id=chain_id, question=question, receipts=receipts, item_proofs=item_proofs
+    )
+    write_new_file(file, out.getvalue(), mode=0o644)
+    words = ["lotmark", "verify", str(file), "--genesis", str(session.settings.genesis)]
+    check = shlex.join([*words, "--chain-id", chain_id.hex()])
+    return WrittenProof(file, len(receipts), len(item_proofs), check)
 
 
 def parse_resume(text: str) -> bytes:

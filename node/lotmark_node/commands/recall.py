@@ -53,9 +53,9 @@ def recall(
     from lotmark_node.provenance_text.documents import head_document
     from lotmark_node.provenance_text.recall import recall_document, recalled_items
 
-    since_ms, until_ms = parse_time(since), parse_time(until)
+    named, since_ms, until_ms = parse_item(lot), parse_time(since), parse_time(until)
     with asking(client, as_json=as_json) as (session, reader):
-        traces = list(_answers(reader, parse_item(lot)))
+        traces = list(_answers(reader, named))
         head = traces[-1].head
         checkpoint = covering(session, head)
     items = recalled_items(traces, since_ms=since_ms, until_ms=until_ms)

@@ -66,14 +66,15 @@ def suspect(
 
 def _lines(found: "Suspects", where: str, again: str) -> "Iterator[str]":
     from lotmark_node.commands._event_lines import counted, time_text
+    from lotmark_node.provenance_text.names import short_name
 
     count = len(found.items)
     yield f"{found.head.item}  touched {counted(count, 'item')}  {where}"
     for item in found.items[:LINES_MAX]:
-        until = f" to {time_text(item.last_ms)}" if item.last_ms > item.first_ms else ""
+        until = "" if item.last_ms == item.first_ms else f" to {time_text(item.last_ms)}"
         yield (
-            f"{item.id}  {counted(item.event_count, 'event')} from entry {item.entry} on"
-            f"  {time_text(item.first_ms)}{until}"
+            f"{short_name(item.id)}  {time_text(item.first_ms)}{until}"
+            f"  {counted(item.event_count, 'event')}, entry {item.entry}"
         )
     if count > LINES_MAX:
         yield f"… {count - LINES_MAX:,} more: --json lists all"

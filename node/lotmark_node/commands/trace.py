@@ -10,11 +10,13 @@ from lotmark_node import terminal
 from lotmark_node.commands._client import ClientFile
 from lotmark_node.commands._provenance import (
     ItemName,
+    ProofFile,
     asking,
     covering,
     parse_item,
     parse_resume,
     standing,
+    write_proof,
 )
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from lotmark_node.provenance_text.facts import TraceFacts
 
 app = typer.Typer()
+
+PROVEN_MAX = 5_000  # events in a proof: some 20 MB, and some seconds to check
 
 
 class Format(StrEnum):
@@ -54,6 +58,7 @@ def trace(
     resume: Annotated[
         str, typer.Option(metavar="HEX", help="Go on where a partial answer ended.")
     ] = "",
+    proof: ProofFile = None,
     output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TREE,
     as_json: terminal.JsonFlag = False,
 ) -> None:
@@ -63,27 +68,35 @@ def trace(
     """
     from lotmark.client.provenance_records import EdgeKind, TraceLimits
     from lotmark_node.provenance_text.documents import head_document, trace_document
-    from lotmark_node.provenance_text.facts import TraceFacts, gather_facts
+    from lotmark_node.provenance_text.facts import FACTS_MAX, TraceFacts, gather_facts
 
     as_json = as_json or output is Format.JSON
+    direction = "back" if back else "forward"
     limits = TraceLimits(depth_max=depth, nodes_max=nodes, kinds=list(EdgeKind))
+    named = parse_item(item)
     with asking(client, as_json=as_json) as (session, reader):
         ask = reader.trace_back if back else reader.trace_forward
-        found = ask(parse_item(item), limits, resume=parse_resume(resume))
+        found = ask(named, limits, resume=parse_resume(resume))
         checkpoint = covering(session, found.head)
-        facts = TraceFacts()
-        if as_json or output is Format.TREE:
+        facts, written = TraceFacts(), None
+        if as_json or proof is not None or output is Format.TREE:
+            facts_max = FACTS_MAX if proof is None else PROVEN_MAX
             with terminal.progress("Checking receipts") as advance:
-                facts = gather_facts(reader, found, progress=advance)
-    direction = "back" if back else "forward"
-    partial = _partial(found, f"lotmark trace {shlex.quote(item)} --{direction}")
+                facts = gather_facts(reader, found, facts_max=facts_max, progress=advance)
+        if proof is not None:
+            question = {"trace": direction, "item": found.head.item, "depth": str(depth)}
+            question["size"] = str(found.head.size)
+            written = write_proof(session, proof, question, list(facts.receipts.values()))
+    again = f"lotmark trace {shlex.quote(item)} --{direction}{f' --depth {depth}' if depth else ''}"
+    notes = [*_partial(found, again), *([] if written is None else [written.line()])]
     terminal.answer(
         {
             **head_document(found.head, checkpoint),
             "direction": direction,
             **trace_document(found, facts),
+            "proof": None if written is None else written.document(),
         },
-        lambda: "\n".join(_lines(found, facts, checkpoint, output, back=back, partial=partial)),
+        lambda: "\n".join(_lines(found, facts, checkpoint, output, back=back, notes=notes)),
         as_json=as_json,
     )
 
@@ -103,7 +116,7 @@ def _lines(
     output: Format,
     *,
     back: bool,
-    partial: list[str],
+    notes: list[str],
 ) -> "Iterator[str]":
     """Return the lines of an answer in the format that was asked for."""
     from lotmark_node.provenance_text.graphs import dot_lines, mermaid_lines
@@ -114,17 +127,17 @@ def _lines(
     match output:
         case Format.MERMAID:
             yield f"%% {where}"
-            yield from (f"%% {line}" for line in partial)
+            yield from (f"%% {line}" for line in notes)
             yield from mermaid_lines(found, back=back)
         case Format.DOT:
             yield f"// {where}"
-            yield from (f"// {line}" for line in partial)
+            yield from (f"// {line}" for line in notes)
             yield from dot_lines(found, back=back)
         case _:
-            yield f"{LinkText(found, facts).root(found)}  {where}"
+            yield f"{LinkText(found, facts).root(found, back=back)}  {where}"
             yield from tree_lines(found, facts)
             yield _proven(found, facts, checkpoint)
-            yield from partial
+            yield from notes
 
 
 def _proven(found: "Trace", facts: "TraceFacts", checkpoint: "LedgerCheckpoint") -> str:

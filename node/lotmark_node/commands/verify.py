@@ -1,4 +1,4 @@
-"""`lotmark verify`: checks a snapshot or a receipt offline, trusting no node."""
+"""`lotmark verify`: checks offline what a ledger gave out, trusting no node."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -25,7 +25,7 @@ class Level(StrEnum):
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="Snapshot or receipt.")],
+    file: Annotated[Path, typer.Argument(help="Snapshot, receipt, item proof or answer.")],
     *,
     chain_id: Annotated[
         str,
@@ -35,7 +35,7 @@ def verify(
     ] = "",
     genesis: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="genesis.json of the ledger, for a receipt only."),
+        typer.Option(metavar="FILE", help="genesis.json of the ledger, for all but a snapshot."),
     ] = None,
     report: Annotated[
         Path | None,
@@ -48,7 +48,7 @@ def verify(
     ] = Level.FULL,
     as_json: terminal.JsonFlag = False,
 ) -> None:
-    """Check a snapshot or a receipt offline. Exit status: 0 valid, 1 a fault, 2 cannot tell.
+    """Check offline what a ledger gave out. Exit status: 0 valid, 1 a fault, 2 cannot tell.
 
     With --report also whether that report is what was sealed: 1 where it, or a file of it, is not.
     """

@@ -85,31 +85,31 @@ def _document(anchor: "AnchoredFile") -> dict[str, object]:
 def _lines(path: Path, verdict: "RawFileVerdict", where: str) -> "Iterator[str]":
     from lotmark.client.raw_file import RawState
 
-    match verdict.state:
-        case RawState.MATCH:
-            yield f"MATCH  {path}  {where}"
-        case RawState.MISMATCH:
-            yield f"MISMATCH  {path}: a file of this name is anchored with another content  {where}"
-        case RawState.UNKNOWN:
-            about = f" about {verdict.head.item}" if verdict.head.item else ""
-            yield f"UNKNOWN  {path}: no event{about} that you may read anchors it  {where}"
+    yield f"{verdict.state.value.upper()}  {path}  {where}"
     yield f"  sha256 {verdict.sha256.hex()}, {verdict.size:,} bytes"
+    if verdict.state is RawState.MISMATCH:
+        yield "  A file of this name is anchored with another content:"
+    elif verdict.state is RawState.UNKNOWN:
+        about = f" about {verdict.head.item}" if verdict.head.item else ""
+        yield f"  No event{about} that you may read anchors it, or a file of its name."
     for anchor in verdict.anchors:
         yield from _anchor_lines(anchor)
     if verdict.more:
-        yield "  there are further events: --item ITEM leaves fewer"
+        yield "  There are further events: --item ITEM leaves fewer."
 
 
 def _anchor_lines(anchor: "AnchoredFile") -> "Iterator[str]":
     from lotmark_node.commands._event_lines import items_text, time_text
 
     found, file, event = anchor.proven.findings, anchor.file, anchor.proven.event
-    kind = found.event_type.replace("_", " ")
     yield (
-        f"  entry {found.index}  {kind} of {items_text(event)} by {found.party}, made"
-        f" {time_text(event.time.end_ms)}, on the ledger {time_text(found.block_time_ms)} UTC"
+        f"  entry {found.index}  {found.event_type.replace('_', ' ')} of {items_text(event)} by"
+        f" {found.party}"
     )
-    if file is not None and file.sha256:
+    yield (
+        f"    made {time_text(event.time.end_ms)}, on the ledger {time_text(found.block_time_ms)}"
+        f" UTC, {found.checkpoint.standing}"
+    )
+    if file is not None:
         salted = ", with a salt" if file.salt else ""
-        yield f"    anchors sha256 {file.sha256.hex()}{salted}, {file.size:,} bytes"
-    yield f"    proven: {found.checkpoint.standing}"
+        yield f"    sha256 {file.sha256.hex()}{salted}, {file.size:,} bytes"

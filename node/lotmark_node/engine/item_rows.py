@@ -8,6 +8,7 @@ there as some epoch left them; that tree is made of the same rows, and its head 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import TypeVar
 
@@ -142,6 +143,7 @@ class ItemRows:
         """
         last = (head.tree_size - 1) // TILE_WIDTH
 
+        @cache  # a path asks for its own tile level by level
         def read(level: int, number: int) -> bytes:
             if level:
                 key = _NODES + _NODE_KEY.pack(head.number, level, number)

@@ -36,6 +36,7 @@ from lotmark_node.engine.gathering import CheckpointPeer
 from lotmark_node.engine.governance_proofs import GovernanceProofs
 from lotmark_node.engine.index_rebuild import check_indexed
 from lotmark_node.engine.item_epochs import ItemEpochs
+from lotmark_node.engine.item_proofs import ItemProofMaker
 from lotmark_node.engine.leadership import LeadershipDuties
 from lotmark_node.engine.log_reader import LogReader
 from lotmark_node.engine.log_tree import LogTree, StoredLogTree
@@ -227,6 +228,7 @@ class LedgerEngine:
         self.membership = Membership(self.store, lambda: self.state.height)
         self.governance = GovernanceProofs(self.store, self.reader, chain_id)
         self.receipts = ReceiptMaker(self.store, self.reader, self.governance)
+        self.item_proofs = ItemProofMaker(self.store, self.reader, self.governance)
         policy = parse_policy(read_policy(self.store))
         self.checkpoints = CheckpointSigner(
             origin=protocol_genesis.origin(genesis, chain_id),

@@ -29,11 +29,15 @@ class LinkText:
         """Return the id of a thing; one that an earlier answer told has only its number."""
         return self._names.get(number, f"no. {number} of an earlier answer")
 
-    def root(self, trace: Trace) -> str:
-        """Return the words for the item that was asked for."""
+    def root(self, trace: Trace, *, back: bool) -> str:
+        """Return the words for the item that was asked for; a trace back tells how it was made."""
         item = trace.head.item
         made = next(
-            (edge for edge in trace.edges if edge.near == 0 and edge.kind is EdgeKind.CONSUMED),
+            (
+                edge
+                for edge in trace.edges
+                if back and edge.near == 0 and edge.kind is EdgeKind.CONSUMED
+            ),
             None,
         )
         fact = self._facts.lots.get(item)
@@ -67,11 +71,12 @@ class LinkText:
             case EdgeKind.SHIPPED:
                 words = [f"shipped to {name}", edge.party, day_text(edge.at_ms)]
             case EdgeKind.RECEIVED:
-                words = [f"received by {name}", *_inspected(fact), day_text(edge.at_ms)]
+                last = self._facts.by_entry.get(edge.last_entry)
+                words = [f"received by {name}", *_inspected(last), day_text(edge.at_ms)]
             case EdgeKind.CLAIMED:
                 words = [f"claim {name}", edge.party, day_text(edge.at_ms)]
             case EdgeKind.USED:
-                words = [name, "used", *_times(edge), day_text(edge.at_ms)]
+                words = [name, "used", *_times(edge), *_bad_count(edge), day_text(edge.at_ms)]
             case _:
                 words = [name, *self._part(far, edge)]
         if edge.ended:

@@ -107,15 +107,20 @@ def csv_rows(items: Iterable[RecalledItem]) -> Iterator[Sequence[object]]:
     for item in items:
         edge, amount = item.edge, item.edge.amount
         yield (
-            item.node.id,
+            _cell(item.node.id),
             item.node.depth,
-            item.through,
+            _cell(item.through),
             edge.kind.name.lower(),
             edge.entry,
             text_of_ms(edge.at_ms) if edge.at_ms < TEXT_MAX_MS else edge.at_ms,
             "" if amount is None else amount.value,
-            "" if amount is None else amount.unit,
+            "" if amount is None else _cell(amount.unit),
             edge.party,
             "yes" if edge.ended else "",
-            " ".join(item.shipped_to),
+            _cell(" ".join(item.shipped_to)),
         )
+
+
+def _cell(text: str) -> str:
+    """Return a text that a spreadsheet takes as one: an id may begin as a formula does."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

@@ -1,15 +1,18 @@
 """ProvenanceService over the index. Questions are answered on threads, page by page."""
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import suppress
 
 import grpc
 
 from lotmark.client.calls import CANDIDATE_KEY
 from lotmark.errors import MalformedError, ProtocolError
+from lotmark.item_name import read_item_name
 from lotmark.v1 import provenance_pb2, provenance_pb2_grpc
 from lotmark_node.engine.errors import EngineError
+from lotmark_node.engine.item_proofs import ItemProofMaker
 from lotmark_node.engine.ledger_engine import LedgerEngine
-from lotmark_node.provenance.finding import EventQuestion, candidates
+from lotmark_node.provenance.finding import EventQuestion, TooManyEntries, candidates
 from lotmark_node.provenance.naming import ItemAmbiguous, ItemUnknown, find_item
 from lotmark_node.provenance.reader import IndexReader
 from lotmark_node.provenance.rows import Postings
@@ -26,6 +29,7 @@ from lotmark_node.rpc.trace_pages import trace_pages, trace_question
 
 SUSPECTS_MAX = 100_000  # in one answer
 SUSPECTS_PER_PAGE = 2_000
+PROOF_PIECE_SIZE = 1 << 20
 _TOLD = 5  # of the items that a name may mean, in the metadata of the refusal
 
 
@@ -40,6 +44,7 @@ class ProvenanceService(provenance_pb2_grpc.ProvenanceServiceServicer):
         self._engine = engine
         self._calls = CallAdmission(engine, identities)
         self._index = IndexReader(engine.store.provenance)
+        self._proofs = ItemProofMaker(engine.store, engine.reader, engine.governance)
         self.answers = PagedAnswers()
 
     async def TraceBack(  # noqa: N802 - the name is fixed by the proto
@@ -164,9 +169,21 @@ class ProvenanceService(provenance_pb2_grpc.ProvenanceServiceServicer):
         self, request: provenance_pb2.GetItemProofRequest, context: Context
     ) -> AsyncIterator[provenance_pb2.GetItemProofResponse]:
         """Prove which events name an item."""
-        await self._calls.caller(context, "GetItemProof")
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this node makes no item proofs yet")
-        yield provenance_pb2.GetItemProofResponse()
+
+        def pages(readable: ReadableEvents) -> Iterator[provenance_pb2.GetItemProofResponse]:
+            item = read_item_name(request.item)
+            if not self._index.has_item(item):
+                # A short name, or one that no event bears: that can be proven too.
+                with suppress(ItemUnknown):
+                    item = self._item(item, self._place_now(), readable)
+            checkpoint = self._engine.checkpoint(final=True)
+            entries = self._index.entries(Postings.ITEM, item)
+            proof = self._proofs.make(item, entries, checkpoint, may_read=readable.may_read_entry)
+            for at in range(0, len(proof), PROOF_PIECE_SIZE):
+                yield provenance_pb2.GetItemProofResponse(data=proof[at : at + PROOF_PIECE_SIZE])
+
+        async for page in self._answer(context, "GetItemProof", pages):
+            yield page
 
     def _trace(
         self, request: provenance_pb2.TraceRequest, *, backward: bool
@@ -201,7 +218,7 @@ class ProvenanceService(provenance_pb2_grpc.ProvenanceServiceServicer):
             except ItemAmbiguous as error:
                 named = tuple((CANDIDATE_KEY, each.encode()) for each in error.candidates[:_TOLD])
                 await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error), named)
-            except TooManyItems as error:
+            except (TooManyItems, TooManyEntries) as error:
                 await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
             except (EngineError, ProtocolError) as error:
                 await fail(context, error)

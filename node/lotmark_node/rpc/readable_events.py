@@ -56,6 +56,10 @@ class ReadableEvents:
                 self._known[index] = known
         return known
 
+    def may_read_entry(self, entry: LogEntry) -> bool:
+        """Tell whether the caller may read the event of an entry that is at hand."""
+        return may_read(entry, self._caller)
+
     def may_see(self, item: str) -> bool:
         """Tell whether the caller may read an event that names an item, by its canonical name."""
         return self._index.is_open(item) or self.any_readable(Postings.ITEM, item)

@@ -18,6 +18,7 @@ from lotmark.client.provenance_records import (
     FoundEvent,
     FoundEvents,
     ProvenEvent,
+    ProvenHistory,
     RawFileAnchors,
     SuspectItem,
     Suspects,
@@ -33,11 +34,14 @@ from lotmark.client.provenance_records import (
 from lotmark.client.session import ANSWER_S, FRESH, STREAM_S, LedgerSession
 from lotmark.errors import ProofError
 from lotmark.event import EVENT_TYPES
+from lotmark.item_name import read_item_name
+from lotmark.item_proof import ITEM_PROOF_SIZE_MAX
 from lotmark.v1 import ledger_pb2, ledger_pb2_grpc, provenance_pb2, provenance_pb2_grpc
+from lotmark.verify.item_history import verify_item_proof
 from lotmark.verify.receipt import parse_receipt
+from lotmark.verify.report import FaultFound, UndecidedError
 
 EDGES_MAX = 1_000_000  # in one answer
-ITEM_PROOF_SIZE_MAX = 256 << 20
 RECEIPTS_PER_CALL_MAX = 256
 
 _ANY_TRACE = TraceLimits()
@@ -326,12 +330,15 @@ class ProvenanceReader:
             head=self._head(told), same_digest=same_digest, same_name=same_name, more=told.more
         )
 
-    def item_proof(self, item: str) -> bytes:
-        """Return the proof of which events name an item, as the node gave it: check it next.
+    def item_proof(self, item: str) -> ProvenHistory:
+        """Return which events name an item, proven; of an item that none names, that too.
+
+        Args:
+            item: Its one name, as the head of an answer has it.
 
         Raises:
-            NotOnLedgerError, AmbiguousItemError: As for `trace_back`.
-            ProofError: It is too large.
+            AmbiguousItemError: As for `trace_back`.
+            ProofError: The node gave a proof that does not hold, or of another item.
             ProtocolError, ConnectionError, TimeoutError: As for every call.
         """
         request = provenance_pb2.GetItemProofRequest(item=item)
@@ -339,7 +346,20 @@ class ProvenanceReader:
         for piece in self._stream(self._stub.GetItemProof, request, fresh=False):
             proof += piece.data
             self._check_bound(len(proof), ITEM_PROOF_SIZE_MAX, "bytes")
-        return bytes(proof)
+        raw = bytes(proof)
+        session = self._session
+        try:
+            findings = verify_item_proof(
+                raw, genesis_json=session.genesis_json, chain_id=session.settings.chain_id
+            )
+        except (FaultFound, UndecidedError) as error:
+            raise ProofError(f"{self._place} gave a proof that does not hold: {error}") from error
+        if findings.item != (name := read_item_name(item)):
+            raise ProofError(
+                f"{self._place} proved the history of {findings.item[:128]!a} for that of {name!a};"
+                " name the item by its one name, as answers have it"
+            )
+        return ProvenHistory(findings=findings, proof=raw)
 
     def prove(
         self, indexes: Iterable[int], progress: Callable[[int], None] | None = None

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from lotmark.client.ledger_records import LedgerEntry, read_entry
 from lotmark.errors import ProofError
 from lotmark.v1 import event_pb2, provenance_pb2
+from lotmark.verify.item_history import HistoryFindings
 from lotmark.verify.receipt import ReceiptFindings
 
 NODES_MAX = 100_000  # in one answer
@@ -180,6 +181,14 @@ class ProvenEvent:
     event: event_pb2.Event
     findings: ReceiptFindings
     receipt: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenHistory:
+    """Which events name an item, none left out unseen; what is proven, `findings` says."""
+
+    findings: HistoryFindings
+    proof: bytes = field(repr=False)
 
 
 def read_head(message: provenance_pb2.AnswerHead) -> AnswerHead:

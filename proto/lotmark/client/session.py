@@ -50,6 +50,7 @@ class LedgerSession:
     Attributes:
         settings: Those it was opened with, but with the node that it calls as the only one.
         genesis: Of the pinned chain.
+        genesis_json: Its bytes.
         passed_over: Why each node that the settings name before that one was not taken.
         place: That node and where it is called, for messages.
         channel: The connection, for the other services of the same node.
@@ -70,6 +71,7 @@ class LedgerSession:
             OSError: A file cannot be read.
         """
         self.genesis = read_pinned_genesis(settings)
+        self.genesis_json = self.genesis.to_json()
         self._chain_id = settings.chain_id
         connection = connect(settings)
         self.settings = connection.settings
@@ -377,9 +379,7 @@ class LedgerSession:
             ProofError: It does not hold, or is of another entry.
         """
         try:
-            findings = verify_receipt(
-                raw, genesis_json=self.genesis.to_json(), chain_id=self._chain_id
-            )
+            findings = verify_receipt(raw, genesis_json=self.genesis_json, chain_id=self._chain_id)
         except FaultFound as error:
             raise ProofError(f"{self.place} gave a receipt that does not hold: {error}") from error
         if findings.index != index:

@@ -40,10 +40,10 @@ def main(arguments: list[str] | None = None) -> Conclusion:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lotmark.verify",
-        description="Verify a snapshot or a receipt by its structure, without trusting any node.",
+        description="Verify what a ledger gave out, by its structure, without trusting any node.",
         epilog="Exit status: 0 valid, 1 a fault was found, 2 cannot tell.",
     )
-    parser.add_argument("file", type=Path, help="snapshot or receipt")
+    parser.add_argument("file", type=Path, help="snapshot, receipt, item proof or answer")
     parser.add_argument(
         "--chain-id",
         type=_chain_id,
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "--genesis",
         type=Path,
         metavar="FILE",
-        help="genesis.json of the ledger, for a receipt only",
+        help="genesis.json of the ledger, for all but a snapshot",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from lotmark.canonical_json import JsonValue
 from lotmark.checkpoint import Checkpoint
 from lotmark.errors import ProofError, SignatureError
 from lotmark.finality_policy import Chain, quorum_count
@@ -36,6 +37,17 @@ class CheckpointFindings:
         if self.party_count == 1:
             return f"on the word of one party ({self.parties[0]})"
         return f"final, {len(self.parties)} of {self.party_count} parties"
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return it for programs."""
+        return {
+            "final": self.is_final,
+            "parties": self.parties,
+            "quorum": self.quorum,
+            "party_count": self.party_count,
+            "root": self.checkpoint.root.hex(),
+            "cosigned": [{"node": name, "time_s": str(time_s)} for name, time_s in self.cosigned],
+        }
 
 
 def check_checkpoint(chain: Chain, policy_text: bytes, raw_note: bytes) -> CheckpointFindings:

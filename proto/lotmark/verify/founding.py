@@ -1,5 +1,7 @@
 """The genesis and its acceptances, held against the chain id that the reader has pinned."""
 
+from functools import lru_cache
+
 from lotmark import canonical_json
 from lotmark.errors import ProtocolError
 from lotmark.genesis import (
@@ -59,12 +61,18 @@ def given_genesis(raw: bytes, chain_id: bytes, *, name: str) -> Genesis:
         " if it is this one, compare --chain-id with its source"
     )
     try:
-        genesis = parse_genesis(raw)
+        genesis = _parsed(raw)
     except ProtocolError as error:
         raise UndecidedError(f"{name} cannot be read as a genesis ({error}); {remedy}") from error
     if (found := chain_id_of(raw)) != chain_id:
         raise UndecidedError(f"{name} founds chain {found.hex()}; {remedy}")
     return genesis
+
+
+@lru_cache(maxsize=2)
+def _parsed(raw: bytes) -> Genesis:
+    """Return a genesis, at once where it is asked for again: every receipt of a ledger does."""
+    return parse_genesis(raw)
 
 
 def check_founding(genesis_json: bytes, acceptances_json: bytes, chain_id: bytes) -> Genesis:

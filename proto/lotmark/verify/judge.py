@@ -4,14 +4,19 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import BinaryIO
 
+from lotmark.answer_file import HEAD_NAME as ANSWER_HEAD_NAME
+from lotmark.answer_file import AnswerReader
 from lotmark.batch import BatchHeader, ClockState
-from lotmark.canonical_json import JsonValue
 from lotmark.errors import MalformedError
+from lotmark.item_proof import BEGINNING as ITEM_PROOF_BEGINNING
+from lotmark.item_proof import ITEM_PROOF_SIZE_MAX, parse_item_proof
 from lotmark.outcome import Outcome
 from lotmark.signed_note import parse_note
 from lotmark.snapshot import MANIFEST_NAME
 from lotmark.snapshot_reader import SnapshotReader
-from lotmark.verify.checkpoints import CheckpointFindings
+from lotmark.verify.answer import answer_verdict, verify_answer
+from lotmark.verify.history_verdict import history_verdict
+from lotmark.verify.item_history import verify_item_proof
 from lotmark.verify.receipt import (
     RECEIPT_SIZE_MAX,
     ReceiptFindings,
@@ -37,11 +42,19 @@ class FileKind(Enum):
 
     SNAPSHOT = MANIFEST_NAME.encode("ascii") + b"\0"
     RECEIPT = b"c2sp.org/tlog-proof@v1\n"
+    ITEM_PROOF = ITEM_PROOF_BEGINNING
+    ANSWER = ANSWER_HEAD_NAME.encode("ascii") + b"\0"
 
     @property
     def word(self) -> str:
-        """What people and programs call it."""
+        """What programs call it."""
         return self.name.lower()
+
+    @property
+    def spoken(self) -> str:
+        """What people call it."""
+        article = "an" if self in (FileKind.ITEM_PROOF, FileKind.ANSWER) else "a"
+        return f"{article} {self.word.replace('_', ' ')}"
 
 
 def kind_of(source: BinaryIO) -> FileKind | None:
@@ -59,13 +72,13 @@ def judge_file(
     genesis_name: str = "the genesis",
     progress: Progress | None = None,
 ) -> Verdict:
-    """Check a snapshot by its structure, or a receipt.
+    """Check a snapshot by its structure, a receipt, an item proof, or an answer.
 
     Args:
         source: The file.
         chain_id: The pinned chain id, from a source the reader trusts; without one there is no
             verdict.
-        genesis_json: The genesis of the ledger, which a receipt needs and a snapshot has inside.
+        genesis_json: The genesis of the ledger, which a snapshot alone has inside.
         genesis_name: What a message calls the genesis, such as its path.
         progress: Called after each block of a snapshot.
     """
@@ -84,22 +97,44 @@ def judge_file(
             findings = check_structure(source, chain_id=chain_id, progress=progress)
             return snapshot_verdict(findings)
         if genesis_json is None:
-            raise UndecidedError("a receipt is verified with the ledger's genesis: --genesis FILE")
-        raw = source.read(RECEIPT_SIZE_MAX + 1)
-        receipt_findings = verify_receipt(
-            raw, genesis_json=genesis_json, chain_id=chain_id, genesis_name=genesis_name
-        )
-        return receipt_verdict(receipt_findings)
+            raise UndecidedError(
+                f"{kind.spoken} is verified with the ledger's genesis: --genesis FILE"
+            )
+        return _judge_with_genesis(source, kind, chain_id, genesis_json, genesis_name)
     except (FaultFound, UndecidedError) as error:
         return failed_verdict(kind, error)
 
 
+def _judge_with_genesis(
+    source: BinaryIO, kind: FileKind, chain_id: bytes, genesis_json: bytes, genesis_name: str
+) -> Verdict:
+    """Check a file of a kind that does not hold the genesis."""
+    match kind:
+        case FileKind.ITEM_PROOF:
+            raw = source.read(ITEM_PROOF_SIZE_MAX + 1)
+            history = verify_item_proof(
+                raw, genesis_json=genesis_json, chain_id=chain_id, genesis_name=genesis_name
+            )
+            return history_verdict(history, kind=kind.word, chain_id=chain_id)
+        case FileKind.ANSWER:
+            answer = verify_answer(
+                source, genesis_json=genesis_json, chain_id=chain_id, genesis_name=genesis_name
+            )
+            return answer_verdict(answer, kind=kind.word, chain_id=chain_id)
+        case _:
+            raw = source.read(RECEIPT_SIZE_MAX + 1)
+            receipt = verify_receipt(
+                raw, genesis_json=genesis_json, chain_id=chain_id, genesis_name=genesis_name
+            )
+            return receipt_verdict(receipt)
+
+
 def unknown_file() -> Verdict:
-    """Return the verdict on a file that is neither snapshot nor receipt."""
+    """Return the verdict on a file of no known kind."""
     return Verdict(
         kind="",
         conclusion=Conclusion.CANNOT_TELL,
-        text="the file is neither a snapshot nor a receipt; its first bytes tell",
+        text="the file is no snapshot, receipt, item proof or answer; its first bytes tell",
     )
 
 
@@ -125,8 +160,14 @@ def claimed_chain(source: BinaryIO, kind: FileKind) -> bytes:
     """
     if kind is FileKind.SNAPSHOT:
         return SnapshotReader(source).manifest.chain_id
-    receipt = parse_receipt(source.read(RECEIPT_SIZE_MAX + 1))
-    origin = parse_note(receipt.checkpoint_note).text.partition("\n")[0]
+    match kind:
+        case FileKind.ANSWER:
+            return AnswerReader(source).head.chain_id
+        case FileKind.ITEM_PROOF:
+            note = parse_item_proof(source.read(ITEM_PROOF_SIZE_MAX + 1)).checkpoint_note
+        case _:
+            note = parse_receipt(source.read(RECEIPT_SIZE_MAX + 1)).checkpoint_note
+    origin = parse_note(note).text.partition("\n")[0]
     try:
         return bytes.fromhex(origin.rpartition("/")[2])
     except ValueError as error:
@@ -208,20 +249,9 @@ def worded_verdict(
             "time_ms": str(findings.time_ms),
             "batches": str(findings.batch_count),
             "events": str(findings.event_count),
-            "checkpoint": _checkpoint_to_json(checkpoint),
+            "checkpoint": checkpoint.to_json(),
         },
     )
-
-
-def _checkpoint_to_json(checkpoint: CheckpointFindings) -> dict[str, JsonValue]:
-    return {
-        "final": checkpoint.is_final,
-        "parties": checkpoint.parties,
-        "quorum": checkpoint.quorum,
-        "party_count": checkpoint.party_count,
-        "root": checkpoint.checkpoint.root.hex(),
-        "cosigned": [{"node": name, "time_s": str(time_s)} for name, time_s in checkpoint.cosigned],
-    }
 
 
 def receipt_verdict(findings: ReceiptFindings) -> Verdict:
@@ -245,7 +275,7 @@ def receipt_verdict(findings: ReceiptFindings) -> Verdict:
         conclusion=Conclusion.VALID if checkpoint.is_final else Conclusion.CANNOT_TELL,
         text=said,
         chain_id=header.chain_id,
-        flags=_disputed(findings),
+        flags=findings.flags(),
         details={
             "index": str(findings.index),
             "height": str(findings.height),
@@ -266,21 +296,9 @@ def receipt_verdict(findings: ReceiptFindings) -> Verdict:
                 }
                 for answer in findings.admissions
             ],
-            "checkpoint": _checkpoint_to_json(checkpoint),
+            "checkpoint": checkpoint.to_json(),
         },
     )
-
-
-def _disputed(findings: ReceiptFindings) -> list[Flag]:
-    """Return the flag of an event whose key may have been in wrong hands by then."""
-    since_ms = findings.compromised_since_ms
-    if not since_ms or findings.block_time_ms < since_ms:
-        return []
-    text = (
-        f"disputed: key {findings.header.signer.hex()} of {findings.party}/{findings.holder} may be"
-        f" in wrong hands since {time_text(since_ms)}"
-    )
-    return [Flag(kind="compromised key", text=text, first_index=findings.index)]
 
 
 def _clock_text(header: BatchHeader) -> str:

@@ -31,15 +31,20 @@ from lotmark.tlog_proof import TlogProof, format_proof, parse_proof
 from lotmark.ustar import CutOffError
 from lotmark.verify.checkpoints import CheckpointFindings
 from lotmark.verify.founding import given_genesis
-from lotmark.verify.governance_chain import ProvenLeaf, check_governed_checkpoint
+from lotmark.verify.governance_chain import (
+    GovernedCheckpoint,
+    ProvenLeaf,
+    check_governed_checkpoint,
+)
 from lotmark.verify.key_register import KeyRegister, parse_event
-from lotmark.verify.report import blaming
+from lotmark.verify.report import Flag, blaming, time_text
 from lotmark.verify.signed_headers import read_signed_headers
 
 FORMAT = "lotmark/receipt/v1"
 RECEIPT_SIZE_MAX = 2 << 20
 
 _FORMAT_FAMILY = "lotmark/receipt/v"
+_GOVERNED_MAX = 64  # checkpoints, with what governs, that one verifier remembers
 _MEMBERS = (
     "format",
     "event",
@@ -247,6 +252,17 @@ class ReceiptFindings:
     checkpoint: CheckpointFindings
     admissions: tuple[AdmissionAnswer, ...]
 
+    def flags(self) -> list[Flag]:
+        """Return the flag of an event whose key may have been in wrong hands by then."""
+        since_ms = self.compromised_since_ms
+        if not since_ms or self.block_time_ms < since_ms:
+            return []
+        text = (
+            f"disputed: key {self.header.signer.hex()} of {self.party}/{self.holder} may be"
+            f" in wrong hands since {time_text(since_ms)}"
+        )
+        return [Flag(kind="compromised key", text=text, first_index=self.index)]
+
 
 def verify_receipt(
     raw: bytes, *, genesis_json: bytes, chain_id: bytes, genesis_name: str = "the genesis"
@@ -264,22 +280,64 @@ def verify_receipt(
         UndecidedError: It is cut off or of an unknown version, or the genesis is not that of the
             pinned chain.
     """
-    founding = given_genesis(genesis_json, chain_id, name=genesis_name)
-    with blaming("receipt"):
-        parts = parse_receipt(raw)
+    verifier = ReceiptVerifier(genesis_json, chain_id, genesis_name=genesis_name)
+    return verifier.verify(raw)
+
+
+class ReceiptVerifier:
+    """Verifies many receipts of one chain; what they share is checked once."""
+
+    def __init__(
+        self, genesis_json: bytes, chain_id: bytes, *, genesis_name: str = "the genesis"
+    ) -> None:
+        """Take the chain; the arguments are those of `verify_receipt`.
+
+        Raises:
+            UndecidedError: The genesis is not that of the pinned chain.
+        """
+        self._founding = given_genesis(genesis_json, chain_id, name=genesis_name)
+        self._chain_id = chain_id
+        self._governed: dict[object, GovernedCheckpoint] = {}
+
+    def verify(self, raw: bytes) -> ReceiptFindings:
+        """Check a receipt and return what it proves.
+
+        Raises:
+            FaultFound: Something in it does not hold.
+            UndecidedError: It is cut off or of an unknown version.
+        """
+        with blaming("receipt"):
+            parts = parse_receipt(raw)
+        head, _ = parse_leaf_data(parts.entry.leaf)
+        with blaming("checkpoint"):
+            claimed = parse_checkpoint(parse_note(parts.checkpoint_note).text)
+        with blaming("tree", height=head.height, index=head.index):
+            for proven in (parts.entry, parts.batch, parts.close):
+                _check_inclusion(proven, claimed)
+        return _findings(parts, self._founding, self._chain_id, self._checkpoint(parts))
+
+    def _checkpoint(self, parts: ReceiptParts) -> GovernedCheckpoint:
+        close = parts.last_close
+        shared = parts.checkpoint_note, close.leaf, tuple(close.path), tuple(parts.governance)
+        governed = self._governed.get(shared)
+        if governed is None:
+            governed = check_governed_checkpoint(
+                self._founding,
+                self._chain_id,
+                parts.checkpoint_note,
+                close=close,
+                entries=parts.governance,
+            )
+            if len(self._governed) >= _GOVERNED_MAX:
+                self._governed.clear()
+            self._governed[shared] = governed
+        return governed
+
+
+def _findings(
+    parts: ReceiptParts, founding: Genesis, chain_id: bytes, governed: GovernedCheckpoint
+) -> ReceiptFindings:
     head, _ = parse_leaf_data(parts.entry.leaf)
-    with blaming("checkpoint"):
-        claimed = parse_checkpoint(parse_note(parts.checkpoint_note).text)
-    with blaming("tree", height=head.height, index=head.index):
-        for proven in (parts.entry, parts.batch, parts.close):
-            _check_inclusion(proven, claimed)
-    governed = check_governed_checkpoint(
-        founding,
-        chain_id,
-        parts.checkpoint_note,
-        close=parts.last_close,
-        entries=parts.governance,
-    )
     with blaming("batch", height=head.height, index=head.index):
         batch = _check_batch(parts, chain_id)
     with blaming("close", height=head.height, index=head.index):

@@ -111,10 +111,12 @@ class ServedLedger:
         consortium: FoundedConsortium,
         engine: LedgerEngine,
         identities: Identities,
+        provenance: ProvenanceService,
         port: int,
         stack: AsyncExitStack,
     ) -> None:
         self.consortium, self.engine, self.port = consortium, engine, port
+        self.provenance = provenance
         self.identities = identities
         self.genesis: Genesis = consortium.genesis
         self._stack = stack
@@ -214,7 +216,7 @@ async def served(
     )
     try:
         async with AsyncExitStack() as stack:
-            yield ServedLedger(consortium, engine, identities, serving.port, stack)
+            yield ServedLedger(consortium, engine, identities, provenance, serving.port, stack)
     finally:
         await serving.server.stop(0)
         provenance.answers.close()

@@ -1,0 +1,52 @@
+"""Node.js for tests in another language, with the packages that they ask for; or a skip."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+NODE_VERSION_MIN = (20, 19)
+INSTALL_TIMEOUT_S = 60
+NPM_INSTALL = [
+    *["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"],
+    *["--prefer-offline", "--fetch-retries=0", "--fetch-timeout=20000"],
+]
+# What npm says where nobody answers; anything else that fails is ours to mend.
+UNREACHABLE = ["EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH", "ENETUNREACH"]
+UNREACHABLE += ["ENOTCACHED", "ENOTFOUND", "ETIMEDOUT", "ERR_SOCKET_TIMEOUT"]
+
+
+def run(
+    arguments: list[str], *, folder: Path, timeout_s: float, shared: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in a folder and return what it did."""
+    environment = os.environ if shared is None else {**os.environ, "LOTMARK_SHARED": str(shared)}
+    return subprocess.run(  # noqa: S603 - the arguments are the tests' own
+        arguments,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def node_with_packages(folder: Path) -> str:
+    """Return the path of Node.js once the packages that a folder's package.json names are there."""
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
+        pytest.skip("node or npm is not on the PATH")
+    version = run([node, "--version"], folder=folder, timeout_s=INSTALL_TIMEOUT_S).stdout.strip()
+    if tuple(int(part) for part in version.lstrip("v").split(".")[:2]) < NODE_VERSION_MIN:
+        pytest.skip(f"node is {version}; these tests need {NODE_VERSION_MIN}")
+    try:
+        npm = run(NPM_INSTALL, folder=folder, timeout_s=INSTALL_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"npm got no packages within {INSTALL_TIMEOUT_S} s")
+    if any(code in npm.stderr for code in UNREACHABLE):
+        pytest.skip("the npm registry cannot be reached, and the packages are not installed")
+    assert npm.returncode == 0, npm.stderr
+    return node
