@@ -68,6 +68,11 @@ class StoredIndexRows(StoreFamily):
         except Exception as error:
             raise damaged(self._folder, error) from error
 
+    def file_size(self) -> int:
+        """Return how many bytes of files the rows have; the newest may be in none yet."""
+        family, _ = self._opened()
+        return family.property_int_value("rocksdb.live-sst-files-size") or 0
+
     def clear(self) -> None:
         """Remove every row."""
         family, _ = self._opened()
