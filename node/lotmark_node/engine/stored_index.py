@@ -38,8 +38,8 @@ class StoredIndexRows(StoreFamily):
             for at in range(0, len(keys), KEYS_PER_WALK):
                 some = keys[at : at + KEYS_PER_WALK]
                 rows = _walked(cursor, some[0], some[-1], ROWS_PER_KEY_MAX * len(some))
+                cursor.status()  # another seek would make it forget damage
                 found += super().get_many(some) if rows is None else map(rows.get, some)
-            cursor.status()
         except Exception as error:
             raise damaged(self._folder, error) from error
         return found
