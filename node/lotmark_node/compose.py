@@ -1,7 +1,6 @@
 """Builds a node from its settings and runs it: the one place where the parts meet."""
 
 import asyncio
-import gc
 import signal
 import sys
 import time
@@ -18,6 +17,7 @@ from lotmark.genesis import Genesis
 from lotmark.key_file import read_key_file
 from lotmark.key_grant import KeyPurpose
 from lotmark.key_rules import REPLACEABLE
+from lotmark_node import collector
 from lotmark_node.engine.errors import EngineError
 from lotmark_node.engine.ledger_engine import LedgerEngine, MakeCosigners, NodeKeys
 from lotmark_node.monitoring.http_listener import HttpListener
@@ -137,7 +137,7 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
     try:
         engine.check_keys(keys)
         engine.start()
-        gc.freeze()  # what is here now stays: no collection needs to look at it again
+        collector.settle()
         serving = await start_server(
             LedgerService(
                 engine,

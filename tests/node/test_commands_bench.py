@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from lotmark_node.bench import client_bench, ledger_bench, network_bench
+from lotmark_node.bench import client_bench, ledger_bench, network_bench, provenance_bench
 from lotmark_node.bench.etcd_cluster import missing_programs, put_request
 from lotmark_node.bench.order_bench import OrderFigures
 from lotmark_node.bench.pumped import Pumped
@@ -20,6 +20,11 @@ KEYS = {
     *("events_per_s_64", "events_per_s_256", "events_per_s_64_follower", "p50_ms", "p99_ms"),
     *("p99_ms_at_2300", "day_s", "failover_s", "catch_up_per_s", "rss_mb", "etcd"),
     *("machine", "versions", "load", "fdatasync_p99_ms", "cpu_us_per_event", "measured"),
+}
+PROVENANCE_KEYS = {
+    *("trace_p99_ms", "recall_ms", "history_p99_ms", "proof_ms", "index_us_per_event"),
+    *("index_bytes_per_event", "item_chain_us_per_event", "grpc_trace_p99_ms", "rss_mb", "sqlite"),
+    *("trace_nodes", "recall_units", "machine", "load", "fdatasync_p99_ms"),
 }
 SHORTEST = replace(
     network_bench.QUICK,
@@ -36,14 +41,25 @@ SHORTEST = replace(
 def test_the_usage_is_written_as_it_is_typed() -> None:
     shown = CliRunner().invoke(app, ["bench", "--help"], prog_name="lotmark").stdout
 
-    assert shown.startswith("Usage: lotmark bench client|ledger|network|order [--quick]\n")
+    usage = "Usage: lotmark bench client|generate|ledger|network|order|provenance [OPTIONS]\n"
+    assert shown.startswith(usage)
 
 
 def test_an_unknown_bench_is_named_with_those_that_there_are() -> None:
     done = CliRunner().invoke(app, ["bench", "disk"])
 
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == "'disk' is no bench. Use one of client, ledger, network, order.\n"
+    assert (
+        done.stderr
+        == "'disk' is no bench. Use one of client, generate, ledger, network, order, provenance.\n"
+    )
+
+
+def test_an_option_that_a_bench_does_not_take_is_refused_before_anything_is_measured() -> None:
+    done = CliRunner().invoke(app, ["bench", "ledger", "--units", "5"])
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "The bench ledger takes no --units. Leave it out.\n"
 
 
 def test_a_node_that_does_not_start_is_told_in_one_line_with_its_last_words(
@@ -150,4 +166,21 @@ def test_the_client_is_measured_with_every_figure_and_all_its_events_are_acknowl
     assert figures["sdk_events"] == 3_000
     assert all(value > 0 for name, value in figures.items() if name.endswith(("_s", "_ms", "_mb")))
     assert figures["import_grpc_ms"] < figures["import_ms"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_provenance_is_measured_with_every_figure_and_sqlite_answers_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shortest = provenance_bench.Extent(
+        units=900, questions=4, recalls=2, cost_units=40, cost_rounds=1
+    )
+    monkeypatch.setattr(provenance_bench, "QUICK", shortest)
+    figures = json.loads(CliRunner().invoke(app, ["bench", "provenance", "--quick"]).stdout)
+
+    assert PROVENANCE_KEYS - set(figures) == set()
+    assert figures["units"] == figures["recall_units"] == 900
+    assert 780 <= figures["trace_nodes"] <= 810
+    assert all(ratio > 0 for ratio in figures["sqlite"].values())
     assert list(tmp_path.iterdir()) == []

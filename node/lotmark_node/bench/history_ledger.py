@@ -18,6 +18,7 @@ from lotmark.batch import sign_batch
 from lotmark.block import BLOCK_EVENTS_MAX, Proposal, batches_root, encode_block, sign_block
 from lotmark.client.settings import read_client_settings
 from lotmark.ed25519 import PrivateKey
+from lotmark.genesis import Parameters
 from lotmark.key_file import read_key_file
 from lotmark_consensus.single import SingleNodeOrdering
 from lotmark_node.bench.line_history import SIGNERS, SignedLater
@@ -46,10 +47,10 @@ NODE = "OEM-A/n1"
 _TERM = 1
 
 
-def found_history(folder: Path) -> None:
+def found_history(folder: Path, *, parameters: Parameters = WIDE) -> None:
     """Found the line's consortium in a folder that is new or empty: one node, every key."""
     plan = make_plan("stator-line", [], [f"{NODE}@{free_address()}"], SIGNERS)
-    TrialNetwork(folder, plan, parameters=WIDE)
+    TrialNetwork(folder, plan, parameters=parameters)
 
 
 def node_settings_file(folder: Path) -> Path:
@@ -114,8 +115,12 @@ class HistoryLedger:
         clock: Processor time by stage.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, store: type[LedgerStore] = LedgerStore) -> None:
         """Open it where it was left; a new one is begun.
+
+        Args:
+            folder: As founded.
+            store: What keeps the ledger.
 
         Raises:
             ProtocolError, EngineError, ConsensusError, OSError: It cannot be opened.
@@ -131,7 +136,7 @@ class HistoryLedger:
         with ExitStack() as undo:
             self._order = SingleNodeOrdering(settings.data / "journal", self.chain_id)
             undo.callback(self._order.stop)
-            self.store = LedgerStore(settings.data / "ledger", self.chain_id)
+            self.store = store(settings.data / "ledger", self.chain_id)
             undo.callback(self.store.close)
             if self.store.load_position() is None:
                 self.store.found(genesis_block)

@@ -19,9 +19,11 @@ from lotmark_node.bench import line_bodies as bodies
 TAKT_MS = 96_000  # 900 stators a day
 UNITS_AHEAD = 900  # a lot is there a day before its first unit
 UNITS_PER_WIRE_LOT = 400
-WIRE_LOTS_PER_HEAT = 125  # so that a heat is in 50,000 stators
+WIRE_LOTS_PER_HEAT = 125
+UNITS_PER_HEAT = UNITS_PER_WIRE_LOT * WIRE_LOTS_PER_HEAT  # 50,000
 UNITS_PER_PALLET = 48
-PALLETS_PER_CONTAINER = 16  # so that a container's trace has some 800 nodes
+PALLETS_PER_CONTAINER = 16
+UNITS_PER_CONTAINER = UNITS_PER_PALLET * PALLETS_PER_CONTAINER  # its trace has some 800 nodes
 UNITS_PER_CALIBRATION = 6_300  # a week of one gauge
 
 MAKER, LABORATORY = "T2-CU-JX/erp", "LAB-17025/lims"
@@ -31,6 +33,7 @@ CUSTOMER = "OEM-A/erp"
 SIGNERS = (MAKER, LABORATORY, PLANNING, LINE, CAMERAS, TEST_BENCH, CUSTOMER)
 
 _GS1 = "https://id.gs1.org/"
+STATOR_STEM = f"{_GS1}01/04012345000023/21/ST"
 _START_MS = 1_767_600_000_000  # 2026-01-05T08:00:00Z
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
 _COMPANY = "4012345"
@@ -78,7 +81,7 @@ _HEAT_PRODUCT = "04012345000092"
 
 def stator(number: int) -> str:
     """Return the name of a stator."""
-    return f"{_GS1}01/04012345000023/21/ST{number:010}"
+    return f"{STATOR_STEM}{number:010}"
 
 
 def heat(number: int) -> str:
@@ -203,8 +206,8 @@ class _Line:
 
     def _make_lots(self, unit: int, at_ms: int) -> None:
         """Let the lots be made whose first unit this is."""
-        if unit % (UNITS_PER_WIRE_LOT * WIRE_LOTS_PER_HEAT) == 0:
-            number = unit // (UNITS_PER_WIRE_LOT * WIRE_LOTS_PER_HEAT)
+        if unit % UNITS_PER_HEAT == 0:
+            number = unit // UNITS_PER_HEAT
             made = [_item(heat(number), _SUBJECT)]
             self._tell(
                 MAKER,

@@ -38,8 +38,8 @@ class StoredIndexRows(StoreFamily):
             for at in range(0, len(keys), KEYS_PER_WALK):
                 some = keys[at : at + KEYS_PER_WALK]
                 rows = _walked(cursor, some[0], some[-1], ROWS_PER_KEY_MAX * len(some))
+                cursor.status()  # another seek would make it forget damage
                 found += super().get_many(some) if rows is None else map(rows.get, some)
-            cursor.status()
         except Exception as error:
             raise damaged(self._folder, error) from error
         return found
@@ -67,6 +67,11 @@ class StoredIndexRows(StoreFamily):
             cursor.status()
         except Exception as error:
             raise damaged(self._folder, error) from error
+
+    def file_size(self) -> int:
+        """Return how many bytes of files the rows have; the newest may be in none yet."""
+        family, _ = self._opened()
+        return family.property_int_value("rocksdb.live-sst-files-size") or 0
 
     def clear(self) -> None:
         """Remove every row."""

@@ -12,7 +12,7 @@ _U16 = struct.Struct(">H")
 _U64 = struct.Struct(">Q")
 _DIGEST_KEPT = 16  # bytes of a hash: enough to find, the event decides
 
-WINDOW_MS = 600_000  # of event time, by which sightings are gathered
+WINDOW_MS = 3_600_000  # of event time, by which sightings are gathered
 
 
 class Postings(IntEnum):
@@ -93,5 +93,5 @@ def alias_prefix(name: str) -> bytes:
     return bytes((ALIAS,)) + _U16.pack(len(raw)) + raw
 
 
-INDEX_FORMAT = 1  # of all of these; an index of another one is made again
+INDEX_FORMAT = 2  # of all of these; an index of another one is made again
 INDEXED_KEY = b"\x00indexed"  # format and height up to which everything is in the index
