@@ -1,6 +1,7 @@
 """Reading the log: entries, events and proofs, rebuilt from blocks and tiles."""
 
 import threading
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -63,6 +64,20 @@ class LogReader:
         for entry in self.entries(index, index + 1):
             return entry
         raise _not_on_ledger(index)
+
+    def first_index_from(self, time_ms: int, *, height: int) -> int:
+        """Return the index of the first entry of a block of this time or later.
+
+        Args:
+            time_ms: Of blocks, Unix time in ms.
+            height: Of the newest block; behind its entries is the answer where all are earlier.
+        """
+        first = bisect_left(
+            range(1, height + 1), time_ms, key=lambda at: self._stored(at).results.close.time_ms
+        )
+        if first == height:
+            return self._stored(height).results.close_index + 1 if height else _GENESIS_ENTRIES
+        return self._stored(first + 1).results.first_index
 
     def events(self, indexes: Iterable[int]) -> Iterator[LogEntry]:
         """Return the event entries with these indexes, in the order given.

@@ -105,11 +105,12 @@ class ProvenanceService(provenance_pb2_grpc.ProvenanceServiceServicer):
             item = self._item(request.item, place, readable) if request.item else ""
             conditions = read_conditions(request, item)
             newest_first, told = request.newest_first, place.told
+            first, end = self._recorded(request, place)
             entries = candidates(
                 self._index,
                 _event_question(request, item),
-                first=0 if newest_first else told,
-                end=min(place.size, told + 1) if newest_first and told else place.size,
+                first=first if newest_first else max(first, told),
+                end=min(end, told + 1) if newest_first and told else end,
                 newest_first=newest_first,
             )
             yield from found_pages(
@@ -124,6 +125,18 @@ class ProvenanceService(provenance_pb2_grpc.ProvenanceServiceServicer):
 
         async for page in self._answer(context, "FindEvents", pages):
             yield page
+
+    def _recorded(
+        self, request: provenance_pb2.FindEventsRequest, place: AnswerPlace
+    ) -> tuple[int, int]:
+        """Return from which entry to before which one the blocks are of the times asked for."""
+        reader, first, end = self._engine.reader, 0, place.size
+        if request.recorded_from_ms:
+            first = reader.first_index_from(request.recorded_from_ms, height=place.height)
+        if request.recorded_to_ms:
+            last = reader.first_index_from(request.recorded_to_ms, height=place.height)
+            end = min(end, last)
+        return first, end
 
     async def SuspectWindow(  # noqa: N802 - the name is fixed by the proto
         self, request: provenance_pb2.SuspectWindowRequest, context: Context

@@ -161,3 +161,16 @@ def test_more_blocks_than_the_cache_holds_are_read_right(tmp_path: Path) -> None
         for _ in range(2):
             for index in (*range(ledger.size), *reversed(range(ledger.size))):
                 assert stored.reader.entry(index).leaf_data == ledger.leaf_data[index]
+
+
+def test_the_first_entry_of_a_time_is_that_of_its_first_block(stored: StoredLedger) -> None:
+    reader, height = stored.reader, stored.whole.height
+    closes = [reader.block(at)[1] for at in range(1, height + 1)]
+    times = {each.close.time_ms for each in closes}
+
+    for time_ms in {after + more for after in times for more in (-1, 0, 1)}:
+        later = [each.first_index for each in closes if each.close.time_ms >= time_ms]
+        expected = later[0] if later else closes[-1].close_index + 1
+        assert reader.first_index_from(time_ms, height=height) == expected
+    assert len(times) > 3
+    assert reader.first_index_from(0, height=0) == 2
