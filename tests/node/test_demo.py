@@ -141,10 +141,10 @@ def test_the_three_forgers_are_caught_each_for_what_he_did(ran: Ran) -> None:
     told = " ".join(ran.done.stdout.split())
 
     assert (
-        "is flipped: CAUGHT entry 8 (height 3): batch: outcome ACCEPTED is recorded, ROOT_MISMATCH"
+        "is flipped: CAUGHT entry 11 (height 4): batch: outcome ACCEPTED is recorded, ROOT_MISMATCH"
         " follows from the bytes"
     ) in told
-    assert "every hash made anew: CAUGHT block 3: proposal: the signature over" in told
+    assert "every hash made anew: CAUGHT block 4: proposal: the signature over" in told
     assert "UNKNOWN CHAIN" in told
 
 
@@ -208,7 +208,7 @@ def test_a_forgery_that_is_not_caught_or_for_another_reason_fails_the_demo(ran: 
 
     with pytest.raises(StoryFailed, match=r"line\.snapshot was not caught: up to"):
         fault_in(sound, chain_id, rules=("proposal",), height=3)
-    with pytest.raises(StoryFailed, match="breaks rule tree in block 3, but is told: entry 8"):
+    with pytest.raises(StoryFailed, match="breaks rule tree in block 3, but is told: entry 11"):
         fault_in(ran.left / "forged/flipped-bit.snapshot", chain_id, rules=("tree",), height=3)
 
 
@@ -222,9 +222,12 @@ def test_a_node_that_does_not_start_is_told_with_its_own_last_words(tmp_path: Pa
 
 
 def test_no_node_of_the_demo_runs_on(ran: Ran) -> None:
-    for log in ran.left.rglob("node.log"):
-        (stopped,) = [line for line in log.read_text().splitlines() if "ledger stopped" in line]
-        assert json.loads(stopped)["event"] == "ledger stopped"
+    logs = list(ran.left.rglob("node.log"))
+
+    assert len(logs) == 3
+    for log in logs:
+        events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+        assert events[-1] == "ledger stopped"
 
 
 def test_the_settings_that_are_left_name_the_port_that_was_free(ran: Ran) -> None:

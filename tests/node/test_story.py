@@ -62,7 +62,7 @@ def test_every_event_of_the_story_keeps_the_rules_and_none_is_there_twice() -> N
 
     for event in events:
         check_event(event.SerializeToString(deterministic=True))
-    assert len({event_id(event) for event in events}) == len(events) == 205
+    assert len({event_id(event) for event in events}) == len(events) == 206
 
 
 def test_the_story_is_told_in_the_order_of_time() -> None:

@@ -14,7 +14,7 @@ from lotmark.event_links import LINKING_BODIES, links
 from lotmark.item_name import canonical_item
 from lotmark.v1 import event_pb2, provenance_pb2
 from lotmark_node.provenance.event_facts import TELLERS
-from lotmark_node.provenance.packed import ENDED, RESTRICTED, About, Edge, Told
+from lotmark_node.provenance.packed import ENDED, RESTRICTED, Alike, Edge, Told
 from lotmark_node.provenance.rows import (
     DIGEST,
     EPCIS_HASH,
@@ -57,7 +57,7 @@ class BlockIndex:
         self.restricted: Lists = defaultdict(list)  # of those of an item
         # By device or tool and window: time, entry and item touched.
         self.sightings: defaultdict[tuple[str, int], list[tuple[int, int, str]]] = defaultdict(list)
-        self.facts: defaultdict[str, dict[About, Told]] = defaultdict(dict)  # by item
+        self.facts: defaultdict[str, dict[Alike, Told]] = defaultdict(dict)  # by item
         self.back: defaultdict[str, list[Edge]] = defaultdict(list)  # by product
         self.forward: defaultdict[str, list[Edge]] = defaultdict(list)  # by source
         self.digests: list[tuple[bytes, int]] = []  # prefix of the rows, entry
@@ -86,9 +86,9 @@ class BlockIndex:
         names = event.item_names
         for name in names:
             self.items[name].append(index)
-        flags = 0
+        flags, audience = 0, ""
         if message.audience:
-            flags = RESTRICTED
+            flags, audience = RESTRICTED, ",".join(message.audience)
             for name in names:
                 self.restricted[name].append(index)
         touched, used = _by_role(event)
@@ -99,9 +99,10 @@ class BlockIndex:
         for name in touched:
             known = self.facts[name]
             for kind, target in about:
-                told = known.get((kind, target, flags))
+                alike = kind, target, party, audience
+                told = known.get(alike)
                 if told is None:
-                    known[kind, target, flags] = Told(index, index, start_ms, 1, bad, party)
+                    known[alike] = Told(index, index, start_ms, 1, bad)
                 else:
                     told.last_entry = index
                     told.event_count += 1

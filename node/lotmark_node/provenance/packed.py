@@ -17,8 +17,8 @@ _U64 = struct.Struct(">Q")
 
 OPEN = 1  # flag of postings: one of the events at least is for everybody
 CHUNKED = 2  # flag of postings and edges: there are chunks before the tail
-MARKED = 4  # flag of a row of edges: one of them at least has a flag of its own
-RESTRICTED = 1  # flag of an edge or fact: its event has an audience
+MARKED = 4  # flag of a row of edges: one of them, or of those before, has a flag of its own
+RESTRICTED = 1  # flag of an edge: its event has an audience
 ENDED = 2  # flag of an edge: it ended, rather than began
 
 
@@ -115,7 +115,7 @@ class EdgesTail:
         if self.count < EDGES_PER_CHUNK:
             return None
         before, chunk = self.before, self.encode()
-        self.flags = CHUNKED
+        self.flags |= CHUNKED
         self.before += self.count
         self.count = 0
         for part in (self.numbers, self.names, self.rest):
@@ -162,7 +162,9 @@ def unpack_edges(raw: bytes) -> list[Edge]:
     ]
 
 
-About = tuple[int, str, int]  # kind of edge, target, flags
+# What events share that are told together, so that who may read one of them may read all: kind of
+# edge; target, such as "model:weld-light/3" or a gauge's id; signing party; audience by commas.
+Alike = tuple[int, str, str, str]
 
 
 @dataclass(slots=True)
@@ -174,20 +176,18 @@ class Told:
     at_ms: int  # of the first
     event_count: int
     nonconforming_count: int
-    party: str  # that signed the first
 
 
-_FACT = struct.Struct(">BBQQQII")
+_FACT = struct.Struct(">BQQQII")
 
 
-def encode_facts(facts: Mapping[About, Told]) -> bytes:
+def encode_facts(facts: Mapping[Alike, Told]) -> bytes:
     """Return the value of a row of facts."""
     numbers, texts = [], []
-    for (kind, target, flags), told in facts.items():
+    for (kind, target, party, audience), told in facts.items():
         numbers.append(
             _FACT.pack(
                 kind,
-                flags,
                 told.entry,
                 told.last_entry,
                 told.at_ms,
@@ -195,18 +195,18 @@ def encode_facts(facts: Mapping[About, Told]) -> bytes:
                 told.nonconforming_count,
             )
         )
-        texts.append(f"{target}\t{told.party}")
+        texts.append(f"{target}\t{party}\t{audience}")
     return b"".join((struct.pack(">H", len(numbers)), *numbers, "\n".join(texts).encode()))
 
 
-def parse_facts(raw: bytes) -> dict[About, Told]:
+def parse_facts(raw: bytes) -> dict[Alike, Told]:
     """Parse a row of facts."""
     (count,) = struct.unpack_from(">H", raw)
     end = 2 + count * _FACT.size
     texts = (text.split("\t") for text in raw[end:].decode().split("\n"))
     return {
-        (kind, target, flags): Told(entry, last, at_ms, events, bad, party)
-        for (kind, flags, entry, last, at_ms, events, bad), (target, party) in zip(
+        (kind, target, party, audience): Told(entry, last, at_ms, events, bad)
+        for (kind, entry, last, at_ms, events, bad), (target, party, audience) in zip(
             _FACT.iter_unpack(raw[2:end]), texts, strict=True
         )
     }

@@ -13,7 +13,7 @@ from lotmark_node.provenance.packed import (
     CHUNKED,
     EDGES_PER_CHUNK,
     OPEN,
-    About,
+    Alike,
     Edge,
     Told,
     edges_head,
@@ -129,19 +129,23 @@ class IndexReader:
 
     def edges(self, kind: Edges, name: str) -> Iterator[Edge]:
         """Return the links of an item, in the order of the log."""
-        for _, row in self.edge_rows(kind, (name,)):
-            yield from unpack_edges(row)
+        for _, rows in self.edge_lists(kind, (name,)):
+            for row in rows:
+                yield from unpack_edges(row)
 
-    def edge_rows(self, kind: Edges, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Return the rows of links of items, as names ascend, each with its item's name."""
+    def edge_lists(
+        self, kind: Edges, names: Sequence[str]
+    ) -> Iterator[tuple[str, Sequence[bytes]]]:
+        """Return the rows of links of items, as names ascend, by item; the last one is the tail."""
         tails = self.rows.get_many(tail_keys(kind, names))
         for name, tail in zip(names, tails, strict=True):
             if tail is None:
                 continue
             if tail[0] & CHUNKED:
-                for chunk in self._edge_chunks(tail_key(kind, name), edges_head(tail)[1]):
-                    yield name, chunk
-            yield name, tail
+                chunks = self._edge_chunks(tail_key(kind, name), edges_head(tail)[1])
+                yield name, (*chunks, tail)
+            else:
+                yield name, (tail,)
 
     def _edge_chunks(self, key: bytes, count: int) -> Sequence[bytes]:
         """Return the chunks that hold the first `count` links of an item."""
@@ -150,13 +154,13 @@ class IndexReader:
         assert len(chunks) == len(keys), "the tail counts the chunks before it"
         return chunks
 
-    def facts_of(self, names: Sequence[str]) -> Iterator[tuple[str, Mapping[About, Told]]]:
+    def facts_of(self, names: Sequence[str]) -> Iterator[tuple[str, Mapping[Alike, Told]]]:
         """Return what is known of items beside their links, as names ascend."""
         for name, row in zip(names, self.rows.get_many(tail_keys(FACTS, names)), strict=True):
             if row is not None:
                 yield name, parse_facts(row)
 
-    def facts(self, name: str) -> dict[About, Told]:
+    def facts(self, name: str) -> dict[Alike, Told]:
         """Return what is known of an item beside its links."""
         raw = self.rows.get(tail_key(FACTS, name))
         return {} if raw is None else parse_facts(raw)

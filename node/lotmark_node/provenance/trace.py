@@ -4,8 +4,9 @@ A trace is the same for the same question and size of the log, so that it can be
 gone on with: whoever asks for more has the way up to there walked again, which is cheap.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 from lotmark.v1 import provenance_pb2
@@ -14,7 +15,7 @@ from lotmark_node.provenance.packed import (
     ENDED,
     MARKED,
     RESTRICTED,
-    About,
+    Alike,
     Edge,
     Told,
     edges_head,
@@ -176,6 +177,7 @@ class _Walk:
         self._may_read = may_read
         self._numbers = {question.item: 0}
         self._kind = Edges.BACK if question.backward else Edges.FORWARD
+        self._filtered = not question.asks_for_all
         self._links = bool(question.kinds & LINK_KINDS)
         self._facts = bool(question.kinds & FACT_KINDS)
 
@@ -188,26 +190,40 @@ class _Walk:
             yield from self._fact_steps(names, depth)
 
     def _link_steps(self, names: Sequence[str], depth: int) -> Iterator[TraceStep]:
-        size, filtered = self._question.size, not self._question.asks_for_all
-        newest = b""
-        step = self._begin(depth)
-        for name, row in self._index.edge_rows(self._kind, names):
-            flags, _, count, names_size, last_entry = edges_head(row)
-            if filtered or flags & MARKED or last_entry >= size:
-                if told := self._wanted_links(unpack_edges(row)):
-                    step.add_statements(name, told)
+        step, newest = self._begin(depth), b""
+        for name, rows in self._index.edge_lists(self._kind, names):
+            if rows[-1][0] & MARKED:
+                # Whole, since what ended may have begun in another row.
+                edges = chain.from_iterable(map(unpack_edges, rows))
+                self._add_wanted(step, name, edges)
             else:
-                packed = row[EDGES_HEAD_SIZE : EDGES_HEAD_SIZE + names_size]
-                if packed != newest:  # what lies side by side often went into the same
-                    newest = packed
-                    step.reach(packed[:-1].decode().split("\n"))
-                step.parts.append((name, row))
-                step.link_count += count
+                for row in rows:
+                    newest = self._add_row(step, name, row, newest)
+                    if step.link_count >= LINKS_PER_STEP:
+                        yield self._end(step)
+                        step = self._begin(depth)
             if step.link_count >= LINKS_PER_STEP:
                 yield self._end(step)
                 step = self._begin(depth)
         if step.link_count:
             yield self._end(step)
+
+    def _add_row(self, step: TraceStep, name: str, row: bytes, newest: bytes) -> bytes:
+        """Add the links of a row; return their names, packed, `newest` being those before."""
+        _, _, count, names_size, last_entry = edges_head(row)
+        if self._filtered or last_entry >= self._question.size:
+            self._add_wanted(step, name, unpack_edges(row))
+            return newest
+        packed = row[EDGES_HEAD_SIZE : EDGES_HEAD_SIZE + names_size]
+        if packed != newest:  # what lies side by side often went into the same
+            step.reach(packed[:-1].decode().split("\n"))
+        step.parts.append((name, row))
+        step.link_count += count
+        return packed
+
+    def _add_wanted(self, step: TraceStep, name: str, edges: Iterable[Edge]) -> None:
+        if told := self._wanted_links(edges):
+            step.add_statements(name, told)
 
     def _fact_steps(self, names: Sequence[str], depth: int) -> Iterator[TraceStep]:
         step = self._begin(depth)
@@ -236,7 +252,7 @@ class _Walk:
             )
         return step
 
-    def _wanted_links(self, edges: Sequence[Edge]) -> list[Statement]:
+    def _wanted_links(self, edges: Iterable[Edge]) -> list[Statement]:
         """Return the links asked for; where one ends, that goes to the beginning it belongs to."""
         found: list[Statement] = []
         begun: dict[tuple[str, int], int] = {}
@@ -258,7 +274,7 @@ class _Walk:
             )
         return found
 
-    def _wanted_facts(self, facts: Mapping[About, Told]) -> list[Statement]:
+    def _wanted_facts(self, facts: Mapping[Alike, Told]) -> list[Statement]:
         return [
             Statement(
                 target,
@@ -271,12 +287,12 @@ class _Walk:
                 told.nonconforming_count,
                 "",
                 "",
-                told.party,
+                party,
             )
-            for (kind, target, flags), told in facts.items()
+            for (kind, target, party, audience), told in facts.items()
             if told.entry < self._question.size
-            and self._is_wanted(kind, told.at_ms, told.party)
-            and (not flags & RESTRICTED or self._may_read(told.entry))
+            and self._is_wanted(kind, told.at_ms, party)
+            and (not audience or self._may_read(told.entry))
         ]
 
     def _is_wanted(self, kind: int, at_ms: int, party: str) -> bool:

@@ -21,6 +21,7 @@ class StoryDocument:
 # In the order in which they are written.
 STORY = (
     StoryDocument("calibration", "LAB-17025", "lims"),
+    StoryDocument("welder", "T1-STATOR", "mes"),
     StoryDocument("wire-lot", "T2-CU-JX", "erp"),
     StoryDocument("resistivity", "LAB-17025", "lims"),
     StoryDocument("shipment", "T2-CU-JX", "erp"),

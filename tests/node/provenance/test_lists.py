@@ -90,7 +90,7 @@ def test_facts_that_are_alike_are_counted_together_also_after_a_restart() -> Non
 
     facts = index.reader.facts("U1")
 
-    assert {target for _, target, _ in facts} == {"device:cmm", "G1"}
+    assert {target for _, target, _, _ in facts} == {"device:cmm", "G1"}
     for told in facts.values():
         assert (told.entry, told.last_entry) == (first, last)
         assert (told.event_count, told.nonconforming_count) == (4, 3)

@@ -9,6 +9,7 @@ from hypothesis.strategies import SearchStrategy, builds, integers, lists, sampl
 
 from lotmark.v1 import provenance_pb2, quality_pb2
 from lotmark_node.provenance import trace as trace_module
+from lotmark_node.provenance.packed import EDGES_PER_CHUNK
 from lotmark_node.provenance.trace import (
     FACT_KINDS,
     LINK_KINDS,
@@ -242,6 +243,54 @@ def test_what_an_audience_does_not_hold_is_neither_told_nor_followed() -> None:
 
     assert [name for step in hidden for name in step.nodes] == ["OPEN"]
     assert [name for step in shown for name in step.nodes] == ["SECRET", "OPEN", "DEEPER"]
+
+
+def test_a_part_that_was_dismounted_hundreds_of_parts_later_is_told_with_when_that_was() -> None:
+    index = IndexInMemory()
+
+    def mounted(action: int, part: str) -> int:
+        body = quality_pb2.Association(action=quality_pb2.RelationAction.ValueType(action))
+        return index.block(event((part, "CHILD"), ("CAR", "PARENT"), association=body))[0]
+
+    begin = mounted(1, "ROTOR")
+    for number in range(2 * EDGES_PER_CHUNK):
+        mounted(1, f"P{number:04}")
+    index.forget_tails()
+    end = mounted(2, "ROTOR")
+
+    told = [
+        edge.statement
+        for step in traced(index, question(index, "CAR"))
+        for edge in step.edges()
+        if edge.statement.other == "ROTOR"
+    ]
+
+    assert [(each.entry, each.last_entry, each.ended) for each in told] == [(begin, end, True)]
+
+
+def test_facts_of_events_with_other_readers_or_signers_are_told_apart() -> None:
+    index = IndexInMemory()
+    bad = quality_pb2.Measurement(
+        feature="f", value="1", unit="mm", verdict=quality_pb2.VERDICT_NONCONFORMING
+    )
+    readers: tuple[list[str], ...] = ([], ["OEM-A"], ["LAB-17025", "OEM-A"])
+    entries = [
+        index.block(event(("U1", "SUBJECT"), device="cmm", audience=each, measurement=bad))[0]
+        for each in readers
+    ]
+    entries += index.block(event(("U1", "SUBJECT"), device="cmm", measurement=bad), party="OEM-A")
+    asked = question(index, "U1", kinds=FACT_KINDS)
+
+    def told_to(readable: set[int]) -> set[tuple[int, int, str]]:
+        steps = trace(index.reader, asked, lambda entry: entry in readable)
+        edges = [edge.statement for step in steps for edge in step.edges()]
+        assert all(each.entry == each.last_entry for each in edges)
+        return {(each.entry, each.nonconforming_count, each.party) for each in edges}
+
+    everybody = {(entries[0], 1, "T1-STATOR"), (entries[3], 1, "OEM-A")}
+    assert told_to(set()) == everybody
+    assert told_to({entries[1]}) == everybody | {(entries[1], 1, "T1-STATOR")}
+    assert told_to({entries[2]}) == everybody | {(entries[2], 1, "T1-STATOR")}
 
 
 def test_facts_are_told_where_asked_for_and_tools_are_traced_on() -> None:
