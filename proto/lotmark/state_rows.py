@@ -159,8 +159,8 @@ def parse_party_row(raw: bytes) -> PartyRow:
 
 
 def party_key(party: str) -> bytes:
-    """Return the key of a party's row."""
-    return row_key(Table.PARTY, party.encode("ascii"))
+    """Return the key of a party's row; whatever is no party's id has none."""
+    return row_key(Table.PARTY, party.encode())
 
 
 def party_row(rows: RowReader, party: str) -> PartyRow | None:

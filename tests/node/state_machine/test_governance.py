@@ -404,6 +404,10 @@ BAD_CHANGES: dict[str, tuple[Change, Outcome]] = {
         lambda led: {"remove_party": governance_pb2.PartyRemoval(party=NEW_PARTY)},
         Outcome.PARTY_UNKNOWN,
     ),
+    "a party leaves whose id is no id": (
+        lambda led: {"remove_party": governance_pb2.PartyRemoval(party="Ä")},
+        Outcome.PARTY_UNKNOWN,
+    ),
     "a party with a voter leaves": (
         lambda led: {"remove_party": governance_pb2.PartyRemoval(party="T1-STATOR")},
         Outcome.PROPOSAL_INVALID,
