@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from lotmark import merkle
 from lotmark.c2sp_encoding import decode_base64
 from lotmark.entry import EntryHead, EntryKind, event_payload, leaf_data
+from lotmark.key_grant import KeyPurpose
 from lotmark.merkle import leaf_hash
 from lotmark_node.state_machine import lthash
 from lotmark_node.state_machine.tables import Table, split_row_key
@@ -126,7 +127,7 @@ def state_blocks(ledger: ExampleLedger) -> dict[str, Block]:
     return {
         "state.rows": [
             *rows,
-            following(founded, "state digest after height 0: of the rows of tables 1, 2, 3 and 12"),
+            following(founded, "state digest after height 0: of tables 1, 2, 3, 12 and 16"),
             following(closed, "state digest after height 1: of all rows"),
         ],
         **{f"state.element.{at}": _element(*row) for at, row in enumerate(parents, 1)},
@@ -146,6 +147,8 @@ def _row_name(key: bytes) -> str:
             shown.append(f"{part[:4].hex()}…")
         elif part[0] == 0:  # an integer: no name begins so
             shown.append(str(int.from_bytes(part)))
+        elif len(part) == 1:
+            shown.append(KeyPurpose(part[0]).name.lower())
         else:
             shown.append(part.decode("ascii"))
     return " ".join(shown).removesuffix(":")

@@ -66,8 +66,9 @@ class JournalCorrupt(ConsensusError):
         self.index = index
         self.reason = reason
         remedy = (
-            "check the disk, keep the folder aside and let this party join under a new name: a"
-            " voter's log has no copy that may be started, neither its own older one nor another's"
+            "check the disk and keep the folder aside: a voter's log has no copy that may be"
+            " started, neither its own older one nor another's; the others go on without"
+            " this voter, whose place no other can take yet"
             if is_shared
             else "check the disk, and restore the newest copy of this file; nobody else keeps this"
             " order, so an older copy of the whole folder would contradict receipts"

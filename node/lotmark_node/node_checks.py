@@ -220,7 +220,8 @@ def _open_order(folder: Path, chain_id: bytes, voter_count: int, opened: ExitSta
         log.load().last_index,
         None,
         "entries of the order that it has not applied yet",
-        "it is an older copy: let the party join under a new name",
+        "it is an older copy: never start it; the others go on without this voter, whose place no"
+        " other can take yet",
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lotmark.key_grant import NEVER, KeyPurpose
 from lotmark.signed_note import COSIGNATURE_ED25519, ED25519, format_vkey, verifier_key
-from lotmark.state_rows import RowReader, key_rows
+from lotmark.state_rows import RowReader, node_keys
 
 Node = tuple[str, str]  # party and node
 
@@ -83,7 +83,7 @@ def policy_of_rows(chain: Chain, rows: RowReader) -> bytes:
     """Return the text of the policy that the keys of a state make: those that are not revoked."""
     log_keys: dict[Node, list[bytes]] = {}
     cosign_keys: dict[Node, list[bytes]] = {}
-    for key, row in key_rows(rows):
+    for key, row in node_keys(rows):
         if row.revoked_height != NEVER:
             continue
         if row.purpose == KeyPurpose.LOG:

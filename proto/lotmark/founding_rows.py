@@ -5,8 +5,17 @@ from lotmark.genesis import Genesis, chain_of
 from lotmark.governance import FIRST_RULES
 from lotmark.governance_rules import COSIGNERS_CHANGED
 from lotmark.item_epochs import begin_epochs, rule_in_force
-from lotmark.key_rules import put_key, row_of_grant, row_of_root
-from lotmark.state_rows import PartyRow, Rows, Table, parameter_key, party_key, row_key, u64
+from lotmark.key_rules import row_of_grant, row_of_root
+from lotmark.state_rows import (
+    PartyRow,
+    Rows,
+    Table,
+    parameter_key,
+    party_key,
+    put_key,
+    row_key,
+    u64,
+)
 
 GENESIS_SIZE = 2  # entries of height 0
 

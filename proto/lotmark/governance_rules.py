@@ -39,8 +39,6 @@ from lotmark.key_rules import (
     Place,
     has_room_in_policy,
     judge_roots,
-    key_row,
-    put_key,
     register_key,
     revoke_key,
     rotate_roots,
@@ -49,15 +47,15 @@ from lotmark.key_rules import (
 )
 from lotmark.outcome import Outcome
 from lotmark.state_rows import (
-    KeyRow,
     PartyRow,
     ProposalRow,
     ProposalStatus,
     RowReader,
     Rows,
     Table,
-    key_rows,
+    key_row,
     members,
+    node_keys,
     open_proposals,
     parameter,
     parameter_key,
@@ -66,6 +64,7 @@ from lotmark.state_rows import (
     party_key,
     party_row,
     proposal_key,
+    put_key,
     put_open_proposals,
     row_key,
     u64,
@@ -282,8 +281,7 @@ def _judge_removal(rows: Rows, party: str, height: int) -> Outcome:
     if row is None or not row.is_member(height):
         return Outcome.PARTY_UNKNOWN
     # Voters are those of the genesis: a party leaves only once it orders nothing.
-    orders = any(each.purpose == KeyPurpose.LOG for _, each in _keys_of(rows, party))
-    return Outcome.PROPOSAL_INVALID if orders else Outcome.ACCEPTED
+    return Outcome.PROPOSAL_INVALID if _orders(rows, party) else Outcome.ACCEPTED
 
 
 def _judge_new_cosigner(
@@ -311,28 +309,28 @@ def _judge_new_cosigner(
 def _judge_cosigner_removal(rows: Rows, party: str, node: str) -> Outcome:
     if not _cosign_keys(rows, party, node):
         return Outcome.KEY_NOT_FOUND
-    is_voter = any(
-        row.purpose == KeyPurpose.LOG and row.holder == node for _, row in _keys_of(rows, party)
-    )
-    return Outcome.PROPOSAL_INVALID if is_voter else Outcome.ACCEPTED
+    return Outcome.PROPOSAL_INVALID if _orders(rows, party, node) else Outcome.ACCEPTED
 
 
-def _keys_of(rows: RowReader, party: str) -> list[tuple[bytes, KeyRow]]:
-    """Return a party's keys that are not revoked."""
-    return [
-        (key, row)
-        for key, row in key_rows(rows)
-        if row.party == party and row.revoked_height == NEVER
-    ]
+def _orders(rows: RowReader, party: str, node: str | None = None) -> bool:
+    """Return whether a node is a voter, or one of a party's is."""
+    return bool(_unrevoked(rows, party, KeyPurpose.LOG, node))
 
 
 def _cosign_keys(rows: RowReader, party: str, node: str | None = None) -> list[bytes]:
     """Return the cosign keys of a node, or of all of a party's, that are not revoked."""
-    return [
-        key
-        for key, row in _keys_of(rows, party)
-        if row.purpose == KeyPurpose.COSIGN and node in (None, row.holder)
-    ]
+    return _unrevoked(rows, party, KeyPurpose.COSIGN, node)
+
+
+def _unrevoked(
+    rows: RowReader,
+    party: str,
+    purpose: KeyPurpose | None = None,
+    node: str | None = None,
+) -> list[bytes]:
+    """Return keys of a party's nodes that are not revoked."""
+    found = node_keys(rows, party=party, purpose=purpose, node=node)
+    return [key for key, row in found if row.revoked_height == NEVER]
 
 
 def _changes_cosigning_parties(
@@ -402,8 +400,9 @@ def _add_party(rows: Rows, addition: governance_pb2.PartyAddition, height: int) 
 def _remove_party(rows: Rows, party: str, height: int) -> None:
     row = party_row(rows, party)
     assert row is not None, "a member has a row"
+    # Its batch keys end with it, however many there are: `key_row` says so.
+    _revoke(rows, [*row.roots, *_unrevoked(rows, party)], height)
     rows.put(party_key(party), replace(row, removed_height=height).encode())
-    _revoke(rows, [key for key, _ in _keys_of(rows, party)], height)
 
 
 def _revoke(rows: Rows, keys: list[bytes], height: int) -> None:

@@ -32,15 +32,17 @@ from lotmark.key_grant import (
 from lotmark.outcome import Outcome
 from lotmark.signed_note import COSIGNATURE_ED25519, verifier_key
 from lotmark.state_rows import (
+    BatchKeyCount,
     KeyRow,
     RowReader,
     Rows,
-    Table,
-    key_rows,
-    parse_key_row,
+    batch_key_count_key,
+    key_row,
+    node_keys,
+    parse_batch_key_count,
     party_key,
     party_row,
-    row_key,
+    put_key,
 )
 from lotmark.v1 import governance_pb2
 
@@ -54,6 +56,9 @@ NODE_KEYS_MAX = 32  # of a node for one purpose, in all its life
 ROOT_ROTATIONS_MAX = 32  # of a party, in all its life
 # The policy has room for some dozens of keys: nobody may take it all.
 NODE_KEYS_UNREVOKED_MAX = 4
+# Of a party, by events. Whoever verifies a whole ledger, or lists its keys, follows all of them.
+BATCH_KEYS_MAX = 65_536  # in all its life
+BATCH_KEYS_UNREVOKED_MAX = 4_096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,17 +68,6 @@ class Place:
     chain: Chain
     height: int
     time_ms: int
-
-
-def key_row(rows: RowReader, key: bytes) -> KeyRow | None:
-    """Return a key's row, or None where the ledger does not know the key."""
-    raw = rows.get(row_key(Table.KEY, key))
-    return None if raw is None else parse_key_row(raw)
-
-
-def put_key(rows: Rows, key: bytes, row: KeyRow) -> None:
-    """Write a key's row."""
-    rows.put(row_key(Table.KEY, key), row.encode())
 
 
 def row_of_grant(grant: KeyGrant, *, from_height: int) -> KeyRow:
@@ -136,12 +130,16 @@ def register_key(rows: Rows, body: governance_pb2.KeyRegistration, place: Place)
         return outcome
     if key_row(rows, grant.key) is not None:
         return Outcome.KEY_ALREADY_REGISTERED
+    old = None
     if grant.replaces != NO_KEY:
         old = key_row(rows, grant.replaces)
         if old is None or not _may_replace(grant, old):
             return Outcome.KEY_NOT_FOUND
         if is_nodes and not _may_follow(rows, grant, place):
             return Outcome.GRANT_INVALID
+    if not is_nodes and not _count_batch_key(rows, grant.party):
+        return Outcome.BATCH_KEYS_TOO_MANY
+    if old is not None:
         until_ms = min(old.not_after_ms, place.time_ms + ROTATION_OVERLAP_MS)
         put_key(rows, grant.replaces, replace(old, not_after_ms=until_ms))
     put_key(rows, grant.key, row_of_grant(grant, from_height=place.height + 1))
@@ -156,6 +154,30 @@ def _may_replace(grant: KeyGrant, old: KeyRow) -> bool:
     return not is_nodes or (old.holder == grant.holder and old.revoked_height == NEVER)
 
 
+def _count_batch_key(rows: Rows, party: str) -> bool:
+    """Count a further batch key of a party, unless it has as many as it may have."""
+    at = batch_key_count_key(party)
+    count = parse_batch_key_count(rows.get(at))
+    if count.ever >= BATCH_KEYS_MAX or count.unrevoked >= BATCH_KEYS_UNREVOKED_MAX:
+        return False
+    rows.put(at, BatchKeyCount(count.ever + 1, count.unrevoked + 1).encode())
+    return True
+
+
+def _uncount_batch_key(rows: Rows, row: KeyRow) -> None:
+    """Give the place of a batch key back that is revoked.
+
+    A party's first keys, of the genesis or its addition, hold from its own first height on and were
+    never counted: who follows keys without all revocations could not tell how many are left.
+    """
+    party = party_row(rows, row.party)
+    assert party is not None, "a key's party has a row"
+    if row.from_height > party.from_height:
+        at = batch_key_count_key(row.party)
+        count = parse_batch_key_count(rows.get(at))
+        rows.put(at, BatchKeyCount(count.ever, count.unrevoked - 1).encode())
+
+
 def _may_follow(rows: Rows, grant: KeyGrant, place: Place) -> bool:
     """Return whether a node may go over to this key."""
     # By a key that is not in force yet, or no more, the only voter would end the chain.
@@ -163,8 +185,7 @@ def _may_follow(rows: Rows, grant: KeyGrant, place: Place) -> bool:
         return False
     of_node = [
         row
-        for _, row in key_rows(rows)
-        if (row.party, row.holder, row.purpose) == (grant.party, grant.holder, grant.purpose)
+        for _, row in node_keys(rows, party=grant.party, purpose=grant.purpose, node=grant.holder)
     ]
     unrevoked_count = sum(row.revoked_height == NEVER for row in of_node)
     if len(of_node) >= NODE_KEYS_MAX or unrevoked_count >= NODE_KEYS_UNREVOKED_MAX:
@@ -181,7 +202,7 @@ def has_room_in_policy(rows: RowReader, chain: Chain, grant: KeyGrant) -> bool:
     name = chain.cosigner_name(grant.party, grant.holder)
     wanted = verifier_key(name, COSIGNATURE_ED25519, grant.key).key_id
     count = 0
-    for key, row in key_rows(rows):
+    for key, row in node_keys(rows):
         if row.purpose != KeyPurpose.COSIGN or row.revoked_height != NEVER:
             continue
         count += 1
@@ -207,8 +228,11 @@ def revoke_key(rows: Rows, body: governance_pb2.KeyRevocation, place: Place) -> 
     outcome = judge_roots(rows, body.party, signed, body.roots, height=place.height)
     if outcome:
         return outcome
-    if row.purpose in NODE_PURPOSES and not any(_successors(rows, body.key, row, place)):
-        return Outcome.KEY_NEEDED
+    if row.purpose in NODE_PURPOSES:
+        if not any(_successors(rows, body.key, row, place)):
+            return Outcome.KEY_NEEDED
+    else:
+        _uncount_batch_key(rows, row)
     revoked = row.revoked(height=place.height + 1, compromised_since_ms=body.compromised_since_ms)
     put_key(rows, body.key, revoked)
     return Outcome.ACCEPTED
@@ -216,11 +240,11 @@ def revoke_key(rows: Rows, body: governance_pb2.KeyRevocation, place: Place) -> 
 
 def _successors(rows: Rows, key: bytes, row: KeyRow, place: Place) -> Iterator[bytes]:
     """Return the node's other keys for the same, in force now: without one the chain could end."""
-    for other, found in key_rows(rows):
-        same = (found.party, found.holder, found.purpose) == (row.party, row.holder, row.purpose)
+    same = node_keys(rows, party=row.party, purpose=KeyPurpose(row.purpose), node=row.holder)
+    for other, found in same:
         in_force = not found.judge(height=place.height, time_ms=place.time_ms)
         # Revoked in this block, it is in force for the last time.
-        if same and other != key and in_force and found.revoked_height == NEVER:
+        if other != key and in_force and found.revoked_height == NEVER:
             yield other
 
 

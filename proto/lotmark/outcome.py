@@ -55,6 +55,7 @@ class Outcome(IntEnum):
     PROPOSAL_CLOSED = 124
     APPROVED_ALREADY = 125
     PROPOSALS_TOO_MANY = 126
+    BATCH_KEYS_TOO_MANY = 127
     OPERATOR_GRANT_INVALID = 140
     CREDENTIAL_ALREADY_REGISTERED = 141
     CREDENTIAL_UNKNOWN = 142
@@ -256,6 +257,13 @@ MEANINGS: dict[Outcome, Meaning] = {
         "FAILED_PRECONDITION",
         "the party has 8 open proposals, or all parties together 64",
         "wait until some are decided or expire",
+    ),
+    Outcome.BATCH_KEYS_TOO_MANY: Meaning(
+        "RESOURCE_EXHAUSTED",
+        "events have registered 4,096 batch keys of the party that are not revoked, or 65,536 in"
+        " all",
+        "revoke keys that are not used any more, expired ones too; after 65,536 go on with those"
+        " that the party has",
     ),
     Outcome.OPERATOR_GRANT_INVALID: Meaning(
         "INVALID_ARGUMENT",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Protocol
 
-from lotmark.key_grant import NEVER
+from lotmark.key_grant import NEVER, NODE_PURPOSES, KeyPurpose
 from lotmark.outcome import Outcome
 
 _U8 = struct.Struct(">B")
@@ -36,6 +36,8 @@ class Table(IntEnum):
     PROPOSAL = 13
     OPEN_PROPOSALS = 14
     ITEM_EPOCH = 15
+    NODE_KEY = 16
+    BATCH_KEY_COUNT = 17
     OPERATOR = 20
 
 
@@ -47,6 +49,8 @@ GOVERNED_TABLES = (
     Table.POLICY,
     Table.PROPOSAL,
     Table.OPEN_PROPOSALS,
+    Table.NODE_KEY,
+    Table.BATCH_KEY_COUNT,
 )
 
 
@@ -159,14 +163,22 @@ def parse_party_row(raw: bytes) -> PartyRow:
 
 
 def party_key(party: str) -> bytes:
-    """Return the key of a party's row."""
-    return row_key(Table.PARTY, party.encode("ascii"))
+    """Return the key of a party's row; whatever is no party's id has none."""
+    return row_key(Table.PARTY, party.encode())
 
 
 def party_row(rows: RowReader, party: str) -> PartyRow | None:
     """Return a party's row, or None where there never was such a party."""
     raw = rows.get(party_key(party))
     return None if raw is None else parse_party_row(raw)
+
+
+def removed_height(rows: RowReader, party: str) -> int:
+    """Return from which height a party that has a row is no member; it is read for every batch."""
+    raw = rows.get(party_key(party))
+    assert raw is not None, f"{party} has a row"
+    removed: int = _PARTY_HEAD.unpack_from(raw)[2]
+    return removed
 
 
 def members(rows: RowReader, height: int) -> dict[str, PartyRow]:
@@ -247,10 +259,92 @@ def parse_key_row(raw: bytes) -> KeyRow:
     )
 
 
-def key_rows(rows: RowReader) -> Iterator[tuple[bytes, KeyRow]]:
-    """Return every key with its row, ascending."""
-    for key, value in rows.rows(bytes([Table.KEY])):
-        yield key[3:], parse_key_row(value)
+NODE_KEY_VALUE = b"\1"  # it says nothing: the row's key does
+
+
+def key_key(key: bytes) -> bytes:
+    """Return the key of a key's row."""
+    return row_key(Table.KEY, key)
+
+
+def key_row(rows: RowReader, key: bytes) -> KeyRow | None:
+    """Return a key's row, or None where the ledger does not know the key.
+
+    Of a party that was removed no key is in force any more: its batch keys, which may be thousands,
+    are not revoked one by one.
+    """
+    raw = rows.get(key_key(key))
+    return None if raw is None else until_removal(rows, parse_key_row(raw))
+
+
+def until_removal(rows: RowReader, row: KeyRow) -> KeyRow:
+    """Return a key's row, revoked where its party is no member any more."""
+    removed = removed_height(rows, row.party)
+    return row if row.revoked_height <= removed else replace(row, revoked_height=removed)
+
+
+def put_key(rows: Rows, key: bytes, row: KeyRow) -> None:
+    """Write a key's row, and for a node's key the one by which it is found."""
+    rows.put(key_key(key), row.encode())
+    if row.purpose in NODE_PURPOSES:
+        parts = row.party.encode("ascii"), bytes([row.purpose]), row.holder.encode("ascii")
+        rows.put(row_key(Table.NODE_KEY, *parts, key), NODE_KEY_VALUE)
+
+
+def node_keys(
+    rows: RowReader,
+    *,
+    party: str | None = None,
+    purpose: KeyPurpose | None = None,
+    node: str | None = None,
+) -> Iterator[tuple[bytes, KeyRow]]:
+    """Return keys of nodes with their rows, those that are revoked too.
+
+    Nothing else may look for keys: batch keys are too many to be gone through.
+
+    Args:
+        rows: The state.
+        party: Whose keys; None: every party's.
+        purpose: What they are for; None: all that nodes have. Only with a party.
+        node: Of which node; None: of all the party's. Only with a purpose.
+    """
+    parts: list[bytes] = []
+    if party is not None:
+        parts.append(party.encode())
+        if purpose is not None:
+            parts.append(bytes([purpose]))
+            if node is not None:
+                parts.append(node.encode())
+    for found, _ in rows.rows(row_key(Table.NODE_KEY, *parts)):
+        key = split_row_key(found)[1][-1]
+        raw = rows.get(key_key(key))
+        assert raw is not None, "a node's key has a row"
+        yield key, parse_key_row(raw)
+
+
+_BATCH_KEY_COUNT = struct.Struct(">II")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchKeyCount:
+    """How many batch keys events have registered for a party; its first ones are not counted."""
+
+    ever: int = 0
+    unrevoked: int = 0
+
+    def encode(self) -> bytes:
+        """Return the row's value."""
+        return _BATCH_KEY_COUNT.pack(self.ever, self.unrevoked)
+
+
+def parse_batch_key_count(raw: bytes | None) -> BatchKeyCount:
+    """Parse a party's count; a missing row counts nothing."""
+    return BatchKeyCount() if raw is None else BatchKeyCount(*_BATCH_KEY_COUNT.unpack(raw))
+
+
+def batch_key_count_key(party: str) -> bytes:
+    """Return the key of a party's count."""
+    return row_key(Table.BATCH_KEY_COUNT, party.encode("ascii"))
 
 
 class ProposalStatus(IntEnum):

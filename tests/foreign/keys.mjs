@@ -6,6 +6,8 @@ const PURPOSES = [null, "batch", "proposal", "log", "cosign", "admit", "root"];
 const HOLDER = /^[-A-Za-z0-9._:/~%+()@!$&'*,;=?#[\]]{1,64}$/;
 const NODE = /^[a-z0-9][a-z0-9-]{0,30}$/;
 const REPLACED_KEY_MS = 2_592_000_000n;
+const BATCH_KEYS_MAX = 65_536;
+const BATCH_KEYS_UNREVOKED_MAX = 4_096;
 const TIMES_MS = { first: 946_684_800_000n, end: 4_102_444_800_000n };
 
 export const isTime = (timeMs) => timeMs >= TIMES_MS.first && timeMs < TIMES_MS.end;
@@ -145,6 +147,9 @@ function register(ledger, { grant: grantMessage, possession, roots }, height, ti
   check(grant.purpose === "batch", "event", `a ${grant.purpose} key is registered by an event`);
   checkGrant(ledger, grant, ledger.chainId, possession, "event");
   checkRoots(ledger, grant.party, grantBytes(ledger.chainId, grant), roots);
+  const { ever, unrevoked } = ledger.batchKeyCounts.get(grant.party) ?? { ever: 0, unrevoked: 0 };
+  check(ever < BATCH_KEYS_MAX && unrevoked < BATCH_KEYS_UNREVOKED_MAX, "event", `${grant.party} has too many batch keys`);
+  ledger.batchKeyCounts.set(grant.party, { ever: ever + 1, unrevoked: unrevoked + 1 });
   addKey(ledger, grant, height + 1, "event");
   if (!isReplacement) return;
   const replaced = keyOf(ledger, grant.party, replaces);
@@ -158,6 +163,7 @@ function revoke(ledger, { key, party, compromisedSinceMs, roots }, height) {
   check(row.purpose === "batch" && row.revokedFromHeight === Infinity, "event", `key ${hex(key)} is revoked already, or no batch key`);
   checkRoots(ledger, party, concat(domain("key-revoke"), ledger.chainId, key, uint(8, compromisedSinceMs), str8(party)), roots);
   row.revokedFromHeight = height + 1;
+  if (row.fromHeight > 0) ledger.batchKeyCounts.get(party).unrevoked -= 1; // those of the genesis are not counted
 }
 
 function closeLane(ledger, { key, lane, party, roots }) {

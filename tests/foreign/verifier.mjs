@@ -74,7 +74,7 @@ function readManifest(bytes) {
 function verifyStart(ledger, bytes) {
   const timeMs = ledger.createdMs;
   const state = { tree: new Tree(), heads: [], height: 0, timeMs, term: 0n, counter: 0n, closeIndex: NEVER };
-  Object.assign(ledger, state, { closedLanes: new Set(), lanes: new Map(), consumed: new Map(), window: [] });
+  Object.assign(ledger, state, { closedLanes: new Set(), batchKeyCounts: new Map(), lanes: new Map(), consumed: new Map(), window: [] });
   Object.assign(position, { height: 0, index: 0 });
   const first = leaf(GENESIS, 0, 0, timeMs, 0, ledger.chainId);
   const reader = new Reader(bytes, "start");

@@ -312,17 +312,24 @@ def test_a_base_before_a_range_is_judged_by_the_state() -> None:
     assert "newest 8 heads" in fault.text
 
 
+LAST_KEY = row_key(Table.BATCH_KEY_COUNT, b"z" * 31)
+
+
 @pytest.mark.parametrize(
     ("forge", "message"),
     [
         (lambda rows: rows[1:], "the rows have digest"),
-        (lambda rows: [*rows, (b"\x0cz", b"")], "cannot be read"),
-        (lambda rows: [*rows, (row_key(Table.POLICY, b"z"), b"")], "the rows have digest"),
+        (lambda rows: [*rows, (b"\x11z", b"")], "cannot be read"),
+        (
+            lambda rows: [*rows, (LAST_KEY, bytes(8))],
+            "rows have digest",
+        ),
+        (lambda rows: [*rows, (LAST_KEY, bytes(9))], "cannot be read"),
         (lambda rows: [(rows[0][0], bytes(8)), *rows[1:]], "the rows have digest"),
         (lambda rows: [(rows[0][0], bytes(9)), *rows[1:]], "another form"),
         (lambda rows: [(rows[0][0], b""), *rows[1:]], "another form"),
         (lambda rows: [(b"\x00", b""), *rows], "cannot be read"),
-        (lambda rows: [*rows, (b"\x0d", b"")], "cannot be read"),
+        (lambda rows: [*rows, (b"\xff", b"")], "cannot be read"),
         (lambda rows: [rows[0]] * 65_537 + rows[1:], "strictly ascend"),
         (lambda rows: [], "the rows have digest"),
     ],
@@ -353,19 +360,30 @@ def test_a_key_event_left_out_of_a_range_is_found_by_the_state() -> None:
     assert fault_in(raw).rule == "state"
 
 
-@pytest.mark.parametrize("table", [Table.PARAMETER, Table.PARTY, Table.KEY, Table.POLICY])
+@pytest.mark.parametrize(
+    "table",
+    [
+        Table.PARAMETER,
+        Table.PARTY,
+        Table.KEY,
+        Table.POLICY,
+        Table.NODE_KEY,
+        Table.BATCH_KEY_COUNT,
+    ],
+)
 def test_rows_that_follow_from_what_governs_must_be_those(table: Table) -> None:
     state = StateInMemory()
     for key, value in ROWS:
-        state.load(key, value)
+        state.put(key, value)
     keys = KeyRegister(LEDGER.genesis, LEDGER.chain_id)
     size = LEDGER.sizes[5]  # before the range
     follow_entries(LEDGER.governance(size), keys, size=size, root=LEDGER.root(size))
     check_governed_rows(state, keys)
     key, value = next(state.rows(bytes([table])))
-    state.load(key, value[:-1] + bytes([value[-1] ^ 1]))
+    state.put(key, value[:-1] + bytes([value[-1] ^ 1]))
 
-    with pytest.raises(ProofError, match=f"{table.name.lower()} .* is not in the state"):
+    named = table.name.lower().replace("_", " ")
+    with pytest.raises(ProofError, match=f"{named} .* is not in the state"):
         check_governed_rows(state, keys)
 
 

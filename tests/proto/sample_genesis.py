@@ -29,6 +29,7 @@ ROOT_LABELS = {
     "LAB-17025": ("LAB-17025 root 1",),
     "OEM-A": ("OEM-A root 1", "OEM-A root 2"),
     "T1-STATOR": ("T1-STATOR root 1", "T1-STATOR root 2", "T1-STATOR root 3"),
+    "T2-CU-JX": ("T2-CU-JX root 1", "T2-CU-JX root 2"),  # not in the sample
 }
 
 

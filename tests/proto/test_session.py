@@ -5,6 +5,7 @@ import hashlib
 import io
 import itertools
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -20,9 +21,14 @@ from lotmark.client.ledger_records import LedgerCheckpoint, LedgerEntry
 from lotmark.client.session import LedgerSession
 from lotmark.client.settings import ClientSettings, read_client_settings
 from lotmark.client.submission import EventResult
+from lotmark.ed25519 import PrivateKey
 from lotmark.entry import EntryKind
 from lotmark.errors import ProofError, SignatureError
 from lotmark.event import EVENT_TYPES
+from lotmark.governing_events import GoverningEvents
+from lotmark.key_file import read_key_file
+from lotmark.key_grant import KeyGrant, KeyPurpose
+from lotmark.verify.key_register import KeyRegister
 from lotmark.verify.receipt import verify_receipt
 from tests.node.ledger_in_memory import measurement, transformation
 from tests.node.running_node import NodeProcess, node_process
@@ -226,6 +232,44 @@ def test_a_snapshot_arrives_whole_and_tells_how_far_it_is(node: NodeProcess) -> 
 def test_a_snapshot_is_not_for_suppliers(session: LedgerSession) -> None:
     with pytest.raises(CallRefused, match="T1-STATOR has role supplier; ExportSnapshot is for"):
         session.export_snapshot(io.BytesIO())
+
+
+def test_who_may_do_what_is_told_in_part_or_in_whole_and_both_are_proven(
+    node: NodeProcess, session: LedgerSession
+) -> None:
+    settings = settings_of(node)
+    roots = [read_key_file(path) for path in sorted((node.folder / "T1-STATOR/roots").iterdir())]
+    now_ms = time.time_ns() // 1_000_000
+    events = GoverningEvents(settings.chain_id, now_ms=now_ms)
+    new = [PrivateKey.generate() for _ in range(3)]
+    grants = [
+        KeyGrant(
+            key=key.public,
+            party="T1-STATOR",
+            purpose=KeyPurpose.BATCH,
+            holder=f"device-{number}",
+            not_before_ms=now_ms - 1_000,
+            not_after_ms=now_ms + 1_000_000,
+        )
+        for number, key in enumerate(new)
+    ]
+    registered = [events.register(each, key, roots) for each, key in zip(grants, new, strict=True)]
+    results = submit(node, *registered)
+    session.checkpoint_over(max(result.index or 0 for result in results))
+
+    nothing = session.governed().keys
+    one = session.governed(batch_key=new[1].public).keys
+    everything = session.governed(everything=True).keys
+
+    def known(register: KeyRegister) -> list[bool]:
+        return [register.key(key.public) is not None for key in new]
+
+    assert [known(each) for each in (nothing, one, everything)] == [
+        [False] * 3,
+        [False, True, False],
+        [True] * 3,
+    ]
+    assert nothing.policy == one.policy == everything.policy
 
 
 # Whom one talks to

@@ -39,8 +39,8 @@ from tests.node.snapshot_source import (
 
 # A reader elsewhere must find these bytes: a change of them is a new version of the format, or of
 # what the ledger's rules make of the sample's blocks.
-GOLDEN_FULL_SHA256 = "5dbe1e89173a1498ca806a9afb5a7b5df0471d3a59da262b5b83d58e6731f804"
-GOLDEN_RANGE_SHA256 = "cbb57c740e0ba3653ba4e3c683503d06253c0821ac57087c0a10c24bb0c97c38"
+GOLDEN_FULL_SHA256 = "c25c6a23b4f099221ca61dbb1a3e125d89fcf578de760e0c73294bf74943d706"
+GOLDEN_RANGE_SHA256 = "545766e0d4d7fcb8a3ac711cec428e6fc341007e351b56edd35be537517ff3ad"
 
 FULL = snapshot_of(eventful_ledger())
 RANGE = snapshot_of(eventful_ledger(), first_height=6)

@@ -172,7 +172,7 @@ def test_an_event_under_a_key_that_was_revoked_by_then_is_found() -> None:
     in_force = ledger.rows.get(row_key(Table.KEY, key))
     assert in_force is not None
     ledger.block([ledger.batch("OEM-A/erp", [ledger.revocation("T1-STATOR", key)])])
-    ledger.rows.load(row_key(Table.KEY, key), in_force)  # forgotten by all who cosign
+    ledger.rows.put(row_key(Table.KEY, key), in_force)  # forgotten by all who cosign
     ledger.block([ledger.batch("T1-STATOR/mes", [measurement(1)])])
     first_index = ledger.size - 2
 

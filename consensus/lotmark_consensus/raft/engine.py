@@ -374,8 +374,8 @@ def _known_index(
     if applied_index < first_index:
         raise LedgerBehind(
             f"the ledger has applied index {applied_index} of the order, but the log begins"
-            f" behind {first_index}: restore the newest ledger folder, or let this party"
-            " join under a new name"
+            f" behind {first_index}: restore the newest ledger folder; without it the others go on"
+            " without this voter, whose place no other can take yet"
         )
     term = journal.term_at(applied_index)
     if term == applied_term:
@@ -384,6 +384,7 @@ def _known_index(
         raise RaftHalted(
             f"the ledger has applied index {applied_index} of term {applied_term}, but the log has"
             f" {f'term {term} there' if term is not None else f'its end at {journal.last}'}: it is"
-            " an older copy; restore the newest, or let this party join under a new name"
+            " an older copy; restore the newest; without it the others go on without this voter,"
+            " whose place no other can take yet"
         )
     return first_index

@@ -102,7 +102,8 @@ class Guard:
         if self.failure is None:
             self.failure = RaftHalted(
                 f"{reason}: the log here and a leader's contradict each other where both are"
-                " committed; keep the folder as evidence, and let this party join under a new name"
+                " committed; keep the folder as evidence. The others go on without this voter,"
+                " whose place no other can take yet"
             )
             self.state.outbox.release(-1)
 

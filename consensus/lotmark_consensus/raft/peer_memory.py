@@ -1,7 +1,7 @@
 """What each peer has shown: one that shows less came back from an older copy of its disk.
 
 Such a voter has forgotten votes and entries that others count on. It is not heard until it shows
-as much again, or is replaced by a voter with a new name.
+as much again; a voter with a new name cannot take its place yet.
 """
 
 from dataclasses import dataclass, replace
@@ -50,7 +50,8 @@ class PeerMemory:
             raise PeerRegressed(
                 f"{peer} shows term {standing.term}, index {standing.last_index}, signed size"
                 f" {standing.signed_size}; before it showed {mark.term}, {mark.index},"
-                f" {mark.signed_size}: its disk is an older copy; let it join under a new name"
+                f" {mark.signed_size}: its disk is an older copy; stop it, and start it again only"
+                " with the newest one"
             )
         self.refused.discard(peer)
         self.saw_term(peer, standing.term)

@@ -91,8 +91,13 @@ class Governing:
 
 
 @contextmanager
-def governing(client: Path | None) -> Iterator[Governing]:
-    """Give what a command needs that changes who may do what."""
+def governing(client: Path | None, *, everything: bool = False) -> Iterator[Governing]:
+    """Give what a command needs that changes who may do what.
+
+    Args:
+        client: Its settings.
+        everything: The register is to know all batch keys, too.
+    """
     settings = read_settings(client)
     from lotmark.client.session import LedgerSession
     from lotmark.governing_events import GoverningEvents
@@ -100,7 +105,7 @@ def governing(client: Path | None) -> Iterator[Governing]:
 
     with LedgerSession(settings) as session:
         tell_passed_over(session)
-        register = session.governed().keys
+        register = session.governed(everything=everything).keys
         moment_ms = now_ms()
         made = GoverningEvents(settings.chain_id, now_ms=moment_ms)
         yield Governing(settings, session, register, made, moment_ms)
@@ -168,7 +173,7 @@ def find_key(register: "KeyRegister", name: str) -> "tuple[bytes, KeyRow]":
             f"{name[:80]!a} names no key.",
             "Give the first 8 to 64 lower-case hex digits, as `lotmark key list` shows them.",
         )
-    found = [(key, row) for key, row in register.keys.items() if key.hex().startswith(name)]
+    found = [(key, row) for key, row in register.all_keys() if key.hex().startswith(name)]
     if len(found) != 1:
         terminal.fail(
             f"{len(found)} keys begin with {name}.",

@@ -9,7 +9,7 @@ from lotmark.webauthn import base64url
 
 def register_of(session: LedgerSession) -> OperatorRegister:
     """Return the credentials that the ledger's events about operators add up to."""
-    return session.governed().operators
+    return session.governed(everything=True).operators
 
 
 def operator_document(each: RegisteredOperator, height: int, time_ms: int) -> dict[str, object]:

@@ -49,7 +49,7 @@ def list_proposals(
     from lotmark.state_rows import ProposalStatus
 
     with reading(client) as session:
-        register = session.governed().keys
+        register = session.governed(everything=everything).keys
     found = {
         hashed: row
         for hashed, row in _proposals(register).items()
@@ -73,6 +73,8 @@ def status(
     """Show one proposal: what it asks for in full, who approved it, and who is missing."""
     with reading(client) as session:
         register = session.governed().keys
+        if not _named(register, name):
+            register = session.governed(everything=True).keys
     hashed, row = _find(register, name)
     proposal = _message(row)
     terminal.answer(
@@ -170,8 +172,10 @@ def approve(
     with governing(client) as made:
         hashed, _ = _find(made.register, name)
         (result,) = made.put([made.events.approve(hashed, made.party, root_keys)])
-        register = made.session.governed().keys
-        status_now = _proposals(register)[hashed].status.name.lower()
+        proposals = _proposals(made.session.governed().keys)
+        if hashed not in proposals:  # it has come to nothing
+            proposals = _proposals(made.session.governed(everything=True).keys)
+        status_now = proposals[hashed].status.name.lower()
     terminal.answer(
         {"proposal": hashed.hex(), "index": result.index, "status": status_now},
         lambda: f"approved; the proposal is {status_now}",
@@ -256,9 +260,12 @@ def _proposals(register: "KeyRegister") -> "dict[bytes, ProposalRow]":
     return dict(sorted(found.items(), key=lambda item: (item[1].opened_height, item[0])))
 
 
+def _named(register: "KeyRegister", name: str) -> "list[tuple[bytes, ProposalRow]]":
+    return [each for each in _proposals(register).items() if each[0].hex().startswith(name)]
+
+
 def _find(register: "KeyRegister", name: str) -> "tuple[bytes, ProposalRow]":
-    proposals = _proposals(register)
-    found = [each for each in proposals.items() if each[0].hex().startswith(name)]
+    found = _named(register, name)
     if len(name) < 8 or len(found) != 1:
         terminal.fail(
             f"{len(found)} proposals begin with {name[:80]!a}.",

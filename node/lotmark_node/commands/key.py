@@ -63,10 +63,10 @@ def list_keys(
     from lotmark.key_grant import NEVER, KeyPurpose
 
     with reading(client) as session:
-        register = session.governed().keys
+        register = session.governed(everything=True).keys
     found = {
         key: row
-        for key, row in sorted(register.keys.items(), key=lambda item: _order(item[1]))
+        for key, row in sorted(register.all_keys(), key=lambda item: _order(item[1]))
         if party in ("", row.party)
         and (everything or (row.revoked_height == NEVER and row.purpose != KeyPurpose.ROOT))
     }
@@ -119,7 +119,7 @@ def _line(key: bytes, row: "KeyRow") -> tuple[str, ...]:
 def show(name: KeyName, *, client: ClientFile = None, as_json: terminal.JsonFlag = False) -> None:
     """Show all that is known of one key."""
     with reading(client) as session:
-        register = session.governed().keys
+        register = session.governed(everything=True).keys
     key, row = find_key(register, name)
     shown = _key_to_json(key, row)
     terminal.answer(
@@ -182,7 +182,7 @@ def rotate(
     from lotmark.key_grant import KeyGrant, KeyPurpose
 
     root_keys = read_keys(roots, passphrase_file)
-    with governing(client) as made:
+    with governing(client, everything=True) as made:
         old, row = find_key(made.register, name)
         key = read_or_make_key(key_file, passphrase_file, seal=seal)
         grant = KeyGrant(
@@ -239,7 +239,7 @@ def revoke(
 
     since_ms = parse_ms(since) if since else 0
     root_keys = read_keys(roots, passphrase_file)
-    with governing(client) as made:
+    with governing(client, everything=True) as made:
         key, row = find_key(made.register, name)
         event = made.events.revoke(
             row.party, key, root_keys, compromised_since_ms=since_ms, reason=reason
@@ -264,7 +264,7 @@ def close_lane(
 ) -> None:
     """Close a lane whose sender lost its place: it takes nothing more, whoever has the key."""
     root_keys = read_keys(roots, passphrase_file)
-    with governing(client) as made:
+    with governing(client, everything=True) as made:
         key, row = find_key(made.register, name)
         (result,) = made.put([made.events.close_lane(row.party, key, lane, root_keys)])
     terminal.answer(

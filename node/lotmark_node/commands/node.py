@@ -222,7 +222,7 @@ def restore(
     """Check a backup to the last entry, and lay out what is in it for reading.
 
     It gives no node back: one that starts with less than it has shown contradicts itself, and its
-    receipts convict it. A voter whose disk is lost joins under a new name and new keys.
+    receipts convict it. A voter whose disk is lost stays away: no other can take its place yet.
     """
     from lotmark.errors import ProtocolError
     from lotmark_node.backup import restore as restore_backup

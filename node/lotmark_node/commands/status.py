@@ -60,11 +60,11 @@ def _obstacle(settings: "ClientSettings") -> str:
     try:
         with LedgerSession(settings) as session:
             position = session.ledger()
-            register = session.governed().keys
+            register = session.governed(batch_key=key.public).keys
     except (ProtocolError, ConnectionError, TimeoutError) as error:
         # Who is no member yet is turned away before anything is said.
         return str(error)
-    row = register.keys.get(key.public)
+    row = register.key(key.public)
     if row is None:
         return f"key {key.public.hex()} is not registered"
     outcome = row.judge(height=position.height + 1, time_ms=now_ms())

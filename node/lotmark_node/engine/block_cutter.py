@@ -27,8 +27,8 @@ from lotmark.block import (
     sign_block,
 )
 from lotmark.ed25519 import PrivateKey
-from lotmark.key_rules import key_row
 from lotmark.outcome import MEANINGS, Outcome
+from lotmark.state_rows import key_row
 from lotmark_consensus.errors import JournalFull, NotLeader, OutcomeUnknown
 from lotmark_consensus.ordering import Ordering
 from lotmark_node.engine.applying import MadeBlock

@@ -12,8 +12,8 @@ from lotmark import genesis as protocol_genesis
 from lotmark.ed25519 import PrivateKey
 from lotmark.genesis import Genesis
 from lotmark.key_grant import NODE_PURPOSES
-from lotmark.key_rules import key_row
 from lotmark.outcome import Outcome
+from lotmark.state_rows import key_row
 from lotmark.tlog_policy import Policy, parse_policy
 from lotmark_consensus.ordering import Leadership, Ordering
 from lotmark_consensus.raft.ordering import RaftOrdering

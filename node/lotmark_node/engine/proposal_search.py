@@ -19,7 +19,7 @@ from lotmark.errors import ProtocolError, SignatureError
 from lotmark.evidence import check_evidence, proposals_evidence
 from lotmark.genesis import Genesis
 from lotmark.key_grant import KeyPurpose
-from lotmark.key_rules import key_row
+from lotmark.state_rows import key_row
 from lotmark_consensus.ordering import Ordered
 from lotmark_node.engine.errors import EngineError, HistoryConflict, PeerUnreachable
 from lotmark_node.engine.evidence_folder import EvidenceFolder

@@ -166,8 +166,8 @@ class _Scrubbing:
 
     def _older_journal(self, place: OrderPlace) -> Regression:
         remedy = (
-            "it is an older copy, and no older copy of a voter may start: let the party join under"
-            " a new name"
+            "it is an older copy, and no older copy of a voter may start: keep it aside; the others"
+            " go on without this voter, whose place no other can take yet"
             if self._order.is_shared
             else "restore the newest journal folder"
         )
@@ -183,8 +183,8 @@ class _Scrubbing:
             remedy = f"move {ledger} away: the next start builds it again from the journal"
         elif self._order.is_shared:
             remedy = (
-                f"check the disk, keep {self._folder} aside and let the party join under a new"
-                " name: no older copy of a voter may start"
+                f"check the disk and keep {self._folder} aside: no older copy of a voter may start,"
+                " and the others go on without this one, whose place no other can take yet"
             )
         else:
             remedy = f"restore {self._folder} from a backup, and check the disk"

@@ -75,6 +75,7 @@ def damaged(folder: Path, error: Exception) -> StoreCorrupt:
     return StoreCorrupt(
         f"{folder}: {error}; stop the node and run `lotmark doctor --scrub`: it names the damage."
         " While the journal still begins at block 1, delete this folder: the node makes it again."
-        " Else, at a voter among several, let its party join under a new name; at the only voter,"
+        " Else, at a voter among several, keep the folder aside: the others go on without this"
+        " voter, whose place no other can take yet; at the only voter,"
         " restore the whole data folder, but only if no newer block was ever acknowledged"
     )

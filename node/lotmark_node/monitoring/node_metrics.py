@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from lotmark.key_grant import NEVER, NODE_PURPOSES, KeyPurpose
+from lotmark.key_grant import NEVER, KeyPurpose
 from lotmark.outcome import MEANINGS, Outcome
-from lotmark.state_rows import key_rows
+from lotmark.state_rows import node_keys
 from lotmark_consensus.ordering import OrderingStatus, Role
 from lotmark_node.engine.evidence_folder import FOLDER as EVIDENCE
 from lotmark_node.engine.ledger_engine import LedgerEngine
@@ -206,9 +206,10 @@ class NodeMetrics(Collector):
     def _key_ends_ms(self) -> dict[str, int]:
         """Return when the node's newest key of each purpose ends, by the ledger."""
         ends: dict[str, int] = {}
-        for _, row in key_rows(self._engine.store):
+        party = self._engine.name.partition("/")[0]
+        for _, row in node_keys(self._engine.store, party=party):
             own = f"{row.party}/{row.holder}" == self._engine.name
-            if own and row.purpose in NODE_PURPOSES and row.revoked_height == NEVER:
+            if own and row.revoked_height == NEVER:
                 name = KeyPurpose(row.purpose).name.lower()
                 ends[name] = max(ends.get(name, 0), row.not_after_ms)
         return ends

@@ -19,6 +19,7 @@ ACCESS: dict[str, frozenset[PartyRole]] = {
     "GetInclusionProof": _ALL,
     "GetReceipts": _ALL,
     "GetCheckpoint": _ALL,
+    "GetGovernance": _ALL,
     "GetConsistencyProof": _ALL,
     "Subscribe": _ALL,
     "FindSeals": _ALL,

@@ -12,6 +12,7 @@ from lotmark.entry import EntryKind
 from lotmark.errors import MalformedError, ProtocolError
 from lotmark.merkle import HASH_SIZE
 from lotmark.outcome import Outcome
+from lotmark.snapshot import GovernanceEntry
 from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
 from lotmark_node.engine.admission import Submission
 from lotmark_node.engine.errors import EngineError
@@ -266,19 +267,32 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         except EngineError as error:
             await fail(context, error)
         governance, size = self._engine.governance, checkpoint.head.size
-        governing = (
-            governance.all_before(size) if request.batch_keys else governance.of_signer(None, size)
-        )
         close = governance.last_close(size)
         return ledger_pb2.GetCheckpointResponse(
             note=checkpoint.note,
             final=checkpoint.final,
             last_close=ledger_pb2.GoverningEntry(leaf_data=close.leaf, path=close.path),
-            governance=[
-                ledger_pb2.GoverningEntry(event=each.event, leaf_data=each.leaf, path=each.path)
-                for each in governing
-            ],
+            governance=[_governing_message(each) for each in governance.of_signer(None, size)],
         )
+
+    async def GetGovernance(  # noqa: N802 - the name is fixed by the proto
+        self, request: ledger_pb2.GetGovernanceRequest, context: Context
+    ) -> AsyncIterator[ledger_pb2.GoverningEntry]:
+        """Return what governs under a checkpoint, each entry with its proof."""
+        caller = await self._calls.caller(context, "GetGovernance")
+        governance = self._engine.governance
+        with self._calls.while_member(context, caller):
+            try:
+                size = self._proven_size(request.size)
+                found = (
+                    governance.all_before(size)
+                    if request.everything
+                    else governance.of_signer(request.batch_key or None, size, with_open=True)
+                )
+                for each in found:
+                    yield _governing_message(each)
+            except (EngineError, ProtocolError) as error:
+                await fail(context, error)
 
     async def Subscribe(  # noqa: N802 - the name is fixed by the proto
         self, request: ledger_pb2.SubscribeRequest, context: Context
@@ -353,3 +367,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         """Tell how this node fares."""
         await self._calls.caller(context, "GetNodeStatus")
         return node_status(self._engine, certificate_not_after_ms=self._certificate_not_after_ms())
+
+
+def _governing_message(entry: GovernanceEntry) -> ledger_pb2.GoverningEntry:
+    return ledger_pb2.GoverningEntry(event=entry.event, leaf_data=entry.leaf, path=entry.path)

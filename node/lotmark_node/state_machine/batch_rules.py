@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from lotmark.batch import SCHEMA, ZERO_HASH, BatchHeader
 from lotmark.key_grant import TIME_MAX_MS, TIME_MIN_MS, KeyPurpose
-from lotmark.key_rules import key_row
 from lotmark.outcome import Outcome
-from lotmark.state_rows import KeyRow
+from lotmark.state_rows import KeyRow, key_row
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.state import StateChanges, StateReader
 from lotmark_node.state_machine.tables import LaneRow, Usage, lane_key, parse_lane_row

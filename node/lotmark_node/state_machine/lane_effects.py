@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from lotmark.key_grant import lane_closure_statement
-from lotmark.key_rules import Place, judge_roots, key_row
+from lotmark.key_rules import Place, judge_roots
 from lotmark.outcome import Outcome
+from lotmark.state_rows import key_row
 from lotmark.v1 import governance_pb2
 from lotmark_node.state_machine.batch_rules import lane_row
 from lotmark_node.state_machine.state import StateChanges

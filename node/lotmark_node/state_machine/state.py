@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from lotmark.rows_in_memory import RowsInMemory
 from lotmark.state_rows import Table
 
 RowChange = tuple[bytes, bytes | None, bytes | None]  # key, old value, new value; None: no row
@@ -20,31 +21,16 @@ class StateReader(Protocol):
         ...
 
 
-class StateInMemory:
-    """Rows in a dictionary: for the verifier and for tests."""
-
-    def __init__(self) -> None:
-        self._rows: dict[bytes, bytes] = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        """Return the value of a row, or None."""
-        return self._rows.get(key)
-
-    def rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Return the rows whose keys begin with `prefix`, in ascending order."""
-        return iter(sorted(row for row in self._rows.items() if row[0].startswith(prefix)))
+class StateInMemory(RowsInMemory):
+    """Rows in memory that blocks change: for the verifier and for tests."""
 
     def write(self, changes: Iterable[RowChange]) -> None:
         """Take over what a block changed."""
         for key, _, new in changes:
             if new is None:
-                del self._rows[key]
+                self.delete(key)
             else:
-                self._rows[key] = new
-
-    def load(self, key: bytes, value: bytes) -> None:
-        """Take one row of a state file."""
-        self._rows[key] = value
+                self.put(key, new)
 
 
 class StateChanges:

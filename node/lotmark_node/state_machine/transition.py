@@ -23,9 +23,10 @@ from lotmark.item_epochs import (
     rule_in_force,
 )
 from lotmark.key_grant import KeyPurpose
-from lotmark.key_rules import Place, key_row
+from lotmark.key_rules import Place
 from lotmark.merkle import Frontier
 from lotmark.outcome import CONSUMES_NUMBER_FROM, Outcome
+from lotmark.state_rows import key_row
 from lotmark_node.state_machine import lthash
 from lotmark_node.state_machine.batch_rules import (
     Quotas,
@@ -366,7 +367,7 @@ class _BlockInTheMaking:
         self.decided = end_block(changes, self._place)
         if self.decided:
             self.governing.append(self._index)  # the close
-        if changes.wrote(Table.KEY):
+        if changes.wrote(Table.NODE_KEY):
             put_policy(changes, self._place)
         for party, counters in self._counters.items():
             changes.put(row_key(Table.COUNTER, party.encode("ascii")), counters.encode())

@@ -66,7 +66,9 @@ class FlagCollector:
         header = prepared.batch.header
         if header.seen_size and self._contradicts(header.seen_size, header.seen_root):
             self._contradicted = _counted(self._contradicted, index, 1)
-        since_ms = self._keys.keys[header.signer].compromised_since_ms
+        signer = self._keys.key(header.signer)
+        assert signer is not None, "an accepted batch has a signer"
+        since_ms = signer.compromised_since_ms
         if since_ms and time_ms >= since_ms:
             tally = self._disputed.setdefault(header.signer, _Tally(index + 1))
             tally.count += len(prepared.events)
@@ -113,7 +115,8 @@ class FlagCollector:
             text = "a checkpoint, as seen by its author, that this log never had"
             flags.append(_flag("seen checkpoint", self._contradicted, named, text))
         for key, tally in sorted(self._disputed.items()):
-            registered = self._keys.keys[key]
+            registered = self._keys.key(key)
+            assert registered is not None, "it has signed"
             text = (
                 f"disputed: key {key.hex()} of {registered.party}/{registered.holder}"
                 f" may be in wrong hands since {time_text(registered.compromised_since_ms)}"

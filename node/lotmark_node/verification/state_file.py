@@ -5,7 +5,12 @@ from collections.abc import Iterable
 
 from lotmark.errors import MalformedError, ProofError
 from lotmark.item_epochs import parse_running_epoch
-from lotmark.state_rows import GOVERNED_TABLES, parse_proposal_row
+from lotmark.state_rows import (
+    GOVERNED_TABLES,
+    NODE_KEY_VALUE,
+    parse_batch_key_count,
+    parse_proposal_row,
+)
 from lotmark.verify.key_register import KeyRegister
 from lotmark.verify.operator_register import OperatorRegister
 from lotmark_node.state_machine import lthash
@@ -53,7 +58,7 @@ def load_rows(
     waiting: list[bytes] = []
     for key, value in rows:
         _check_row(key, value)
-        state.load(key, value)
+        state.put(key, value)
         waiting.append(lthash.row_bytes(key, value))
         if len(waiting) == _ROWS_SUMMED:
             lanes += lthash.sum_elements(waiting)
@@ -104,6 +109,10 @@ def _written_again(table: Table, value: bytes) -> bytes:
             return parse_proposal_row(value).encode()
         case Table.POLICY | Table.OPEN_PROPOSALS:
             return value
+        case Table.NODE_KEY:
+            return NODE_KEY_VALUE
+        case Table.BATCH_KEY_COUNT:
+            return parse_batch_key_count(value).encode()
         case Table.OPERATOR:
             return parse_operator_row(value).encode()
 

@@ -5,11 +5,12 @@ submits is `lotmark.client.client`.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from lotmark import merkle
+from lotmark.checkpoint import parse_checkpoint
 from lotmark.client.calls import NotOnLedgerError, node_errors
 from lotmark.client.connection import connect, place, read_pinned_genesis
 from lotmark.client.ledger_records import (
@@ -23,6 +24,7 @@ from lotmark.client.ledger_records import (
 from lotmark.client.settings import ClientSettings
 from lotmark.errors import ProofError, SignatureError
 from lotmark.genesis import check_acceptances, parse_acceptances
+from lotmark.signed_note import parse_note
 from lotmark.snapshot import GovernanceEntry
 from lotmark.v1 import ledger_pb2, ledger_pb2_grpc
 from lotmark.verify.governance_chain import (
@@ -31,10 +33,11 @@ from lotmark.verify.governance_chain import (
     check_governed_checkpoint,
 )
 from lotmark.verify.receipt import ReceiptFindings, verify_receipt
-from lotmark.verify.report import FaultFound
+from lotmark.verify.report import FaultFound, blaming
 
 ANSWER_S = 15.0  # for a question
 STREAM_S = 60.0  # for one stretch of a stream of entries; it goes on where it ended
+GOVERNANCE_S = 600.0  # all that governs, which is verified as it comes
 SNAPSHOT_S = 3_600.0  # the node writes the whole file before it sends the first byte
 COVERED_S = 10.0  # until a checkpoint covers an entry; nodes sign ten a second
 FINAL_S = 3.0  # until its quorum has cosigned one; without it the newest is taken
@@ -139,36 +142,53 @@ class LedgerSession:
             SignatureError: One does not hold, or it is another log's.
             ProtocolError, ConnectionError, TimeoutError: As for every call.
         """
-        return self._checkpoint(ledger_pb2.GetCheckpointRequest(final=final))[0]
+        with node_errors(self.place, ANSWER_S):
+            told = self._stub.GetCheckpoint(
+                ledger_pb2.GetCheckpointRequest(final=final), timeout=ANSWER_S
+            )
+        governed = self._governed(told, told.governance)
+        return LedgerCheckpoint(note=told.note, findings=governed.findings)
 
-    def governed(self) -> GovernedCheckpoint:
+    def governed(self, *, batch_key: bytes = b"", everything: bool = False) -> GovernedCheckpoint:
         """Return the newest checkpoint, final or not, with what governs under it.
 
         Keys, parties, proposals and the policy follow from the genesis by what the node shows
         with its proofs, so nothing of them is taken on trust but that nothing newer is there.
+        Of proposals those are there that are open or were carried out.
+
+        Args:
+            batch_key: A key that is to be there, too; of others only those of the genesis and
+                those that a party has joined with.
+            everything: All batch keys, operators and decided proposals, too: as many as there are.
 
         Raises:
             FaultFound: Something does not hold.
             ProtocolError, ConnectionError, TimeoutError: As for every call.
         """
-        return self._checkpoint(ledger_pb2.GetCheckpointRequest(batch_keys=True))[1]
-
-    def _checkpoint(
-        self, request: ledger_pb2.GetCheckpointRequest
-    ) -> tuple[LedgerCheckpoint, GovernedCheckpoint]:
         with node_errors(self.place, ANSWER_S):
-            told = self._stub.GetCheckpoint(request, timeout=ANSWER_S)
-        governed = check_governed_checkpoint(
+            told = self._stub.GetCheckpoint(ledger_pb2.GetCheckpointRequest(), timeout=ANSWER_S)
+        with blaming("checkpoint"):
+            size = parse_checkpoint(parse_note(told.note).text).size
+        request = ledger_pb2.GetGovernanceRequest(
+            size=size, batch_key=batch_key, everything=everything
+        )
+        with node_errors(self.place, GOVERNANCE_S):
+            return self._governed(told, self._stub.GetGovernance(request, timeout=GOVERNANCE_S))
+
+    def _governed(
+        self,
+        told: ledger_pb2.GetCheckpointResponse,
+        governing: Iterable[ledger_pb2.GoverningEntry],
+    ) -> GovernedCheckpoint:
+        return check_governed_checkpoint(
             self.genesis,
             self._chain_id,
             told.note,
             close=ProvenLeaf(told.last_close.leaf_data, tuple(told.last_close.path)),
-            entries=[
-                GovernanceEntry(each.event, each.leaf_data, tuple(each.path))
-                for each in told.governance
-            ],
+            entries=(
+                GovernanceEntry(each.event, each.leaf_data, tuple(each.path)) for each in governing
+            ),
         )
-        return LedgerCheckpoint(note=told.note, findings=governed.findings), governed
 
     def checkpoint_over(self, index: int) -> LedgerCheckpoint:
         """Return a checkpoint that covers an entry, waiting for it where the entry is new.

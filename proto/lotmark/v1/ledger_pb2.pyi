@@ -441,20 +441,16 @@ class GetCheckpointRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FINAL_FIELD_NUMBER: _builtins.int
-    BATCH_KEYS_FIELD_NUMBER: _builtins.int
     final: _builtins.bool
     """Whether to return the newest final checkpoint, if there is one, though newer ones are signed."""
-    batch_keys: _builtins.bool
-    """Whether `governance` is to hold what is about batch keys, too."""
     def __init__(
         self,
         *,
         final: _builtins.bool = ...,
-        batch_keys: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_keys", b"batch_keys", "final", b"final"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["final", b"final"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -497,6 +493,36 @@ class GetCheckpointResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCheckpointResponse: _TypeAlias = GetCheckpointResponse  # noqa: Y015
+
+@_typing.final
+class GetGovernanceRequest(_message.Message):
+    """What to tell of that which governs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    BATCH_KEY_FIELD_NUMBER: _builtins.int
+    EVERYTHING_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    """Size of a checkpoint's tree, in which the paths are."""
+    batch_key: _builtins.bytes
+    """Batch key of which to tell, with those that it replaces; empty: of none."""
+    everything: _builtins.bool
+    """Whether to tell of everything: of all batch keys, of operators and of decided proposals, too."""
+    def __init__(
+        self,
+        *,
+        size: _builtins.int = ...,
+        batch_key: _builtins.bytes = ...,
+        everything: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_key", b"batch_key", "everything", b"everything", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetGovernanceRequest: _TypeAlias = GetGovernanceRequest  # noqa: Y015
 
 @_typing.final
 class GoverningEntry(_message.Message):

@@ -76,6 +76,11 @@ class LedgerServiceStub:
                 request_serializer=lotmark_dot_v1_dot_ledger__pb2.GetCheckpointRequest.SerializeToString,
                 response_deserializer=lotmark_dot_v1_dot_ledger__pb2.GetCheckpointResponse.FromString,
                 _registered_method=True)
+        self.GetGovernance = channel.unary_stream(
+                '/lotmark.v1.LedgerService/GetGovernance',
+                request_serializer=lotmark_dot_v1_dot_ledger__pb2.GetGovernanceRequest.SerializeToString,
+                response_deserializer=lotmark_dot_v1_dot_ledger__pb2.GoverningEntry.FromString,
+                _registered_method=True)
         self.GetConsistencyProof = channel.unary_unary(
                 '/lotmark.v1.LedgerService/GetConsistencyProof',
                 request_serializer=lotmark_dot_v1_dot_ledger__pb2.GetConsistencyProofRequest.SerializeToString,
@@ -168,6 +173,14 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetGovernance(self, request, context):
+        """GetGovernance returns what has changed parties, policies and nodes' keys, and the open
+        proposals; on request all that governs. In order, in as many messages as it takes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetConsistencyProof(self, request, context):
         """GetConsistencyProof proves that one tree is the beginning of another.
         """
@@ -247,6 +260,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.GetCheckpoint,
                     request_deserializer=lotmark_dot_v1_dot_ledger__pb2.GetCheckpointRequest.FromString,
                     response_serializer=lotmark_dot_v1_dot_ledger__pb2.GetCheckpointResponse.SerializeToString,
+            ),
+            'GetGovernance': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetGovernance,
+                    request_deserializer=lotmark_dot_v1_dot_ledger__pb2.GetGovernanceRequest.FromString,
+                    response_serializer=lotmark_dot_v1_dot_ledger__pb2.GoverningEntry.SerializeToString,
             ),
             'GetConsistencyProof': grpc.unary_unary_rpc_method_handler(
                     servicer.GetConsistencyProof,
@@ -475,6 +493,33 @@ class LedgerService:
             '/lotmark.v1.LedgerService/GetCheckpoint',
             lotmark_dot_v1_dot_ledger__pb2.GetCheckpointRequest.SerializeToString,
             lotmark_dot_v1_dot_ledger__pb2.GetCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGovernance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/lotmark.v1.LedgerService/GetGovernance',
+            lotmark_dot_v1_dot_ledger__pb2.GetGovernanceRequest.SerializeToString,
+            lotmark_dot_v1_dot_ledger__pb2.GoverningEntry.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,6 +58,10 @@ class LedgerServiceStub:
     """GetReceipts returns one C2SP tlog-proof for each event in a range of entries."""
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetCheckpointRequest, _ledger_pb2.GetCheckpointResponse]
     """GetCheckpoint returns the newest checkpoint with its cosignatures."""
+    GetGovernance: _grpc.UnaryStreamMultiCallable[_ledger_pb2.GetGovernanceRequest, _ledger_pb2.GoverningEntry]
+    """GetGovernance returns what has changed parties, policies and nodes' keys, and the open
+    proposals; on request all that governs. In order, in as many messages as it takes.
+    """
     GetConsistencyProof: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetConsistencyProofRequest, _ledger_pb2.GetConsistencyProofResponse]
     """GetConsistencyProof proves that one tree is the beginning of another."""
     Subscribe: _grpc.UnaryStreamMultiCallable[_ledger_pb2.SubscribeRequest, _ledger_pb2.SubscribeResponse]
@@ -99,6 +103,10 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """GetReceipts returns one C2SP tlog-proof for each event in a range of entries."""
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetCheckpointRequest, _ledger_pb2.GetCheckpointResponse]  # type: ignore[assignment]
     """GetCheckpoint returns the newest checkpoint with its cosignatures."""
+    GetGovernance: _aio.UnaryStreamMultiCallable[_ledger_pb2.GetGovernanceRequest, _ledger_pb2.GoverningEntry]  # type: ignore[assignment]
+    """GetGovernance returns what has changed parties, policies and nodes' keys, and the open
+    proposals; on request all that governs. In order, in as many messages as it takes.
+    """
     GetConsistencyProof: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetConsistencyProofRequest, _ledger_pb2.GetConsistencyProofResponse]  # type: ignore[assignment]
     """GetConsistencyProof proves that one tree is the beginning of another."""
     Subscribe: _aio.UnaryStreamMultiCallable[_ledger_pb2.SubscribeRequest, _ledger_pb2.SubscribeResponse]  # type: ignore[assignment]
@@ -179,6 +187,16 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.GetCheckpointResponse, _abc.Awaitable[_ledger_pb2.GetCheckpointResponse]]:
         """GetCheckpoint returns the newest checkpoint with its cosignatures."""
+
+    @_abc_1.abstractmethod
+    def GetGovernance(
+        self,
+        request: _ledger_pb2.GetGovernanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_ledger_pb2.GoverningEntry], _abc.AsyncIterator[_ledger_pb2.GoverningEntry]]:
+        """GetGovernance returns what has changed parties, policies and nodes' keys, and the open
+        proposals; on request all that governs. In order, in as many messages as it takes.
+        """
 
     @_abc_1.abstractmethod
     def GetConsistencyProof(

@@ -5,7 +5,7 @@ runs too; here they meet the rows that follow from the genesis and these events 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from google.protobuf.message import DecodeError
 
@@ -18,7 +18,8 @@ from lotmark.key_grant import KeyPurpose
 from lotmark.key_rules import Place
 from lotmark.operator_grant import OPERATOR_BODIES
 from lotmark.outcome import Outcome, describe
-from lotmark.state_rows import KeyRow, Table, parse_key_row, row_key
+from lotmark.rows_in_memory import RowsInMemory
+from lotmark.state_rows import KeyRow, Table, parse_key_row, row_key, until_removal
 from lotmark.v1 import event_pb2
 
 
@@ -45,20 +46,27 @@ class KeyRegister:
     def __init__(self, genesis: Genesis, chain_id: bytes) -> None:
         """Begin with height 0."""
         self.chain = chain_of(genesis, chain_id)
-        self._rows: dict[bytes, bytes] = {}
+        self._rows = RowsInMemory()
         self._keys: dict[bytes, KeyRow] = {}
-        self._keys_changed = False
+        self._node_keys_changed = False
         put_founding_rows(self, genesis, chain_id)
 
-    @property
-    def keys(self) -> Mapping[bytes, KeyRow]:
-        """Every key that was ever registered."""
-        return self._keys
+    def all_keys(self) -> Iterator[tuple[bytes, KeyRow]]:
+        """Return every key that was ever registered with its row: for people, no rule asks."""
+        for key, row in self._keys.items():
+            yield key, until_removal(self, row)
+
+    def key(self, key: bytes) -> KeyRow | None:
+        """Return a key's row, or None where no such key was registered."""
+        row = self._keys.get(key)
+        return None if row is None else until_removal(self, row)
 
     @property
     def policy(self) -> bytes:
         """The text of the policy in force after the block that was ended last."""
-        return self._rows[row_key(Table.POLICY)]
+        text = self._rows.get(row_key(Table.POLICY))
+        assert text is not None, "height 0 has a policy"
+        return text
 
     @property
     def policy_digest(self) -> bytes:
@@ -71,20 +79,20 @@ class KeyRegister:
 
     def put(self, key: bytes, value: bytes) -> None:
         """Write a row."""
-        self._rows[key] = value
+        self._rows.put(key, value)
         if key[0] == Table.KEY:
             self._keys[key[3:]] = parse_key_row(value)
-            self._keys_changed = True
+        self._node_keys_changed |= key[0] == Table.NODE_KEY
 
     def rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Return the rows whose keys begin with `prefix`, in ascending order."""
-        return iter(sorted(row for row in self._rows.items() if row[0].startswith(prefix)))
+        return self._rows.rows(prefix)
 
     def judge_signer(self, header: BatchHeader, *, height: int, time_ms: int) -> Outcome:
         """Judge what a batch header says of its chain and signer."""
         if header.chain_id != self.chain.id:
             return Outcome.CHAIN_UNKNOWN
-        key = self._keys.get(header.signer)
+        key = self.key(header.signer)
         if key is None:
             return Outcome.KEY_UNKNOWN
         if key.party != header.party:
@@ -117,9 +125,9 @@ class KeyRegister:
         """Decide what is to be decided at a block's end, and return whether anything was."""
         place = self._place(height, time_ms)
         decided = end_block(self, place)
-        if self._keys_changed:
+        if self._node_keys_changed:
             put_policy(self, place)
-            self._keys_changed = False
+            self._node_keys_changed = False
         return decided
 
     def _place(self, height: int, time_ms: int) -> Place:

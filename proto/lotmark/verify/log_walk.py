@@ -150,7 +150,7 @@ class LogWalk:
         proposal = block.proposal
         if proposal.chain_id != self._chain_id:
             raise ProofError(f"the block is of chain {proposal.chain_id.hex()}")
-        key = self._keys.keys.get(proposal.key)
+        key = self._keys.key(proposal.key)
         if key is None or key.purpose != KeyPurpose.PROPOSAL:
             raise SignatureError(f"key {proposal.key.hex()} may not propose blocks")
         validity = key.judge(height=self._height + 1, time_ms=proposal.time_ms)
@@ -233,7 +233,9 @@ class LogWalk:
     def _take_events(self, batch: Batch, result: BatchResult, time_ms: int, index: int) -> None:
         if not result.event_outcomes:
             return
-        permitted = self._keys.keys[batch.header.signer].event_types
+        signer = self._keys.key(batch.header.signer)
+        assert signer is not None, "an accepted batch has a signer"
+        permitted = signer.event_types
         height = self._height + 1
         for raw, recorded in zip(batch.events, result.event_outcomes, strict=True):
             index += 1

@@ -417,7 +417,7 @@ def _signer(keys: KeyRegister, header: BatchHeader, head: EntryHead) -> KeyRow:
     What came after the block does not alter how it is judged there: a revocation names its own
     height, and a successor leaves a key its overlap.
     """
-    key = keys.keys.get(header.signer)
+    key = keys.key(header.signer)
     if key is None:
         raise SignatureError(
             f"signer key {header.signer.hex()} is not of the genesis, and the receipt does not"

@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from lotmark.checkpoint import Checkpoint, parse_checkpoint
 from lotmark.cosignature import cosign
-from lotmark.genesis import Genesis, chain_id, cosigner_name, origin, policy_text
+from lotmark.genesis import Genesis, PartyRole, chain_id, cosigner_name, origin, policy_text
 from lotmark.key_grant import KeyPurpose
 from lotmark.merkle import consistency_path
 from lotmark.signed_note import Note, NoteSignature, format_note, parse_note, sign_note
@@ -24,13 +25,16 @@ from lotmark_node.engine.gathering import CheckpointPeer, CheckpointTiming
 from lotmark_node.engine.signed_maximum import SignedMaximum
 from lotmark_node.state_machine.tables import LogHead
 from tests.node.ledger_in_memory import LedgerInMemory, consortium, measurement
-from tests.proto.sample_genesis import CREATED_MS, private_key
+from tests.proto.sample_genesis import CREATED_MS, party, private_key
 
 DEADLINE_S = 20.0
 OEM, TIER1, TIER2, LAB = "OEM-A/n1", "T1-STATOR/n1", "T2-CU-JX/n1", "LAB-17025/n1"
 ALONE = consortium(voters=(OEM,), witnesses=())
 THREE = consortium(voters=(OEM, TIER1, LAB), witnesses=())
-FOUR = consortium(voters=(OEM, TIER1, TIER2), witnesses=(LAB,))
+FOUR = replace(
+    consortium(voters=(OEM, TIER1, TIER2), witnesses=(LAB,)),
+    parties=(*ALONE.parties, party("T2-CU-JX", PartyRole.SUPPLIER, threshold=2)),
+)
 NOW_MS = CREATED_MS + 60_000
 QUICK = CheckpointTiming(interval_s=0.005, wait_max_s=5.0, retry_min_s=0.01, retry_max_s=0.05)
 AT_ONCE = CheckpointTiming(interval_s=0.0, wait_max_s=0.0, retry_min_s=0.01, retry_max_s=0.05)

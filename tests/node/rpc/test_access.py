@@ -173,6 +173,9 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "GetCheckpoint": lambda stub: stub.GetCheckpoint(
         ledger_pb2.GetCheckpointRequest(), timeout=CALL_S
     ),
+    "GetGovernance": lambda stub: _stream_once(
+        stub.GetGovernance(ledger_pb2.GetGovernanceRequest(), timeout=CALL_S)
+    ),
     "GetConsistencyProof": lambda stub: stub.GetConsistencyProof(
         ledger_pb2.GetConsistencyProofRequest(first_size=1), timeout=CALL_S
     ),

@@ -132,6 +132,10 @@ ASKS: dict[str, Ask] = {
     "GetCheckpoint": lambda stub, filled: [
         stub.GetCheckpoint(ledger_pb2.GetCheckpointRequest(), timeout=CALL_S)
     ],
+    "GetGovernance": lambda stub, filled: [
+        stub.GetGovernance(ledger_pb2.GetGovernanceRequest(everything=everything), timeout=CALL_S)
+        for everything in (False, True)
+    ],
     "GetConsistencyProof": lambda stub, filled: [
         stub.GetConsistencyProof(
             ledger_pb2.GetConsistencyProofRequest(first_size=1), timeout=CALL_S

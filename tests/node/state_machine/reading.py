@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from lotmark.key_rules import key_row
 from lotmark.outcome import Outcome
+from lotmark.state_rows import key_row
 from lotmark_node.state_machine import lthash
 from lotmark_node.state_machine.batch_rules import lane_row
 from lotmark_node.state_machine.tables import (

@@ -15,11 +15,11 @@ from lotmark.governance import (
     approvals_suffice,
 )
 from lotmark.key_grant import KeyPurpose
-from lotmark.key_rules import key_row
 from lotmark.outcome import Outcome
 from lotmark.state_rows import (
     ProposalRow,
     ProposalStatus,
+    key_row,
     members,
     open_proposals,
     parse_proposal_row,
@@ -404,6 +404,10 @@ BAD_CHANGES: dict[str, tuple[Change, Outcome]] = {
         lambda led: {"remove_party": governance_pb2.PartyRemoval(party=NEW_PARTY)},
         Outcome.PARTY_UNKNOWN,
     ),
+    "a party leaves whose id is no id": (
+        lambda led: {"remove_party": governance_pb2.PartyRemoval(party="Ä")},
+        Outcome.PARTY_UNKNOWN,
+    ),
     "a party with a voter leaves": (
         lambda led: {"remove_party": governance_pb2.PartyRemoval(party="T1-STATOR")},
         Outcome.PROPOSAL_INVALID,
@@ -418,6 +422,20 @@ BAD_CHANGES: dict[str, tuple[Change, Outcome]] = {
         lambda led: {
             "remove_cosigner": governance_pb2.CosignerRemoval(party="T1-STATOR", node="n7")
         },
+        Outcome.KEY_NOT_FOUND,
+    ),
+    "a node ceases to cosign whose name is no name": (
+        lambda led: {
+            "remove_cosigner": governance_pb2.CosignerRemoval(party="LAB-17025", node="Ä")
+        },
+        Outcome.KEY_NOT_FOUND,
+    ),
+    "a node without a name ceases to cosign": (
+        lambda led: {"remove_cosigner": governance_pb2.CosignerRemoval(party="LAB-17025")},
+        Outcome.KEY_NOT_FOUND,
+    ),
+    "a node of no party ceases to cosign": (
+        lambda led: {"remove_cosigner": governance_pb2.CosignerRemoval(node="n1")},
         Outcome.KEY_NOT_FOUND,
     ),
     "a cosigner that cosigns": (

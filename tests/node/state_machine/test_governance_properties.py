@@ -14,7 +14,7 @@ from lotmark.state_rows import (
     GOVERNED_TABLES,
     ProposalStatus,
     Table,
-    key_rows,
+    key_row,
     open_proposals,
     parse_party_row,
     parse_proposal_row,
@@ -38,6 +38,7 @@ from tests.node.governance_events import (
     successor,
 )
 from tests.node.ledger_in_memory import LedgerInMemory
+from tests.node.state_machine.read_rows import ReadRows
 from tests.node.state_machine.reading import event_outcomes
 from tests.proto.sample_genesis import private_key
 
@@ -52,6 +53,7 @@ class Governing:
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - a seed makes it the same each time
         self.ledger = LedgerInMemory()
+        self.ledger.state.reader = ReadRows(self.ledger.rows)  # refuses to go through keys
         self.approved: dict[bytes, list[str]] = {}  # proposal -> every accepted approval
         self.outcomes: set[int] = set()
         self._asked: list[governance_pb2.Proposal] = []
@@ -140,7 +142,10 @@ def assert_keys_are_of_members(ledger: LedgerInMemory) -> None:
         for key, value in ledger.rows.rows(bytes([Table.PARTY]))
     }
     roots: dict[str, set[bytes]] = {party: set() for party in parties}
-    for key, row in key_rows(ledger.rows):
+    for row_name, _ in ledger.rows.rows(bytes([Table.KEY])):
+        key = row_name[3:]
+        row = key_row(ledger.rows, key)
+        assert row is not None
         party = parties[row.party]
         if party.removed_height != NEVER:
             assert row.revoked_height <= party.removed_height

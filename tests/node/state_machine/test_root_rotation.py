@@ -11,10 +11,9 @@ from lotmark.key_rules import (
     NODE_KEYS_MAX,
     NODE_KEYS_UNREVOKED_MAX,
     ROOT_ROTATIONS_MAX,
-    key_row,
 )
 from lotmark.outcome import Outcome
-from lotmark.state_rows import Table, party_row
+from lotmark.state_rows import Table, key_row, party_row
 from lotmark.tlog_policy import parse_policy
 from lotmark_node.state_machine.ledger_state import read_policy
 from lotmark_node.state_machine.transition import BlockInvalid
