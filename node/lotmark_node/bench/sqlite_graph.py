@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lotmark_node.engine.store import BLOCK_CACHE_SIZE
+from lotmark_node.engine.store_opening import BLOCK_CACHE_SIZE
 
 # By name as in the index, so that both look the same things up. Without row ids a table is its own
 # index; links stand in two, for both ways.

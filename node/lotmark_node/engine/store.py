@@ -10,12 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rocksdict import (
-    BlockBasedIndexType,
-    BlockBasedOptions,
-    Cache,
-    DBCompressionType,
-    Options,
-    Rdict,
     WriteBatch,
     WriteOptions,
 )
@@ -29,12 +23,12 @@ from lotmark_node.engine.errors import (
     EngineError,
     ForeignStore,
     NotOnLedger,
-    StoreLocked,
 )
 from lotmark_node.engine.item_rows import ItemRows
 from lotmark_node.engine.row_cache import RowCache
 from lotmark_node.engine.seal_index import seal_rows
 from lotmark_node.engine.store_family import StoreFamily, damaged
+from lotmark_node.engine.store_opening import open_store
 from lotmark_node.engine.stored_index import StoredIndexRows
 from lotmark_node.engine.tiles import TileTree, TileWriter
 from lotmark_node.provenance.block_index import IndexedBatch
@@ -45,12 +39,8 @@ from lotmark_node.state_machine.ledger_state import LogPosition
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
 from lotmark_node.state_machine.transition import BlockEffects
 
-MEMTABLES_SIZE_MAX = 48 << 20
-BLOCK_CACHE_SIZE = 32 << 20
 CACHED_ROWS_MAX = 65_536
 
-_FAMILIES = ("state", "blocks", "results", "tiles", "index", "items", "provenance")
-_COMPRESSED = ("provenance",)  # ids of items, over and over
 # Kinds of rows in family "index".
 _EVENT_ID, _BATCH_ID, _FIRST_INDEX, _PLACE, _GOVERNING = b"e", b"b", b"i", b"o", b"g"
 _ID_PREFIX = 16  # bytes of an id that an index row keeps: enough to find, the log decides
@@ -94,19 +84,19 @@ class LedgerStore:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._chain_id = chain_id
-        self._db = _open(folder)
-        self._families = {name: self._db.get_column_family(name) for name in _FAMILIES}
-        self._handles = {name: self._db.get_column_family_handle(name) for name in _FAMILIES}
+        self._db = open_store(folder)
+        self._state = StoreFamily(folder, self._db, "state")
+        self._blocks = StoreFamily(folder, self._db, "blocks")
+        self._results = StoreFamily(folder, self._db, "results")
+        self._tiles = StoreFamily(folder, self._db, "tiles")
+        self._index = StoreFamily(folder, self._db, "index")
+        self._items = StoreFamily(folder, self._db, "items")
+        self.provenance = StoredIndexRows(folder, self._db, "provenance")
         self._unsynced = WriteOptions()
-        self._closed = False
         self._rows = RowCache(CACHED_ROWS_MAX)
         self._tile_writer = TileWriter(0, self._read_tile)
-        self.provenance = StoredIndexRows(
-            folder, self._families["provenance"], self._handles["provenance"]
-        )
         self._index_writer = IndexWriter(self.provenance.get)
         self.tree = TileTree(self._read_tile)
-        self._items = StoreFamily(folder, self._families["items"], self._handles["items"])
         self.items = ItemRows(self._items, self._write)
         try:
             self._check_owner()
@@ -128,11 +118,9 @@ class LedgerStore:
         self._let_go()
 
     def _let_go(self) -> None:
-        self._closed = True
-        self._families.clear()
-        self._handles.clear()
-        self._items.let_go()
-        self.provenance.let_go()
+        families = (self._state, self._blocks, self._results, self._tiles, self._index)
+        for family in (*families, self._items, self.provenance):
+            family.let_go()
         self._db.close()
 
     # Reading rows: the state machine's reader. Keys of other families never meet its tables.
@@ -142,40 +130,19 @@ class LedgerStore:
         value = self._rows.get(key)
         if value is None:
             version = self._rows.version
-            value = self._read("state", key)
+            value = self._state.get(key)
             if value is not None:
                 self._rows.offer(key, value, version)
         return value
 
     def rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Return the state rows whose keys begin with `prefix`, in ascending order."""
-        # Not `items()`, which ends at a damaged block as if no row came after it.
-        try:
-            cursor = self._families["state"].iter()
-            cursor.seek(prefix)
-            while cursor.valid():
-                key: bytes = cursor.key()
-                if not key.startswith(prefix):
-                    return
-                yield key, cursor.value()
-                cursor.next()
-            cursor.status()
-        except Exception as error:
-            raise damaged(self._folder, error) from error
+        return self._state.rows(prefix, prefix)
 
     def _read_own(self, key: bytes) -> bytes | None:
         """Return what the store keeps about itself."""
         try:
             value: bytes | None = self._db.get(key)
-        except Exception as error:
-            raise damaged(self._folder, error) from error
-        return value
-
-    def _read(self, family: str, key: bytes) -> bytes | None:
-        if self._closed:
-            raise EngineError("the node is stopping; ask again once it runs")
-        try:
-            value: bytes | None = self._families[family].get(key)
         except Exception as error:
             raise damaged(self._folder, error) from error
         return value
@@ -187,10 +154,10 @@ class LedgerStore:
         batch = WriteBatch(raw_mode=True)
         for key, _, value in block.changes.changed():
             assert value is not None, "the genesis removes no row"
-            batch.put(key, value, self._handles["state"])
+            batch.put(key, value, self._state.handle)
         self._put_leaves(batch, [leaf_hash(leaf) for leaf in block.leaves])
         batch.put(_CHAIN_KEY, self._chain_id)
-        batch.put(_FIRST_INDEX + _U64.pack(0), _U64.pack(0), self._handles["index"])
+        batch.put(_FIRST_INDEX + _U64.pack(0), _U64.pack(0), self._index.handle)
         self._put_indexed(batch, 0)
         self._put_position(batch, block.position)
         batch.put(_ORDER_KEY, _ORDER.pack(0, 0, False))
@@ -216,20 +183,20 @@ class LedgerStore:
             ordered: The block and its place.
             leapt: Whether it was fetched: the journal does not have it yet.
         """
-        handles, results = self._handles, effects.results
+        results, index = effects.results, self._index.handle
         batch = WriteBatch(raw_mode=True)
-        put, state = batch.put, handles["state"]
+        put, state = batch.put, self._state.handle
         for key, _, new in effects.changes:
             if new is None:
                 batch.delete(key, state)
             else:
                 put(key, new, state)
         height = _U64.pack(results.close.height)
-        put(height, ordered.block, handles["blocks"])
-        put(height, results.encode(), handles["results"])
+        put(height, ordered.block, self._blocks.handle)
+        put(height, results.encode(), self._results.handle)
         self._put_leaves(batch, effects.leaf_hashes)
         for key, value in self._index_rows(effects):
-            put(key, value, handles["index"])
+            put(key, value, index)
         self._put_provenance(batch, results, indexed)
         self.items.put_block(batch, effects.items)
         position = LogPosition(
@@ -241,7 +208,7 @@ class LedgerStore:
         )
         self._put_position(batch, position)
         place = _ORDER.pack(ordered.index, ordered.term, False)
-        put(_PLACE + height, place, handles["index"])
+        put(_PLACE + height, place, index)
         batch.put(_ORDER_KEY, _ORDER.pack(ordered.index, ordered.term, leapt))
         self._write(batch)
         self._rows.written(effects.changes)
@@ -295,7 +262,7 @@ class LedgerStore:
 
     def _put_leaves(self, batch: WriteBatch, leaf_hashes: Sequence[bytes]) -> None:
         for level, number, hashes in self._tile_writer.append(leaf_hashes):
-            batch.put(_TILE.pack(level, number), hashes, self._handles["tiles"])
+            batch.put(_TILE.pack(level, number), hashes, self._tiles.handle)
 
     def _put_position(self, batch: WriteBatch, position: LogPosition) -> None:
         raw = _POSITION.pack(
@@ -333,23 +300,23 @@ class LedgerStore:
 
     def block(self, height: int) -> bytes:
         """Return a block's bytes, height 1 or more."""
-        return self._need("blocks", _U64.pack(height), f"block {height}")
+        return _need(self._blocks, _U64.pack(height), f"block {height}")
 
     def ordered(self, height: int) -> Ordered:
         """Return a block with its place in the order, height 1 or more."""
         key = _U64.pack(height)
-        place = OrderPlace(*_ORDER.unpack(self._need("index", _PLACE + key, f"block {height}")))
+        place = OrderPlace(*_ORDER.unpack(_need(self._index, _PLACE + key, f"block {height}")))
         block = self.block(height)
         time_ms = parse_block_head(block)[0].time_ms
         return Ordered(index=place.index, term=place.term, time_ms=time_ms, block=block)
 
     def results(self, height: int) -> BlockResults:
         """Return what became of a block, height 1 or more."""
-        return parse_results(self._need("results", _U64.pack(height), f"block {height}"))
+        return parse_results(_need(self._results, _U64.pack(height), f"block {height}"))
 
     def raw_results(self, height: int) -> bytes:
         """Return the bytes of a block's results, height 1 or more."""
-        return self._need("results", _U64.pack(height), f"block {height}")
+        return _need(self._results, _U64.pack(height), f"block {height}")
 
     def height_of(self, index: int) -> int:
         """Return the height of the block that holds an entry."""
@@ -357,58 +324,37 @@ class LedgerStore:
 
     def place_of(self, index: int) -> BlockPlace:
         """Return the block that holds an entry, and where its batches begin."""
-        seek = _FIRST_INDEX + _U64.pack(index)
-        try:
-            cursor = self._families["index"].iter()
-            cursor.seek_for_prev(seek)
-            if cursor.valid() and cursor.key()[:1] == _FIRST_INDEX:
-                place: bytes = cursor.value()
-                height, *starts = struct.unpack(f">Q{len(place) // 4 - 2}I", place)
-                return BlockPlace(height, starts)
-            cursor.status()
-        except Exception as error:
-            raise damaged(self._folder, error) from error
-        raise NotOnLedger(f"entry {index} is not on the ledger")
+        found = self._index.last_row(_FIRST_INDEX + _U64.pack(index), _FIRST_INDEX)
+        if found is None:
+            raise NotOnLedger(f"entry {index} is not on the ledger")
+        height, *starts = struct.unpack(f">Q{len(found[1]) // 4 - 2}I", found[1])
+        return BlockPlace(height, starts)
 
     def governing(self, first: int, size: int) -> list[int]:
         """Return which entries from `first` to below `size` change who may do what, ascending."""
         found = []
-        try:
-            cursor = self._families["index"].iter()
-            cursor.seek(_GOVERNING + _U64.pack(first))
-            while cursor.valid() and cursor.key()[:1] == _GOVERNING:
-                index: int = _U64.unpack_from(cursor.key(), 1)[0]
-                if index >= size:
-                    break
-                found.append(index)
-                cursor.next()
-            cursor.status()
-        except Exception as error:
-            raise damaged(self._folder, error) from error
+        for key, _ in self._index.rows(_GOVERNING + _U64.pack(first), _GOVERNING):
+            index: int = _U64.unpack_from(key, 1)[0]
+            if index >= size:
+                break
+            found.append(index)
         return found
 
     def event_index(self, event_id: bytes) -> int | None:
         """Return the entry index of an event; the entry tells whether it is that event."""
-        return self._index(_EVENT_ID + event_id[:_ID_PREFIX])
+        return self._listed(_EVENT_ID + event_id[:_ID_PREFIX])
 
     def batch_index(self, batch_id: bytes) -> int | None:
         """Return the entry index of a batch; the entry tells whether it is that batch."""
-        return self._index(_BATCH_ID + batch_id[:_ID_PREFIX])
+        return self._listed(_BATCH_ID + batch_id[:_ID_PREFIX])
 
     def listed_indexes(self, prefix: bytes, from_index: int) -> Iterator[int]:
         """Return the entry indexes that `seal_index` has listed under a prefix, ascending."""
-        try:
-            cursor = self._families["index"].iter()
-            cursor.seek(prefix + _U64.pack(from_index))
-            while cursor.valid() and cursor.key().startswith(prefix):
-                yield _U64.unpack(cursor.key()[len(prefix) :])[0]
-                cursor.next()
-            cursor.status()
-        except Exception as error:
-            raise damaged(self._folder, error) from error
+        for key, _ in self._index.rows(prefix + _U64.pack(from_index), prefix):
+            yield _U64.unpack(key[len(prefix) :])[0]
 
-    def _index(self, key: bytes) -> int | None:
-        raw = self._read("index", key)
+    def _listed(self, key: bytes) -> int | None:
+        raw = self._index.get(key)
         return None if raw is None else _U64.unpack(raw)[0]
 
     def _index_rows(self, effects: BlockEffects) -> list[tuple[bytes, bytes]]:
@@ -429,7 +375,7 @@ class LedgerStore:
             event_ids = batch.event_ids
             for position, outcome in enumerate(result.event_outcomes):
                 key = _EVENT_ID + event_ids[position][:_ID_PREFIX]
-                if not outcome or (key not in rows and self._read("index", key) is None):
+                if not outcome or (key not in rows and self._index.get(key) is None):
                     rows[key] = pack(index + 1 + position)
                 if not outcome:
                     event, at = batch.events[position], index + 1 + position
@@ -439,13 +385,14 @@ class LedgerStore:
         return sorted(rows.items())
 
     def _read_tile(self, level: int, number: int) -> bytes:
-        return self._need("tiles", _TILE.pack(level, number), f"tile {level}/{number}")
+        return _need(self._tiles, _TILE.pack(level, number), f"tile {level}/{number}")
 
-    def _need(self, family: str, key: bytes, what: str) -> bytes:
-        value = self._read(family, key)
-        if value is None:
-            raise NotOnLedger(f"{what} is not on the ledger")
-        return value
+
+def _need(family: StoreFamily, key: bytes, what: str) -> bytes:
+    value = family.get(key)
+    if value is None:
+        raise NotOnLedger(f"{what} is not on the ledger")
+    return value
 
 
 def _accepted(results: BlockResults, prepared: Sequence[PreparedBatch]) -> Iterator[IndexedBatch]:
@@ -456,43 +403,3 @@ def _accepted(results: BlockResults, prepared: Sequence[PreparedBatch]) -> Itera
             party = each.batch.header.party
             yield IndexedBatch(index + 1, party, each.events, result.event_outcomes)
         index += result.entry_count
-
-
-def _open(folder: Path) -> Rdict:
-    families = {name: _options(compressed=name in _COMPRESSED) for name in _FAMILIES}
-    try:
-        return Rdict(str(folder), _options(), column_families=families)
-    except Exception as error:  # rocksdict raises plain Exception, its text tells which
-        if "/LOCK" in str(error):
-            raise StoreLocked(
-                f"{folder} is open in another process; stop that node first"
-            ) from error
-        raise damaged(folder, error) from error
-
-
-def _options(*, compressed: bool = False) -> Options:
-    blocks = BlockBasedOptions()
-    blocks.set_block_cache(_CACHE)
-    blocks.set_bloom_filter(10, block_based=False)
-    # In pieces: whole, those of a file of some size fit into no shard of the cache and would be
-    # read again for every row.
-    blocks.set_cache_index_and_filter_blocks(True)
-    blocks.set_index_type(BlockBasedIndexType.two_level_index_search())
-    blocks.set_partition_filters(True)
-    blocks.set_pin_top_level_index_and_filter(True)
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.create_missing_column_families(True)
-    options.set_block_based_table_factory(blocks)
-    compression = DBCompressionType.lz4() if compressed else DBCompressionType.none()
-    options.set_compression_type(compression)
-    options.set_max_background_jobs(2)
-    options.set_write_buffer_size(MEMTABLES_SIZE_MAX // 3)
-    options.set_db_write_buffer_size(MEMTABLES_SIZE_MAX)
-    options.set_keep_log_file_num(2)
-    options.set_max_log_file_size(4 << 20)  # or they grow with every write
-    options.set_max_manifest_file_size(16 << 20)
-    return options
-
-
-_CACHE = Cache(BLOCK_CACHE_SIZE)

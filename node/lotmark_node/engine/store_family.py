@@ -11,9 +11,12 @@ from lotmark_node.engine.errors import EngineError, StoreCorrupt
 class StoreFamily:
     """Reads one family, and names it to batches that write it; for several threads."""
 
-    def __init__(self, folder: Path, family: Rdict, handle: ColumnFamily) -> None:
+    def __init__(self, folder: Path, store: Rdict, name: str) -> None:
         self._folder = folder
-        self._open: tuple[Rdict, ColumnFamily] | None = family, handle
+        self._open: tuple[Rdict, ColumnFamily] | None = (
+            store.get_column_family(name),
+            store.get_column_family_handle(name),
+        )
 
     def let_go(self) -> None:
         """Give the store up, which stays locked as long as anything holds on to it."""
@@ -29,6 +32,15 @@ class StoreFamily:
         if opened is None:
             raise EngineError("the node is stopping; ask again once it runs")
         return opened
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a row, or None."""
+        family, _ = self._opened()
+        try:
+            value: bytes | None = family.get(key)
+        except Exception as error:
+            raise damaged(self._folder, error) from error
+        return value
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """Return the values of rows, None where there is none."""

@@ -14,15 +14,6 @@ ROWS_PER_KEY_MAX = 4  # walked along; where there are more, most of them are non
 class StoredIndexRows(StoreFamily):
     """Keeps the promises of `lotmark_node.provenance.reader.IndexRows`."""
 
-    def get(self, key: bytes) -> bytes | None:
-        """Return the value of a row, or None."""
-        family, _ = self._opened()
-        try:
-            value: bytes | None = family.get(key)
-        except Exception as error:
-            raise damaged(self._folder, error) from error
-        return value
-
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """Return the values of rows with these keys, which ascend; None where there is none.
 

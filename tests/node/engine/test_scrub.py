@@ -47,7 +47,7 @@ class Vandal(LedgerStore):
         return list(self._rows_of(family).keys())  # type: ignore[arg-type]  # raw mode: bytes
 
     def _rows_of(self, family: str) -> Rdict:
-        return self._families[family] if family else self._db
+        return self._db.get_column_family(family) if family else self._db
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 from rocksdict import Cache
 
 from lotmark.block import parse_block
-from lotmark_node.engine import store as store_module
+from lotmark_node.engine import store_opening
 from lotmark_node.engine.errors import EngineError, StoreCorrupt
 from lotmark_node.engine.store import LedgerStore
 from tests.node.engine.stored_ledger import StoredLedger, crash_image
@@ -24,7 +24,7 @@ FLIPS_PER_FILE = 10
 @pytest.fixture(autouse=True)
 def _without_block_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies of one store share their cached blocks, which would hide the damage."""
-    monkeypatch.setattr(store_module, "_CACHE", Cache(0))
+    monkeypatch.setattr(store_opening, "_CACHE", Cache(0))
 
 
 @pytest.fixture(scope="module")

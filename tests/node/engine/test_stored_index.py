@@ -24,7 +24,7 @@ def stored(folder: Path) -> Iterator[StoredIndexRows]:
     family = database.get_column_family("rows")
     for key, value in ROWS.items():
         family.put(key, value)
-    rows = StoredIndexRows(folder, family, database.get_column_family_handle("rows"))
+    rows = StoredIndexRows(folder, database, "rows")
     yield rows
     rows.let_go()
     database.close()
@@ -68,9 +68,7 @@ def test_damage_among_the_rows_is_told_and_not_taken_for_their_end(tmp_path: Pat
     file.write_bytes(raw)
     options = Options(raw_mode=True)
     database = Rdict(str(tmp_path / "rows"), options, column_families={"rows": options})
-    damaged = StoredIndexRows(
-        tmp_path, database.get_column_family("rows"), database.get_column_family_handle("rows")
-    )
+    damaged = StoredIndexRows(tmp_path, database, "rows")
 
     with pytest.raises(StoreCorrupt):
         damaged.get_many(sorted(ROWS))
