@@ -94,7 +94,7 @@ def test_the_foreign_verifier_names_the_rule_that_a_forgery_breaks(
     assert (answer.status, answer.verdict) == (1, "fault")
     assert answer.fault is not None
     assert answer.fault["rule"] == rule
-    assert answer.fault["height"] == 3  # the block of report 4711, which both forge
+    assert answer.fault["height"] == 4  # the block of report 4711, which both forge
     assert answer.fault["text"]
 
 
