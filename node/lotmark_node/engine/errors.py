@@ -13,6 +13,10 @@ class ForeignStore(EngineError):
     """The folder holds the ledger of another chain."""
 
 
+class StoreOutdated(EngineError):
+    """The store was written by a version whose rows this one does not go on with."""
+
+
 class StoreLocked(EngineError):
     """Another process has the folder open."""
 

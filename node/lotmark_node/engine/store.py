@@ -23,6 +23,7 @@ from lotmark_node.engine.errors import (
     EngineError,
     ForeignStore,
     NotOnLedger,
+    StoreOutdated,
 )
 from lotmark_node.engine.item_rows import ItemRows
 from lotmark_node.engine.row_cache import RowCache
@@ -46,7 +47,8 @@ _EVENT_ID, _BATCH_ID, _FIRST_INDEX, _PLACE, _GOVERNING = b"e", b"b", b"i", b"o",
 _ID_PREFIX = 16  # bytes of an id that an index row keeps: enough to find, the log decides
 _U64 = struct.Struct(">Q")
 _TILE = struct.Struct(">BQ")
-_POSITION_KEY, _CHAIN_KEY = b"position", b"chain"
+_POSITION_KEY, _CHAIN_KEY, _FORMAT_KEY = b"position", b"chain", b"format"
+FORMAT = b"2"  # of the state's tables and of these families; the provenance index has its own
 _POSITION = struct.Struct(">QQQQ2048s")
 _ORDER = struct.Struct(">QQ?")
 _ORDER_KEY = b"order"
@@ -79,6 +81,7 @@ class LedgerStore:
         Raises:
             StoreLocked: Another process has it open.
             ForeignStore: It belongs to another chain.
+            StoreOutdated: Another version wrote it.
             StoreCorrupt: RocksDB finds it damaged.
         """
         folder.mkdir(parents=True, exist_ok=True)
@@ -110,6 +113,13 @@ class LedgerStore:
             raise ForeignStore(
                 f"{self._folder} holds chain {owner.hex()}, not {self._chain_id.hex()};"
                 " name another folder"
+            )
+        written = self._read_own(_FORMAT_KEY)
+        if owner is not None and written != FORMAT:
+            raise StoreOutdated(
+                f"{self._folder} is of format {(written or b'1').decode(errors='replace')}, this"
+                f" version goes on with {FORMAT.decode()} alone; run the version that wrote it, or"
+                " found the consortium anew (until 1.0 ledgers are not carried over)"
             )
 
     def close(self) -> None:
@@ -157,6 +167,7 @@ class LedgerStore:
             batch.put(key, value, self._state.handle)
         self._put_leaves(batch, [leaf_hash(leaf) for leaf in block.leaves])
         batch.put(_CHAIN_KEY, self._chain_id)
+        batch.put(_FORMAT_KEY, FORMAT)
         batch.put(_FIRST_INDEX + _U64.pack(0), _U64.pack(0), self._index.handle)
         self._put_indexed(batch, 0)
         self._put_position(batch, block.position)

@@ -20,6 +20,7 @@ from lotmark_node.engine.errors import (
     StaleRead,
     StoreCorrupt,
     StoreLocked,
+    StoreOutdated,
     TooManyAnswers,
 )
 from lotmark_node.http.errors import (
@@ -63,6 +64,7 @@ ERROR_STATUS: dict[type[Exception], grpc.StatusCode] = {
     NotOnLedger: grpc.StatusCode.NOT_FOUND,
     StoreCorrupt: grpc.StatusCode.DATA_LOSS,
     ForeignStore: grpc.StatusCode.FAILED_PRECONDITION,
+    StoreOutdated: grpc.StatusCode.FAILED_PRECONDITION,
     StoreLocked: grpc.StatusCode.UNAVAILABLE,
     Regression: grpc.StatusCode.FAILED_PRECONDITION,
     IndexBehind: grpc.StatusCode.FAILED_PRECONDITION,

@@ -7,8 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from rocksdict import Options, Rdict
 
-from lotmark_node.engine.errors import ForeignStore, StoreCorrupt, StoreLocked
+from lotmark_node.engine.errors import ForeignStore, StoreCorrupt, StoreLocked, StoreOutdated
 from lotmark_node.engine.store import LedgerStore
 from tests.node.engine.stored_ledger import StoredLedger, crash_image
 from tests.node.ledger_in_memory import LedgerInMemory
@@ -123,3 +124,20 @@ def test_a_store_without_its_own_lists_is_damaged_and_not_locked(tmp_path: Path,
 
     with pytest.raises(StoreCorrupt, match="the node makes it again"):
         LedgerStore(folder, WHOLE.chain_id)
+
+
+@pytest.mark.parametrize("written", [None, b"1", b"3"])
+def test_a_store_of_another_version_is_refused_and_left_as_it_is(
+    tmp_path: Path, written: bytes | None
+) -> None:
+    stored = StoredLedger(tmp_path / "ledger", WHOLE)
+    stored.close()
+    raw = Rdict(str(tmp_path / "ledger"), Options(raw_mode=True))
+    if written is None:
+        raw.delete(b"format")
+    else:
+        raw[b"format"] = written
+    raw.close()
+
+    with pytest.raises(StoreOutdated, match=f"is of format {(written or b'1').decode()}, this"):
+        LedgerStore(tmp_path / "ledger", WHOLE.chain_id)
