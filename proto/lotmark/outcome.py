@@ -259,7 +259,7 @@ MEANINGS: dict[Outcome, Meaning] = {
         "wait until some are decided or expire",
     ),
     Outcome.BATCH_KEYS_TOO_MANY: Meaning(
-        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
         "events have registered 4,096 batch keys of the party that are not revoked, or 65,536 in"
         " all",
         "revoke keys that are not used any more, expired ones too; after 65,536 go on with those"
