@@ -90,9 +90,11 @@ def run(
         figures |= {"units": history.units, "events": history.events}
         collector.settle()
         with HistoryLedger(place) as ledger:
-            figures |= _asked(ledger, history, extent, place / "sqlite.db")
+            containers = _containers(history, IndexReader(ledger.store.provenance))
+            asked = _Asked(history, containers, extent)
+            figures |= _answered(ledger, asked, place / "sqlite.db")
         figures |= index_and_chain_us(place / "cost", extent.cost_units, rounds=extent.cost_rounds)
-        figures |= _asked_over_grpc(place, history, extent)
+        figures |= _answered_over_grpc(place, asked.containers)
         return figures
 
 
@@ -106,36 +108,42 @@ def _kept_or_temporary(folder: Path | None) -> Iterator[Path]:
         yield Path(temporary)
 
 
-def _asked(
-    ledger: HistoryLedger, history: History, extent: Extent, database: Path
-) -> dict[str, object]:
+class _Asked:
+    """What is asked about, drawn by the history's seed."""
+
+    def __init__(self, history: History, containers: Sequence[str], extent: Extent) -> None:
+        drawn = Random(history.seed)  # noqa: S311  # which are asked about decides nothing
+        self.events = history.events
+        self.containers = [drawn.choice(containers) for _ in range(extent.questions)]
+        self.stators = [stator(drawn.randrange(history.units)) for _ in range(extent.questions)]
+        whole = max(1, history.units // UNITS_PER_HEAT)  # heats that are in as many as any
+        self.heats = [heat(at % whole) for at in range(extent.recalls)]
+        self.places = [drawn.random() for _ in range(extent.questions)]  # in the log
+
+
+def _answered(ledger: HistoryLedger, asked: _Asked, database: Path) -> dict[str, object]:
     """Ask the index and SQLite the same questions in turn."""
     ours = _Ours(ledger)
-    drawn = Random(history.seed)  # noqa: S311  # which are asked about decides nothing
-    heats, containers = _heats(history), _containers(history, ours.index)
-    asked_about = [drawn.choice(containers) for _ in range(extent.questions)]
-    units = [stator(drawn.randrange(history.units)) for _ in range(extent.questions)]
-    again = [heats[at % len(heats)] for at in range(extent.recalls)]
-    for each in (*asked_about, *units):
+    for each in (*asked.containers, *asked.stators):
         ours.trace(each)
         ours.events(each)
     own_mb = machine.rss_mb(os.getpid())
     with SqliteGraph(database) as sqlite:
         _fill(sqlite, ledger)
-        traces = _Duel(ours.trace, sqlite.trace).ask(asked_about)
-        recalls = _Duel(ours.recall, sqlite.recall).ask(again)
-        histories = _Duel(ours.history, sqlite.history).ask(units)
-        events = _Duel(ours.events, sqlite.events).ask(units)
+        traces = _Duel(ours.trace, sqlite.trace).ask(asked.containers)
+        recalls = _Duel(ours.recall, sqlite.recall).ask(asked.heats)
+        histories = _Duel(ours.history, sqlite.history).ask(asked.stators)
+        events = _Duel(ours.events, sqlite.events).ask(asked.stators)
     return {
         "trace_p99_ms": traces.p99_ms,
         "trace_p50_ms": traces.median_ms,
-        "trace_nodes": len(ours.trace(asked_about[0])),
+        "trace_nodes": len(ours.trace(asked.containers[0])),
         "recall_ms": recalls.median_ms,
-        "recall_units": sum(_is_stator(name) for name in ours.recall(heats[0])),
+        "recall_units": sum(_is_stator(name) for name in ours.recall(asked.heats[0])),
         "history_p99_ms": events.p99_ms,
         "history_p50_ms": events.median_ms,
-        "proof_ms": ours.proof_p99_ms(drawn, extent.questions),
-        "index_bytes_per_event": round(ledger.store.provenance.file_size() / history.events),
+        "proof_ms": ours.proof_p99_ms(asked.places),
+        "index_bytes_per_event": round(ledger.store.provenance.file_size() / asked.events),
         "rss_mb": own_mb,
         "sqlite": {
             "trace_ratio": traces.ratio,
@@ -176,11 +184,11 @@ class _Ours:
         entries = self.index.entries(Postings.ITEM, item)
         return [(entry.index, entry.event) for entry in self._reader.events(entries)]
 
-    def proof_p99_ms(self, drawn: Random, count: int) -> float:
-        """Return how long the inclusion proof of any entry takes."""
+    def proof_p99_ms(self, places: Sequence[float]) -> float:
+        """Return how long the inclusion proofs of entries take, by their places from 0 to 1."""
         taken_ms = []
-        for _ in range(count):
-            index = drawn.randrange(self._size)
+        for place in places:
+            index = int(place * self._size)
             start_s = time.perf_counter()
             self._tree.inclusion_path(index, self._size)
             taken_ms.append((time.perf_counter() - start_s) * 1_000)
@@ -247,12 +255,6 @@ def _is_stator(name: str) -> bool:
     return name.startswith(STATOR_STEM)
 
 
-def _heats(history: History) -> list[str]:
-    """Return the heats that are in as many stators as any."""
-    whole = history.units // UNITS_PER_HEAT
-    return [heat(number) for number in range(max(1, whole))]
-
-
 def _containers(history: History, index: IndexReader) -> list[str]:
     """Return the containers that were filled.
 
@@ -294,27 +296,24 @@ def _accepted(ledger: HistoryLedger, height: int) -> Iterator[tuple[int, Checked
                 yield placed.index + 1 + at, check_event(raw), raw
 
 
-def _asked_over_grpc(folder: Path, history: History, extent: Extent) -> dict[str, object]:
+def _answered_over_grpc(folder: Path, containers: Sequence[str]) -> dict[str, object]:
     """Ask a node that runs on the folder, over mTLS, for traces with all their links."""
     settings_file = node_settings_file(folder)
     arguments = ["-m", "lotmark_node.main", "node", "run", str(settings_file), "--json"]
     node = ServerProcess(NODE, arguments, settings_file.with_name("node.log"))
-    drawn = Random(history.seed)  # noqa: S311  # which are asked about decides nothing
-    numbers = range(max(1, history.units // UNITS_PER_CONTAINER - 1))
     taken_ms = []
     settings = read_client_settings(client_settings_file(folder, CUSTOMER))
     with running([node]), LedgerSession(settings) as session:
         reader = ProvenanceReader(session)
-        for asked in range(2 * extent.questions):
-            item = container(drawn.choice(numbers))
+        for item in (*containers, *containers):
             start_s = time.perf_counter()
             reader.trace_back(item)
-            if asked >= extent.questions:  # those before have warmed it up
-                taken_ms.append((time.perf_counter() - start_s) * 1_000)
+            taken_ms.append((time.perf_counter() - start_s) * 1_000)
         node_mb = machine.rss_mb(node.pid)
+    warm_ms = taken_ms[len(containers) :]
     return {
-        "grpc_trace_p99_ms": round(machine.percentile(taken_ms, 99), 1),
-        "grpc_trace_p50_ms": round(median(taken_ms), 1),
+        "grpc_trace_p99_ms": round(machine.percentile(warm_ms, 99), 1),
+        "grpc_trace_p50_ms": round(median(warm_ms), 1),
         "node_rss_mb": node_mb,
         "node_startup_s": round(node.startup_s, 2),
     }
