@@ -1,11 +1,13 @@
 """The values of expressions, how they are compared, and how large they may become."""
 
 from lotmark_contracts.wcel import gas
+from lotmark_contracts.wcel.types import ListType, MapType, RecordType, StringType, Type
 
 # A number, a truth value, a text, a list of values, or values under names.
 Value = int | bool | str | list["Value"] | dict[str, "Value"]
 
 VALUE_NODES_MAX = 2_000  # of a value that is kept
+KEY_LENGTH_MAX = 256  # of a map's key, in characters
 _CHARACTERS_PER_NODE = 16  # of text, which count as one more
 
 
@@ -78,3 +80,20 @@ def measured(value: Value, nodes_max: int = VALUE_NODES_MAX) -> int:
         if size > nodes_max:
             raise TooLarge
     return size
+
+
+def size_max(given: Type) -> int:
+    """Return what `measured` says at most of a value of a type."""
+    match given:
+        case StringType():
+            return 1 + given.length_max // _CHARACTERS_PER_NODE
+        case ListType():
+            return 1 + given.count_max * size_max(given.item)
+        case MapType():
+            key = 1 + KEY_LENGTH_MAX // _CHARACTERS_PER_NODE
+            return 1 + given.count_max * (key + size_max(given.value))
+        case RecordType():
+            keys = sum(1 + len(name) // _CHARACTERS_PER_NODE for name, _ in given.fields)
+            return 1 + keys + sum(size_max(each.type) for _, each in given.fields)
+        case _:
+            return 1
