@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from lotmark_node.bench import client_bench, ledger_bench, network_bench
+from lotmark_node.bench import client_bench, contracts_bench, ledger_bench, network_bench
 from lotmark_node.bench.etcd_cluster import missing_programs, put_request
 from lotmark_node.bench.order_bench import OrderFigures
 from lotmark_node.bench.pumped import Pumped
@@ -36,14 +36,18 @@ SHORTEST = replace(
 def test_the_usage_is_written_as_it_is_typed() -> None:
     shown = CliRunner().invoke(app, ["bench", "--help"], prog_name="lotmark").stdout
 
-    assert shown.startswith("Usage: lotmark bench client|ledger|network|order [--quick]\n")
+    assert shown.startswith(
+        "Usage: lotmark bench client|contracts|ledger|network|order [--quick]\n"
+    )
 
 
 def test_an_unknown_bench_is_named_with_those_that_there_are() -> None:
     done = CliRunner().invoke(app, ["bench", "disk"])
 
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == "'disk' is no bench. Use one of client, ledger, network, order.\n"
+    assert (
+        done.stderr == "'disk' is no bench. Use one of client, contracts, ledger, network, order.\n"
+    )
 
 
 def test_a_node_that_does_not_start_is_told_in_one_line_with_its_last_words(
@@ -151,3 +155,11 @@ def test_the_client_is_measured_with_every_figure_and_all_its_events_are_acknowl
     assert all(value > 0 for name, value in figures.items() if name.endswith(("_s", "_ms", "_mb")))
     assert figures["import_grpc_ms"] < figures["import_ms"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_bench_of_contracts_prints_what_an_event_costs() -> None:
+    extent = contracts_bench.Extent(events=200, rounds=3)
+
+    figures = contracts_bench.run_extent(extent)
+
+    assert 0 < figures["us_no_listener"] < figures["us_rejected"] < figures["us_claim"]

@@ -34,6 +34,7 @@ from lotmark_contracts.package.rule import (
     Effect,
     Keep,
     Pay,
+    Placed,
     Rule,
     Slot,
     Step,
@@ -41,7 +42,6 @@ from lotmark_contracts.package.rule import (
     WorkOrder,
 )
 from lotmark_contracts.package.value_check import ValueRefused
-from lotmark_contracts.wcel.compiler import Program
 from lotmark_contracts.wcel.errors import ExpressionFailed
 from lotmark_contracts.wcel.frame import Frame
 from lotmark_contracts.wcel.values import TooLarge, Value, measured
@@ -112,10 +112,10 @@ class _Execution:
         self._fill_slots()
         if rule.when is not None:
             self._check_early()
-            if not self._run("when", rule.when):
+            if not self._run(rule.when):
                 return None
         rule.event_check(self._event.fields)
-        key = once_key(self._package.name, rule.name, self._key("once", rule.once))
+        key = once_key(self._package.name, rule.name, self._key(rule.once))
         first = self._read(key)
         if first is not None:
             assert isinstance(first, str), "only event ids are kept under once-keys"
@@ -123,10 +123,10 @@ class _Execution:
         self._read_state()
         for step in rule.steps:
             self._take(step)
-        if rule.skip is not None and self._run("skip", rule.skip):
+        if rule.skip is not None and self._run(rule.skip):
             return None
-        for number, refusal in enumerate(rule.refusals, 1):
-            if self._run(f"refuse[{number}]", refusal.condition):
+        for refusal in rule.refusals:
+            if self._run(refusal.condition):
                 return Outcome(self._receipt(Status.REFUSED, reason=refusal.reason), {})
         for effect in rule.effects:
             self._do(effect)
@@ -154,31 +154,31 @@ class _Execution:
             except ValueRefused as error:
                 raise error.inside(f".{name}") from None
 
-    def _run(self, place: str, program: Program) -> Any:
-        self._place = place
-        return program.run(self._frame)
+    def _run(self, placed: Placed) -> Any:
+        self._place = placed.place
+        return placed.program.run(self._frame)
 
-    def _key(self, place: str, program: Program) -> str:
-        key: str = self._run(place, program)
+    def _key(self, placed: Placed) -> str:
+        key: str = self._run(placed)
         if not 1 <= len(key) <= KEY_LENGTH_MAX:
             raise RuleFailed(ExecutionCode.BAD_NAME)
         return key
 
     def _read_state(self) -> None:
         for each in self._rule.reads:
-            key = self._key("read", each.key)
+            key = self._key(each.key)
             self._frame.charge(rule_costs.READ, 0)
             kept = self._read(state_key(self._package.name, each.family, key))
             self._frame.slots[each.slot] = each.default if kept is None else kept
 
     def _take(self, step: Step | TableStep) -> None:
         if isinstance(step, Step):
-            value = self._run(f"let.{step.name}", step.program)
+            value = self._run(step.expression)
             self._because.append(Reason(step.name, _told(value)))
             self._frame.slots[step.slot] = value
             return
-        place = f"let.{step.name}"
-        inputs = [self._run(place, program) for program in step.inputs]
+        inputs = [self._run(each) for each in step.inputs]
+        self._place = f"let.{step.name}"
         self._frame.charge(step.table.gas, 0)
         row, output = step.table.decide(inputs)
         if output is None:
@@ -191,7 +191,7 @@ class _Execution:
             self._do_once(effect)
             return
         loop, slots = effect.loop, self._frame.slots
-        items = self._run(f"{effect.place}.for", loop.items)
+        items = self._run(loop.items)
         self._frame.charge(rule_costs.ITEM * len(items), 0)
         for index, item in enumerate(items):
             slots[loop.item_slot] = item
@@ -200,50 +200,44 @@ class _Execution:
             self._do_once(effect)
 
     def _do_once(self, effect: Effect) -> None:
-        place = effect.place
-        if effect.condition is not None and not self._run(f"{place}.if", effect.condition):
+        if effect.condition is not None and not self._run(effect.condition):
             return
         match effect.action:
             case Pay() as pay:
-                self._pay(f"{place}.pay", pay)
+                self._pay(pay)
             case Keep() as keep:
-                self._keep(f"{place}.set", keep)
+                self._keep(keep)
             case Alert() as alert:
+                text = self._run(alert.text)
                 self._frame.charge(rule_costs.NOTICE, 0)
-                text = self._run(f"{place}.alert", alert.text)
                 self._notices.append(RaisedAlert(alert.level, text))
             case WorkOrder() as order:
+                text, assignee = self._run(order.text), self._run(order.assignee)
                 self._frame.charge(rule_costs.NOTICE, 0)
-                text = self._run(f"{place}.work_order", order.text)
-                assignee = self._run(f"{place}.assign", order.assignee)
                 self._notices.append(IssuedWorkOrder(text, assignee))
 
-    def _pay(self, place: str, pay: Pay) -> None:
+    def _pay(self, pay: Pay) -> None:
+        minor = self._run(pay.amount)
         self._frame.charge(rule_costs.PAY, 0)
-        minor = self._run(place, pay.amount)
         if minor == 0:
             return
-        currency = self._run(f"{place}.currency", pay.currency)
-        debit = self._run(f"{place}.from", pay.debit_name)
-        debit = account_name(pay.debit_family, debit)
-        credit = self._run(f"{place}.to", pay.credit_name)
-        credit = account_name(pay.credit_family, credit)
-        memo = "" if pay.memo is None else self._run(f"{place}.memo", pay.memo)
+        currency = self._run(pay.currency)
+        debit = account_name(pay.debit_family, self._run(pay.debit_name))
+        credit = account_name(pay.credit_family, self._run(pay.credit_name))
+        memo = "" if pay.memo is None else self._run(pay.memo)
         posting = Posting(debit, credit, minor, currency, memo)
-        self._place = place
+        self._place = pay.amount.place
         check_posting(posting)
         self._postings.append(posting)
 
-    def _keep(self, place: str, keep: Keep) -> None:
-        key = self._key(place, keep.key)
+    def _keep(self, keep: Keep) -> None:
+        key = self._key(keep.key)
         value: Value
-        if isinstance(keep.value, Program):
-            value = self._run(f"{place}.value", keep.value)
+        if isinstance(keep.value, Placed):
+            value = self._run(keep.value)
         else:
-            value = {
-                name: self._run(f"{place}.value.{name}", program)
-                for name, program in keep.value.items()
-            }
+            value = {name: self._run(placed) for name, placed in keep.value.items()}
+        self._place = keep.key.place
         try:
             keep.check(value)
             size = measured(value)

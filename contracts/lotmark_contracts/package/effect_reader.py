@@ -13,6 +13,7 @@ from lotmark_contracts.package.rule import (
     Keep,
     Loop,
     Pay,
+    Placed,
     WorkOrder,
 )
 from lotmark_contracts.package.value_check import value_check
@@ -48,15 +49,16 @@ def reference(node: Node, families: Collection[str], what: str) -> tuple[str, No
 class EffectReader:
     """Reads one effect, and counts what it costs and makes at most."""
 
-    def __init__(self, node: Node, manifest: Manifest, scope: Scope) -> None:
+    def __init__(self, node: Node, place: str, manifest: Manifest, scope: Scope) -> None:
         self._node = node
+        self._place = place
         self._manifest = manifest
         self._scope = scope
         self.programs: list[Program] = []
         self.worst_gas = 0
         self.count_max = 1
 
-    def effect(self, place: str) -> Effect:
+    def effect(self) -> Effect:
         """Return the effect."""
         members = self._node.members()
         actions = [name for name in _ACTIONS if name in members]
@@ -64,12 +66,12 @@ class EffectReader:
             raise self._node.refused(f"expected one of {', '.join(_ACTIONS)}")
         loop = self._loop(members["for"]) if "for" in members else None
         before_items = self.worst_gas
-        condition = self._compile(members["if"], BOOL) if "if" in members else None
+        condition = self._compile(members["if"], "if", BOOL) if "if" in members else None
         action = self._action(actions[0])
         if loop is not None:
             each = self.worst_gas - before_items + rule_costs.ITEM
             self.worst_gas = before_items + self.count_max * each
-        return Effect(place, loop, condition, action)
+        return Effect(loop, condition, action)
 
     def _action(self, name: str) -> Pay | Keep | Alert | WorkOrder:
         match name:
@@ -84,11 +86,12 @@ class EffectReader:
 
     def _loop(self, node: Node) -> Loop:
         fields = node.fields(("each", "in"), ("at",))
-        items = self._compile(fields["in"])
-        if not isinstance(items.type, ListType):
-            raise fields["in"].refused(f"expected a list instead of {described_type(items.type)}")
-        self.count_max = items.type.count_max
-        item_slot = self._define(fields["each"], items.type.item)
+        items = self._compile(fields["in"], "for")
+        given = items.program.type
+        if not isinstance(given, ListType):
+            raise fields["in"].refused(f"expected a list instead of {described_type(given)}")
+        self.count_max = given.count_max
+        item_slot = self._define(fields["each"], given.item)
         index_slot = self._define(fields["at"], INT) if "at" in fields else None
         return Loop(item_slot, index_slot, items)
 
@@ -99,54 +102,54 @@ class EffectReader:
         self._scope = self._scope.with_variable(name, type_)
         return self._scope.variables[name].slot
 
-    def _compile(self, node: Node, wanted: Type | None = None) -> Program:
+    def _compile(self, node: Node, part: str, wanted: Type | None = None) -> Placed:
         program = compile_node(node, self._scope, wanted)
         self.programs.append(program)
         self.worst_gas += program.worst_gas
-        return program
+        return Placed(f"{self._place}.{part}", program)
 
     def _pay(self) -> Pay:
         fields = self._node.fields(("pay", "currency", "from", "to"), ("memo", "if", "for"))
         self.worst_gas += rule_costs.PAY
-        debit_family, debit_name = self._account(fields["from"], AccountRight.DEBIT)
-        credit_family, credit_name = self._account(fields["to"], AccountRight.CREDIT)
+        debit_family, debit_name = self._account(fields["from"], AccountRight.DEBIT, "from")
+        credit_family, credit_name = self._account(fields["to"], AccountRight.CREDIT, "to")
         return Pay(
-            self._compile(fields["pay"], INT),
-            self._compile(fields["currency"], _TEXT),
+            self._compile(fields["pay"], "pay", INT),
+            self._compile(fields["currency"], "currency", _TEXT),
             debit_family,
             debit_name,
             credit_family,
             credit_name,
-            self._compile(fields["memo"], _TEXT) if "memo" in fields else None,
+            self._compile(fields["memo"], "memo", _TEXT) if "memo" in fields else None,
         )
 
-    def _account(self, node: Node, right: AccountRight) -> tuple[str, Program]:
+    def _account(self, node: Node, right: AccountRight, part: str) -> tuple[str, Placed]:
         family, name = reference(node, self._manifest.accounts, "accounts")
         if right not in self._manifest.accounts[family]:
             raise node.refused(f"manifest.json does not let the package {right} {family!r}")
-        return family, self._compile(name, _TEXT)
+        return family, self._compile(name, part, _TEXT)
 
     def _keep(self) -> Keep:
         fields = self._node.fields(("set", "value"), ("if", "for"))
         family, key_node = reference(fields["set"], self._manifest.state, "state")
-        key = self._compile(key_node, _TEXT)
+        key = self._compile(key_node, "set", _TEXT)
         wanted = self._manifest.state[family].type
-        value: Program | dict[str, Program]
+        value: Placed | dict[str, Placed]
         if isinstance(fields["value"].content, str):
-            value = self._compile(fields["value"], wanted)
+            value = self._compile(fields["value"], "value", wanted)
         else:
             value = self._record(fields["value"], wanted)
         self.worst_gas += rule_costs.KEEP + min(VALUE_NODES_MAX, size_max(wanted))
         return Keep(family, key, value, value_check(wanted))
 
-    def _record(self, node: Node, wanted: Type) -> dict[str, Program]:
+    def _record(self, node: Node, wanted: Type) -> dict[str, Placed]:
         if not isinstance(wanted, RecordType):
             raise node.refused(f"expected an expression for {described_type(wanted)}")
         required = [name for name, each in wanted.fields if not each.is_optional]
         optional = [name for name, each in wanted.fields if each.is_optional]
         given = node.fields(required, optional)
         return {
-            name: self._compile(given[name], each.type)
+            name: self._compile(given[name], f"value.{name}", each.type)
             for name, each in wanted.fields
             if name in given
         }
@@ -157,11 +160,12 @@ class EffectReader:
         level = fields["level"].text()
         if level not in tuple(AlertLevel):
             raise fields["level"].refused(f"expected one of {', '.join(AlertLevel)}")
-        return Alert(self._compile(fields["alert"], _TEXT), AlertLevel(level))
+        return Alert(self._compile(fields["alert"], "alert", _TEXT), AlertLevel(level))
 
     def _work_order(self) -> WorkOrder:
         fields = self._node.fields(("work_order", "assign"), ("if", "for"))
         self.worst_gas += rule_costs.NOTICE
         return WorkOrder(
-            self._compile(fields["work_order"], _TEXT), self._compile(fields["assign"], _TEXT)
+            self._compile(fields["work_order"], "work_order", _TEXT),
+            self._compile(fields["assign"], "assign", _TEXT),
         )

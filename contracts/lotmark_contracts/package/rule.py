@@ -31,12 +31,20 @@ class AlertLevel(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """An expression of a rule, and what receipts call its place: "let.share", "then[2].pay"."""
+
+    place: str
+    program: Program
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """A kept value that a rule reads before it computes."""
 
     slot: int
     family: str
-    key: Program
+    key: Placed
     default: Value
 
 
@@ -46,7 +54,7 @@ class Step:
 
     slot: int
     name: str
-    program: Program
+    expression: Placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +64,14 @@ class TableStep:
     slot: int
     name: str
     table: Table
-    inputs: tuple[Program, ...]  # in the order of the table's columns
+    inputs: tuple[Placed, ...]  # in the order of the table's columns
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A condition under which nothing happens but a receipt that says why."""
 
-    condition: Program
+    condition: Placed
     reason: str
 
 
@@ -71,13 +79,13 @@ class Refusal:
 class Pay:
     """Moves an amount from one account to another."""
 
-    amount: Program
-    currency: Program
+    amount: Placed
+    currency: Placed
     debit_family: str
-    debit_name: Program
+    debit_name: Placed
     credit_family: str
-    credit_name: Program
-    memo: Program | None
+    credit_name: Placed
+    memo: Placed | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +93,8 @@ class Keep:
     """Keeps a value under a key."""
 
     family: str
-    key: Program
-    value: Program | Mapping[str, Program]  # or each field of a record
+    key: Placed
+    value: Placed | Mapping[str, Placed]  # or each field of a record
     check: Check  # that the value is within the bounds of the family's type
 
 
@@ -94,7 +102,7 @@ class Keep:
 class Alert:
     """Tells somebody."""
 
-    text: Program
+    text: Placed
     level: AlertLevel
 
 
@@ -102,8 +110,8 @@ class Alert:
 class WorkOrder:
     """Asks somebody to do something."""
 
-    text: Program
-    assignee: Program
+    text: Placed
+    assignee: Placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +120,15 @@ class Loop:
 
     item_slot: int
     index_slot: int | None
-    items: Program
+    items: Placed
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What a rule does, for each item of a list, and where a condition holds."""
 
-    place: str  # in the rule, for receipts: "then[2]"
     loop: Loop | None
-    condition: Program | None
+    condition: Placed | None
     action: Pay | Keep | Alert | WorkOrder
 
 
@@ -134,11 +141,11 @@ class Rule:
     event_type: str
     early_checks: Mapping[str, tuple[Check, bool]]  # of the fields that `when` names
     event_check: Check
-    when: Program | None
-    once: Program
+    when: Placed | None
+    once: Placed
     reads: tuple[Read, ...]
     steps: tuple[Step | TableStep, ...]
-    skip: Program | None
+    skip: Placed | None
     refusals: tuple[Refusal, ...]
     effects: tuple[Effect, ...]
     slot_count: int

@@ -10,7 +10,16 @@ from lotmark_contracts.package.effect_reader import EffectReader, reference
 from lotmark_contracts.package.expressions import compile_node
 from lotmark_contracts.package.json_node import Node
 from lotmark_contracts.package.manifest import Manifest
-from lotmark_contracts.package.rule import Effect, Read, Refusal, Rule, Slot, Step, TableStep
+from lotmark_contracts.package.rule import (
+    Effect,
+    Placed,
+    Read,
+    Refusal,
+    Rule,
+    Slot,
+    Step,
+    TableStep,
+)
 from lotmark_contracts.package.table import Table
 from lotmark_contracts.package.value_check import Check, field_checks, value_check
 from lotmark_contracts.suggestion import suggest
@@ -73,7 +82,7 @@ class _RuleReader:
             self._scope = self._scope.with_variable(variable, type_)
         assert self._scope.variables["parties"].slot == Slot.PARTIES
         when = self._optional("when", BOOL)
-        once = self._compile(self._fields["once"], TEXT)
+        once = self._compile(self._fields["once"], "once", TEXT)
         reads = self._reads()
         steps = self._steps()
         skip = self._optional("skip", BOOL)
@@ -107,22 +116,22 @@ class _RuleReader:
             raise node.refused(f"event {node.text()[:40]!r} is not declared{hint}")
         return events[node.text()]
 
-    def _compile(self, node: Node, wanted: Type | None = None) -> Program:
+    def _compile(self, node: Node, place: str, wanted: Type | None = None) -> Placed:
         program = compile_node(node, self._scope, wanted)
         self._programs.append(program)
         self._costs.append(_Cost(program.worst_gas, node))
-        return program
+        return Placed(place, program)
 
-    def _optional(self, field: str, wanted: Type) -> Program | None:
+    def _optional(self, field: str, wanted: Type) -> Placed | None:
         node = self._fields.get(field)
-        return None if node is None else self._compile(node, wanted)
+        return None if node is None else self._compile(node, field, wanted)
 
     def _reads(self) -> tuple[Read, ...]:
         node = self._fields.get("read")
         reads = []
         for name, each in () if node is None else node.named("a value", READS_MAX).items():
             family, key_node = reference(each, self._manifest.state, "state")
-            key = self._compile(key_node, TEXT)
+            key = self._compile(key_node, f"read.{name}", TEXT)
             self._costs.append(_Cost(rule_costs.READ, each))
             declared = self._manifest.state[family]
             slot = self._define(name, each, declared.type)
@@ -138,8 +147,9 @@ class _RuleReader:
                 raise each.refused('a step has one name, as in {"cost": "material + labour"}')
             ((name, value),) = members.items()
             if isinstance(value.content, str):
-                program = self._compile(value)
-                steps.append(Step(self._define(name, value, program.type), name, program))
+                computed = self._compile(value, f"let.{name}")
+                slot = self._define(name, value, computed.program.type)
+                steps.append(Step(slot, name, computed))
             else:
                 steps.append(self._table_step(name, value))
         return tuple(steps)
@@ -152,14 +162,17 @@ class _RuleReader:
             hint = suggest(table_name, self._tables)
             raise fields["table"].refused(f"there is no tables/{table_name[:40]}.json{hint}")
         given = fields["with"].fields([column.name for column in table.columns])
-        inputs = tuple(self._compile(given[each.name], each.type) for each in table.columns)
+        inputs = tuple(
+            self._compile(given[each.name], f"let.{name}.{each.name}", each.type)
+            for each in table.columns
+        )
         self._costs.append(_Cost(table.gas, node))
         return TableStep(self._define(name, node, table.output_type), name, table, inputs)
 
     def _refusals(self) -> tuple[Refusal, ...]:
         node = self._fields.get("refuse")
         refusals = []
-        for each in () if node is None else node.items(REFUSALS_MAX):
+        for number, each in enumerate(() if node is None else node.items(REFUSALS_MAX), 1):
             fields = each.fields(("if", "reason"))
             reason = fields["reason"].text(REASON_LENGTH_MAX)
             if (
@@ -168,7 +181,7 @@ class _RuleReader:
                 or not reason.isupper()
             ):
                 raise fields["reason"].refused("a reason is a word of A-Z, 0-9 and _")
-            refusals.append(Refusal(self._compile(fields["if"], BOOL), reason))
+            refusals.append(Refusal(self._compile(fields["if"], f"refuse[{number}]", BOOL), reason))
         return tuple(refusals)
 
     def _effects(self) -> tuple[Effect, ...]:
@@ -176,8 +189,8 @@ class _RuleReader:
         effects = []
         count_max = 0
         for number, each in enumerate(node.items(EFFECTS_MAX, count_min=1), 1):
-            reader = EffectReader(each, self._manifest, self._scope)
-            effects.append(reader.effect(f"then[{number}]"))
+            reader = EffectReader(each, f"then[{number}]", self._manifest, self._scope)
+            effects.append(reader.effect())
             self._programs.extend(reader.programs)
             self._costs.append(_Cost(reader.worst_gas, each))
             count_max += reader.count_max
@@ -206,7 +219,7 @@ class _RuleReader:
         return total
 
 
-def _early_checks(event: RecordType, when: Program | None) -> Mapping[str, tuple[Check, bool]]:
+def _early_checks(event: RecordType, when: Placed | None) -> Mapping[str, tuple[Check, bool]]:
     """Return the checks of the event's fields that `when` names: it is asked before the others.
 
     Most events are of no concern to a rule, and a look at one field tells.
@@ -214,7 +227,7 @@ def _early_checks(event: RecordType, when: Program | None) -> Mapping[str, tuple
     if when is None:
         return {}
     checks = field_checks(event)
-    nodes = [node for node, _ in walk(when.root)]
+    nodes = [node for node, _ in walk(when.program.root)]
     selected = {
         node.operand: node.field
         for node in nodes

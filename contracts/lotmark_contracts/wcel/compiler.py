@@ -13,6 +13,7 @@ from lotmark_contracts.wcel.errors import (
     EvaluationFailed,
     ExpressionRefused,
     FailureCode,
+    LimitExceeded,
     RefusalCode,
 )
 from lotmark_contracts.wcel.frame import Code, Frame
@@ -60,7 +61,9 @@ class Program:
         Raises:
             ExpressionFailed: There is none, or the gas has run out.
         """
-        frame.charge(self.base_gas, 0)
+        frame.gas_left -= self.base_gas  # as `charge` does, without the call
+        if frame.gas_left < 0:
+            raise LimitExceeded(FailureCode.GAS, 0)
         return self.code(frame)
 
 

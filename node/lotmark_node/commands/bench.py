@@ -45,7 +45,8 @@ def bench(
     The bench `ledger`: one node, TLS, fsync, signed events in batches of 64, then one by one.
     `network`: three voters and a witness; batches of 64 and 256, a follower's clients, a day,
     failover, catching up. `order`: three voters without a ledger. Beside these two: etcd, where
-    it is installed. `client`: what a system pays that submits through an outbox.
+    it is installed. `client`: what a system pays that submits through an outbox. `contracts`: what
+    rules cost, without a node.
     """
     if name not in _NAMES:
         terminal.fail(f"{name[:40]!a} is no bench.", f"Use one of {', '.join(_NAMES)}.")
