@@ -8,7 +8,7 @@ from typing import Any
 import lotmark_contracts
 from lotmark_contracts.execution.inputs import Circumstances, Event, Party
 from lotmark_contracts.execution.memory_state import MemoryState
-from lotmark_contracts.execution.receipt import Receipt
+from lotmark_contracts.execution.receipt import RuleReceipt
 from lotmark_contracts.execution.rule_book import RuleBook
 from lotmark_contracts.package.package import Package, load_package
 from lotmark_contracts.wcel.values import Value
@@ -61,7 +61,7 @@ class Desk:
 
     def send(
         self, event_type: str, author: str = "OEM-A", *, now_ms: int | None = None, **told: Any
-    ) -> list[Receipt]:
+    ) -> list[RuleReceipt]:
         """Execute an event of these fields."""
         provenance = told.pop("provenance", ())
         return self.execute(
@@ -75,7 +75,7 @@ class Desk:
             now_ms,
         )
 
-    def execute(self, event: Event, now_ms: int | None = None) -> list[Receipt]:
+    def execute(self, event: Event, now_ms: int | None = None) -> list[RuleReceipt]:
         self.count += 1
         circumstances = Circumstances(
             now_ms=NOW_MS + 1_000 * self.count if now_ms is None else now_ms,
@@ -92,7 +92,7 @@ class Desk:
         return self.state.balances(package.name).get((currency, account), 0)
 
 
-def because(receipt: Receipt) -> dict[str, Value | None]:
+def because(receipt: RuleReceipt) -> dict[str, Value | None]:
     return {reason.step: reason.value for reason in receipt.because}
 
 

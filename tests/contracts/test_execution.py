@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lotmark_contracts.execution.inputs import Ancestor, Circumstances, Event, Party
-from lotmark_contracts.execution.receipt import RaisedAlert, Receipt, Status
+from lotmark_contracts.execution.receipt import RaisedAlert, RuleReceipt, Status
 from lotmark_contracts.package.package import Package, load_package
 from tests.contracts.packages import (
     NOW_MS,
@@ -32,7 +32,7 @@ def package(change_rule: Any = None, change_manifest: Any = None) -> Package:
     return load_package(files)
 
 
-def failure_of(receipt: Receipt) -> tuple[str, str]:
+def failure_of(receipt: RuleReceipt) -> tuple[str, str]:
     assert receipt.status is Status.FAILED
     assert receipt.failure is not None
     return receipt.failure.code, receipt.failure.at

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lotmark_contracts.execution.inputs import Ancestor, Party
-from lotmark_contracts.execution.receipt import Receipt, Status
+from lotmark_contracts.execution.receipt import RuleReceipt, Status
 from lotmark_contracts.package.package import load_package
 from lotmark_contracts.scenarios.scenario_runner import run_scenarios
 from tests.contracts.packages import (
@@ -62,13 +62,13 @@ def desk(name: str) -> Desk:
     return Desk(load_package(shipped_files(name)), parties=PARTIES)
 
 
-def done(receipts: list[Receipt]) -> Receipt:
+def done(receipts: list[RuleReceipt]) -> RuleReceipt:
     (receipt,) = receipts
     assert receipt.status is Status.DONE, receipt
     return receipt
 
 
-def steps(receipt: Receipt, names: Any) -> dict[str, Any]:
+def steps(receipt: RuleReceipt, names: Any) -> dict[str, Any]:
     told = because(receipt)
     return {name: told[name] for name in names}
 
@@ -193,7 +193,7 @@ def _granted(at: Desk, **changes: Any) -> None:
     done(at.send("cover_granted", "OEM", **terms | changes))
 
 
-def _triggered(at: Desk, *, at_ms: int, uncertainty_ms: int, km: int) -> Receipt:
+def _triggered(at: Desk, *, at_ms: int, uncertainty_ms: int, km: int) -> RuleReceipt:
     receipts = at.send(
         "sensor_window",
         "T2",
@@ -234,7 +234,7 @@ def test_an_uncertain_time_is_judged_as_the_vectors_say() -> None:
         assert because(receipt)["position"] == vector["expect"], vector["name"]
 
 
-def _failed_lot(at: Desk, claim: str, items: dict[str, int], **changes: Any) -> Receipt:
+def _failed_lot(at: Desk, claim: str, items: dict[str, int], **changes: Any) -> RuleReceipt:
     start = ms("2025-12-01")
     event: dict[str, Any] = {
         "claim": claim,

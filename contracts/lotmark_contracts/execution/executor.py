@@ -23,7 +23,7 @@ from lotmark_contracts.execution.receipt import (
     Posting,
     RaisedAlert,
     Reason,
-    Receipt,
+    RuleReceipt,
     Status,
 )
 from lotmark_contracts.execution.state_keys import once_key, state_key
@@ -266,10 +266,10 @@ class _Execution:
         reason: str = "",
         first: str = "",
         failure: Failure | None = None,
-    ) -> Receipt:
+    ) -> RuleReceipt:
         is_done = status is Status.DONE  # else nothing of what was prepared happens
         kept = tuple((*place, value) for place, value in self._kept.items())
-        return Receipt(
+        return RuleReceipt(
             package=self._package.name,
             version=self._package.manifest.version,
             package_hash=self._package.hash,

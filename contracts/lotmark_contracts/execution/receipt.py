@@ -95,7 +95,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class RuleReceipt:
     """What became of a rule for an event."""
 
     package: str
@@ -148,7 +148,7 @@ class Receipt:
 class Outcome:
     """A receipt, and what has to be written with it: all of it, or nothing."""
 
-    receipt: Receipt
+    receipt: RuleReceipt
     writes: Mapping[str, Value]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lotmark_contracts.execution.inputs import Circumstances
 from lotmark_contracts.execution.memory_state import MemoryState
-from lotmark_contracts.execution.receipt import IssuedWorkOrder, RaisedAlert, Receipt, Status
+from lotmark_contracts.execution.receipt import IssuedWorkOrder, RaisedAlert, RuleReceipt, Status
 from lotmark_contracts.execution.rule_book import RuleBook
 from lotmark_contracts.execution.state_keys import state_key
 from lotmark_contracts.money import shown_amount
@@ -72,7 +72,7 @@ class _Run:
             problems=tuple(self._problems),
         )
 
-    def _compare(self, step: Step, receipts: Sequence[Receipt]) -> None:
+    def _compare(self, step: Step, receipts: Sequence[RuleReceipt]) -> None:
         expected = step.expected
         before = len(self._problems)
         self._expect_receipts(expected["receipts"], receipts)
@@ -90,7 +90,7 @@ class _Run:
                 count = sum(isinstance(notice, kind) for notice in notices)
                 self._expect(expected[name], name, count)
 
-    def _expect_receipts(self, node: Node, receipts: Sequence[Receipt]) -> None:
+    def _expect_receipts(self, node: Node, receipts: Sequence[RuleReceipt]) -> None:
         got = {receipt.rule: _status(receipt) for receipt in receipts}
         members = node.members(EXPECTED_MAX)
         _check_known(members, [rule.name for rule in self._package.rules], "rule")
@@ -102,7 +102,7 @@ class _Run:
                 node.refused(f"{rule} has a receipt that is not expected: {status}").problems
             )
 
-    def _expect_because(self, node: Node, receipts: Sequence[Receipt]) -> None:
+    def _expect_because(self, node: Node, receipts: Sequence[RuleReceipt]) -> None:
         steps = {
             receipt.rule: {reason.step: reason.value for reason in receipt.because}
             for receipt in receipts
@@ -149,7 +149,7 @@ def _check_known(members: Mapping[str, Node], known: Collection[str], what: str)
             raise node.refused(f"there is no {what} {name[:40]!r}{suggest(name, known)}")
 
 
-def _status(receipt: Receipt) -> str:
+def _status(receipt: RuleReceipt) -> str:
     if receipt.status is Status.REFUSED:
         return f"refused {receipt.reason}"
     if receipt.failure is not None:
