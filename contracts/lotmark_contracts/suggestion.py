@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 _NAMES_SHOWN_MAX = 12
+_COMPARED_MAX = 60  # characters of the unknown name, as comparing takes the square of the length
 
 
 def suggest(unknown: str, known: Iterable[str]) -> str:
@@ -13,7 +14,7 @@ def suggest(unknown: str, known: Iterable[str]) -> str:
         "; did you mean 'odo_km'?", or the known names where none is alike.
     """
     names = sorted(map(str, known))
-    if alike := get_close_matches(unknown, names, 1):
+    if alike := get_close_matches(unknown[:_COMPARED_MAX], names, 1):
         return f"; did you mean {alike[0]!r}?"
     if not names:
         return "; there is none"

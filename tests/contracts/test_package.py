@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lotmark_contracts.package.errors import PackageRefused
-from lotmark_contracts.package.package import FILES_MAX, load_package
+from lotmark_contracts.package.package import FILES_MAX, TABLES_MAX, load_package
 from tests.contracts.packages import Files, changed, replaced, template_files
 
 TEMPLATE_HASH = "4ff86d20e15a1e9dde4b6077ddc63d393dce4ef936845d58ceb91235e78015c6"
@@ -77,6 +77,7 @@ def test_a_mistake_in_an_expression_is_shown_in_the_file_that_it_stands_in() -> 
         (RULE, '{"credited": "event.supplier"}', '{"credit": "event.supplier"}', "not declared"),
         (RULE, '"from": {"supplier"', '"from": {"suplier"', "did you mean 'supplier'?"),
         (RULE, '"from": {"supplier"', '"from": {"oem"', "does not let the package debit 'oem'"),
+        (RULE, "'scrap report '", "event.supplier" + " + event.supplier" * 8, "512 are allowed"),
         (RULE, '"level": "warning"', '"level": "loud"', "info, warning, critical"),
         (RULE, '"pay": "credit"', '"pay": "\'1\'"', "shall be int, and is string"),
         (RULE, '"when": "event.pieces > 0"', '"when": "event.pieces"', "shall be bool"),
@@ -215,6 +216,13 @@ def test_a_package_may_lower_its_own_limits() -> None:
     assert "50 are allowed" in str(refusal(files))
     higher = changed(template_files(), MANIFEST, lambda m: m.update(limits={"gas": 20_001}))
     assert "from 1 to 20,000" in str(refusal(higher))
+
+
+def test_more_tables_than_can_be_analysed_in_time_are_refused() -> None:
+    files = template_files()
+    many = {f"tables/t{number}.json": files[TABLE] for number in range(TABLES_MAX)}
+
+    assert f"more than {TABLES_MAX} tables" in str(refusal({**files, **many}))
 
 
 def test_a_records_own_type_cannot_be_named_inside_it() -> None:

@@ -15,8 +15,8 @@ ANY_VALUE: Final = "-"
 LISTED_MAX = 64  # values of an enumerated column, or behind "in"
 TEXT_LENGTH_MAX = 256
 
-_RANGE = re.compile(r"(-?[0-9]{1,19})\s*\.\.\s*(-?[0-9]{1,19})")
-_COMPARED = re.compile(r"(<=|>=|<|>|!=|=)\s*(.*)", re.DOTALL)
+_RANGE = re.compile(r"(-?[0-9]{1,19}) *\.\. *(-?[0-9]{1,19})")
+_COMPARED = re.compile(r"(<=|>=|<|>|!=|=) *(.*)", re.DOTALL)
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 
 
@@ -95,7 +95,7 @@ def read_cell(node: Node, column: Column) -> Cell:
 def _integer_ranges(node: Node, column: Column) -> tuple[tuple[int, int], ...]:
     if isinstance(node.content, int) and not isinstance(node.content, bool):
         return _within(node, [(node.content, node.content)], column)
-    text = node.text(1_000).strip()
+    text = node.text(1_000).strip(" ")
     if text.startswith("in "):
         numbers = sorted({_number(node, each) for each in _listed(node, text)})
         return _within(node, [(each, each) for each in numbers], column)
@@ -159,7 +159,7 @@ def _text_cell(node: Node, column: Column) -> Cell:
 
 
 def _listed(node: Node, text: str) -> list[str]:
-    listed = [each.strip() for each in text.removeprefix("in ").split(",")]
+    listed = [each.strip(" ") for each in text.removeprefix("in ").split(",")]
     if len(listed) > LISTED_MAX or not all(listed):
         raise node.refused(f"'in' is followed by 1 to {LISTED_MAX} values with commas between")
     return listed

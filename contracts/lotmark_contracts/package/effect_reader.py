@@ -20,10 +20,21 @@ from lotmark_contracts.package.value_check import value_check
 from lotmark_contracts.suggestion import suggest
 from lotmark_contracts.wcel.compiler import Program
 from lotmark_contracts.wcel.scope import Scope
-from lotmark_contracts.wcel.types import BOOL, INT, ListType, RecordType, Type, string_type
+from lotmark_contracts.wcel.types import (
+    BOOL,
+    INT,
+    ListType,
+    RecordType,
+    StringType,
+    Type,
+    string_type,
+)
 from lotmark_contracts.wcel.types import described as described_type
 from lotmark_contracts.wcel.values import VALUE_NODES_MAX, size_max
 
+MEMO_LENGTH_MAX = 512
+NOTICE_LENGTH_MAX = 1_024
+ASSIGNEE_LENGTH_MAX = 128
 _ACTIONS = ("pay", "set", "alert", "work_order")
 _TEXT = string_type(0)
 
@@ -108,6 +119,17 @@ class EffectReader:
         self.worst_gas += program.worst_gas
         return Placed(f"{self._place}.{part}", program)
 
+    def _text(self, node: Node, part: str, length_max: int) -> Placed:
+        """Compile a text that a rule receipt keeps, whose length is therefore bounded."""
+        placed = self._compile(node, part, _TEXT)
+        given = placed.program.type
+        if isinstance(given, StringType) and given.length_max > length_max:
+            raise node.refused(
+                f"this text may have {given.length_max:,} characters, and {length_max:,} are"
+                " allowed; give its parts smaller bounds: string(40)"
+            )
+        return placed
+
     def _pay(self) -> Pay:
         fields = self._node.fields(("pay", "currency", "from", "to"), ("memo", "if", "for"))
         self.worst_gas += rule_costs.PAY
@@ -120,7 +142,7 @@ class EffectReader:
             debit_name,
             credit_family,
             credit_name,
-            self._compile(fields["memo"], "memo", _TEXT) if "memo" in fields else None,
+            self._text(fields["memo"], "memo", MEMO_LENGTH_MAX) if "memo" in fields else None,
         )
 
     def _account(self, node: Node, right: AccountRight, part: str) -> tuple[str, Placed]:
@@ -160,12 +182,12 @@ class EffectReader:
         level = fields["level"].text()
         if level not in tuple(AlertLevel):
             raise fields["level"].refused(f"expected one of {', '.join(AlertLevel)}")
-        return Alert(self._compile(fields["alert"], "alert", _TEXT), AlertLevel(level))
+        return Alert(self._text(fields["alert"], "alert", NOTICE_LENGTH_MAX), AlertLevel(level))
 
     def _work_order(self) -> WorkOrder:
         fields = self._node.fields(("work_order", "assign"), ("if", "for"))
         self.worst_gas += rule_costs.NOTICE
         return WorkOrder(
-            self._compile(fields["work_order"], "work_order", _TEXT),
-            self._compile(fields["assign"], "assign", _TEXT),
+            self._text(fields["work_order"], "work_order", NOTICE_LENGTH_MAX),
+            self._text(fields["assign"], "assign", ASSIGNEE_LENGTH_MAX),
         )

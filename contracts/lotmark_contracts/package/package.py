@@ -18,6 +18,7 @@ from lotmark_contracts.suggestion import suggest
 MANIFEST = "manifest.json"
 FILES_MAX = 256
 SIZE_MAX = 1_048_576  # bytes of all files
+TABLES_MAX = 32  # each may take a second to analyse
 
 _PATH = re.compile(r"(tables|rules|tests)/([a-z][a-z0-9_]{0,39})\.json")
 _PATHS = "manifest.json, tables/NAME.json, rules/NAME.json and tests/NAME.json"
@@ -83,6 +84,8 @@ def _check_files(files: Mapping[str, bytes]) -> None:
             f" at most {FILES_MAX} of {SIZE_MAX:,} are read"
         )
         raise PackageRefused([Problem(MANIFEST, None, reason, "")])
+    if len(_names(files, "tables")) > TABLES_MAX:
+        raise PackageRefused([Problem(MANIFEST, None, f"more than {TABLES_MAX} tables", "")])
     if strange := [
         path for path in sorted(files) if path != MANIFEST and not _PATH.fullmatch(path)
     ]:

@@ -11,7 +11,7 @@ from lotmark_contracts.package.cells import Cell, Column
 from lotmark_contracts.wcel.types import BOOL, INT
 from lotmark_contracts.wcel.values import Value
 
-BOXES_MAX = 5_000  # into which what is left of the inputs may fall
+BOXES_MAX = 2_000  # into which what is left of the inputs may fall
 OVERLAPS_MAX = 32  # that are told
 _COVERING_MAX = 3  # rows that are named as covering another
 

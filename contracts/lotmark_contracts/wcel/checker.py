@@ -88,6 +88,8 @@ class _Checker:
         self.types: dict[Expression, Type] = {}
         self.variables: dict[Name | Macro, Variable] = {}
         self.slot_count = slot_count
+        # Of two types that were joined before; they are kept, so that no other takes their id.
+        self._joined: dict[tuple[int, int], tuple[Type, Type, Type | None]] = {}
 
     def type_of(self, node: Expression, scope: Scope) -> Type:
         """Return a node's type, having found those of all nodes beneath it."""
@@ -182,7 +184,7 @@ class _Checker:
     def _conditional(self, node: Conditional, scope: Scope) -> Type:
         self._want(node.condition, BOOL, scope)
         yes, no = self.type_of(node.yes, scope), self.type_of(node.no, scope)
-        joined = join(yes, no)
+        joined = self._join(yes, no)
         if joined is None:
             raise self._refusal(
                 RefusalCode.TYPE,
@@ -195,7 +197,7 @@ class _Checker:
         item: Type = NOTHING
         for each in node.items:
             found = self.type_of(each, scope)
-            joined = join(item, found)
+            joined = self._join(item, found)
             if joined is None:
                 raise self._refusal(
                     RefusalCode.TYPE,
@@ -204,6 +206,13 @@ class _Checker:
                 )
             item = joined
         return list_type(item, len(node.items))
+
+    def _join(self, left: Type, right: Type) -> Type | None:
+        """Join two types; a hostile source joins the same large ones thousands of times."""
+        key = id(left), id(right)
+        if key not in self._joined:
+            self._joined[key] = left, right, join(left, right)
+        return self._joined[key][2]
 
     def _binary(self, node: Binary, scope: Scope) -> Type:
         left, right = self.type_of(node.left, scope), self.type_of(node.right, scope)

@@ -153,19 +153,28 @@ def _record_fits(given: RecordType, wanted: RecordType) -> bool:
 
 
 def join(left: Type, right: Type) -> Type | None:
-    """Return the type of a value that may be of either type, or None if there is none."""
+    """Return the type of a value that may be of either type, or None if there is none.
+
+    Where `left` covers both, it is returned itself, so that long lists of one type are quick.
+    """
+    if left is right:
+        return left
     match left, right:
         case NothingType(), _:
             return right
         case _, NothingType():
             return left
         case StringType(), StringType():
-            return StringType(max(left.length_max, right.length_max))
+            return left if left.length_max >= right.length_max else right
         case ListType(), ListType():
             item = join(left.item, right.item)
+            if item is left.item and left.count_max >= right.count_max:
+                return left
             return item and ListType(item, max(left.count_max, right.count_max))
         case MapType(), MapType():
             value = join(left.value, right.value)
+            if value is left.value and left.count_max >= right.count_max:
+                return left
             return value and MapType(value, max(left.count_max, right.count_max))
         case RecordType(), RecordType():
             return _joined_records(left, right)
@@ -174,17 +183,17 @@ def join(left: Type, right: Type) -> Type | None:
 
 
 def _joined_records(left: RecordType, right: RecordType) -> RecordType | None:
-    mine, others = dict(left.fields), dict(right.fields)
-    if mine.keys() != others.keys():
+    if len(left.fields) != len(right.fields):
         return None
     joined: dict[str, Field] = {}
-    for name, one in mine.items():
-        other = others[name]
-        both = join(one.type, other.type)
-        if both is None:
+    is_left = True
+    for (name, mine), (other_name, other) in zip(left.fields, right.fields, strict=True):
+        both = join(mine.type, other.type)
+        if name != other_name or both is None:
             return None
-        joined[name] = Field(both, one.is_optional or other.is_optional)
-    return record_type(joined)
+        is_left = is_left and both is mine.type and mine.is_optional >= other.is_optional
+        joined[name] = Field(both, mine.is_optional or other.is_optional)
+    return left if is_left else record_type(joined)
 
 
 def value_nodes_max(given: Type) -> int:
