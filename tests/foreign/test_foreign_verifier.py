@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,18 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.npm_packages import node_with_packages
+
 FOLDER = Path(__file__).parent
-NODE_VERSION_MIN = (20, 19)
-INSTALL_TIMEOUT_S = 60
 DEMO_TIMEOUT_S = 120
 VERIFY_TIMEOUT_S = 60
-NPM_INSTALL = [
-    *["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"],
-    *["--prefer-offline", "--fetch-retries=0", "--fetch-timeout=20000"],
-]
-# What npm says where nobody answers; anything else that fails is ours to mend.
-UNREACHABLE = ["EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH", "ENETUNREACH"]
-UNREACHABLE += ["ENOTCACHED", "ENOTFOUND", "ETIMEDOUT", "ERR_SOCKET_TIMEOUT"]
 FLIP_SEED = 20_260_105
 
 
@@ -70,20 +62,7 @@ def run(
 @pytest.fixture(scope="session")
 def node() -> str:
     """Return the Node.js that has the packages of the foreign verifier beside it."""
-    node = shutil.which("node")
-    if node is None or shutil.which("npm") is None:
-        pytest.skip("node or npm is not on the PATH")
-    version = run([node, "--version"], timeout_s=INSTALL_TIMEOUT_S).stdout.strip()
-    if tuple(int(part) for part in version.lstrip("v").split(".")[:2]) < NODE_VERSION_MIN:
-        pytest.skip(f"node is {version}; the foreign verifier needs {NODE_VERSION_MIN}")
-    try:
-        npm = run(NPM_INSTALL, timeout_s=INSTALL_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"npm got no packages within {INSTALL_TIMEOUT_S} s")
-    if any(code in npm.stderr for code in UNREACHABLE):
-        pytest.skip("the npm registry cannot be reached, and the packages are not installed")
-    assert npm.returncode == 0, npm.stderr
-    return node
+    return node_with_packages(FOLDER)
 
 
 @pytest.fixture(scope="session")

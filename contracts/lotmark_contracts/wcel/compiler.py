@@ -46,7 +46,6 @@ from lotmark_contracts.wcel.types import ListType, MapType, RecordType, Type, de
 class Program:
     """A compiled expression."""
 
-    source: str
     root: Expression
     type: Type
     names: frozenset[str]  # of the scope, that it uses
@@ -93,7 +92,6 @@ def compile_expression(source: str, scope: Scope, wanted: Type | None = None) ->
         if isinstance(node, Name) and variable.slot < scope.slot_count
     }
     return Program(
-        source,
         root,
         checked.type,
         frozenset(names),
