@@ -50,6 +50,8 @@ class Cell:
         if len(self.ranges) == 1:
             ((least, most),) = self.ranges
             return lambda value: least <= value <= most  # type: ignore[operator]  # an int
+        if self.listed and not self.is_negated:
+            return self.listed.__contains__
         return self.holds
 
 

@@ -62,9 +62,13 @@ class Table:
         Returns:
             Row 0 where no row fits: then `otherwise` is said, or nothing if there is none.
         """
-        for number, (row, tests) in enumerate(zip(self.rows, self.tests, strict=True), 1):
-            if all(test(value) for test, value in zip(tests, inputs, strict=True)):
-                return number, row.output
+        # Loops, since a generator for each row would take as long as the row itself.
+        for number, tests in enumerate(self.tests, 1):
+            for test, value in zip(tests, inputs, strict=True):
+                if not test(value):
+                    break
+            else:
+                return number, self.rows[number - 1].output
         return 0, self.otherwise
 
 
