@@ -22,6 +22,7 @@ PARTIES = (
     Party("N", "notary"),
 )
 DAY_MS = 86_400_000
+WITH_PROVENANCE = ("lot_failure", "model_promotion")
 LOT = "https://id.gs1.org/01/04012345000016/10/L"
 
 
@@ -39,7 +40,7 @@ def mixed_events(chance: random.Random, count: int) -> Iterator[Event]:
             type=event_type,
             author=author,
             fields=fields,
-            provenance=_provenance(chance) if event_type == "lot_failure" else (),
+            provenance=_provenance(chance) if event_type in WITH_PROVENANCE else (),
         )
 
 
@@ -142,7 +143,7 @@ def _make_trueup(chance: random.Random, number: int) -> Made:
 
 def _make_cover(chance: random.Random, _number: int) -> Made:
     fields = {
-        "serial": _some(chance, "V", 2_000),
+        "serial": _some(chance, "V", 300),
         "owner": "O",
         "starts": NOW_MS - chance.randrange(1_500) * DAY_MS,
         "free_months": chance.randrange(13),
@@ -157,7 +158,7 @@ def _make_cover(chance: random.Random, _number: int) -> Made:
 
 def _make_window(chance: random.Random, _number: int) -> Made:
     fields = {
-        "serial": _some(chance, "V", 2_500),
+        "serial": _some(chance, "V", 350),
         "sensor": chance.choice(["spindle_temp", "vibration"]),
         "capture": chance.choice(["SENSOR_DIRECT", "MANUAL"]),
         "calibrated": chance.random() < 0.95,
@@ -177,7 +178,7 @@ def _make_decision(chance: random.Random, _number: int) -> Made:
     return (
         "cover_decision",
         "N",
-        {"serial": _some(chance, "V", 2_000), "pay": chance.randrange(9_000)},
+        {"serial": _some(chance, "V", 300), "pay": chance.randrange(9_000)},
     )
 
 
@@ -267,6 +268,30 @@ def _make_recourse(chance: random.Random, _number: int) -> Made:
         "currency": "EUR",
     }
     return "recourse_filed", "OEM", fields
+
+
+def _make_promotion(chance: random.Random, _number: int) -> Made:
+    fields = {
+        "model": _some(chance, "m", 3),
+        "version": _some(chance, "v", 50),
+        "baseline_f1_ppm": 900_000,
+        "mse_ppm": chance.randrange(22_000),
+        "mse_entry": 1,
+        "rework_bp": chance.randrange(160),
+        "rework_entry": 2,
+    }
+    return "model_promotion", "OEM", fields
+
+
+def _make_hour(chance: random.Random, number: int) -> Made:
+    fields = {
+        "model": _some(chance, "m", 3),
+        "hour": number,
+        "true_positives": chance.randrange(60, 90),
+        "false_positives": chance.randrange(30),
+        "false_negatives": chance.randrange(30),
+    }
+    return "model_hour", "T2", fields
 
 
 def run(seed: int, count: int) -> tuple[Desk, str, dict[str, int]]:

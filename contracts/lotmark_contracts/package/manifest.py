@@ -51,7 +51,6 @@ class Manifest:
     name: str
     version: int
     title: str
-    types: Mapping[str, Type]
     events: Mapping[str, RecordType]  # by the event's type
     params: Mapping[str, Value]
     param_types: RecordType
@@ -82,7 +81,6 @@ def read_manifest(node: Node) -> Manifest:
         name=_package_name(fields["name"]),
         version=fields["version"].integer(1, VERSION_MAX),
         title=fields["title"].text(200),
-        types=types,
         events={
             name: record_of_node(each, types)
             for name, each in fields["events"].named("an event", NAMED_MAX).items()

@@ -39,10 +39,6 @@ class Package:
         """The package's name, which its versions share."""
         return self.manifest.name
 
-    def listening_to(self, event_type: str) -> tuple[Rule, ...]:
-        """Return the rules for an event, in the order in which they are executed."""
-        return tuple(rule for rule in self.rules if rule.event_type == event_type)
-
 
 def load_package(files: Mapping[str, bytes]) -> Package:
     """Return the package that these files are.

@@ -59,7 +59,6 @@ _ORDERINGS = (
 class Checked:
     """A syntax tree whose every node has a type."""
 
-    source: str
     root: Expression
     types: Mapping[Expression, Type]
     variables: Mapping[Name | Macro, Variable]  # what a name stands for, and what a macro counts in
@@ -79,7 +78,7 @@ def check(source: str, root: Expression, scope: Scope) -> Checked:
     """
     checker = _Checker(source, scope.slot_count)
     checker.type_of(root, scope)
-    return Checked(source, root, checker.types, checker.variables, checker.slot_count)
+    return Checked(root, checker.types, checker.variables, checker.slot_count)
 
 
 class _Checker:

@@ -36,7 +36,7 @@ def new(
     """Write a package that works, with a test, into a folder of its name.
 
     Shipped packages to begin from: technical-factor, reference-market, sensor-cover, lot-event,
-    tiers-and-disputes.
+    tiers-and-disputes, model-quality.
     """
     from lotmark_contracts.suggestion import suggest
     from lotmark_node.package_folder import beginning, shipped_names
@@ -78,9 +78,15 @@ def lint(folder: PackageFolder, *, as_json: terminal.JsonFlag = False) -> None:
             "good": True,
             "package": package.name,
             "version": package.manifest.version,
+            "title": package.manifest.title,
             "hash": package.hash.hex(),
             "rules": [
-                {"rule": rule.name, "event": rule.event_type, "worst_gas": rule.worst_gas}
+                {
+                    "rule": rule.name,
+                    "title": rule.title,
+                    "event": rule.event_type,
+                    "worst_gas": rule.worst_gas,
+                }
                 for rule in package.rules
             ],
             "tables": [_table_document(table) for table in package.tables.values()],
@@ -188,6 +194,7 @@ def _report(package: "Package") -> str:
 def _table_document(table: "Table") -> dict[str, object]:
     return {
         "table": table.name,
+        "title": table.title,
         "rows": len(table.rows),
         "uncovered": table.uncovered or None,
         "overlaps": [
