@@ -65,6 +65,8 @@ def test_a_mistake_in_an_expression_is_shown_in_the_file_that_it_stands_in() -> 
         (MANIFEST, '"string(40)"', '"string(40000)"', "1 to 4,096"),
         (MANIFEST, '"string(40)"', '"list(string(4), 9999)"', "1 to 1,024"),
         (MANIFEST, '"pieces": "int"', '"pie ces": "int"', "cannot name a field"),
+        (MANIFEST, '"pieces": "int"', '"for": "int"', "reserved word"),
+        (MANIFEST, '"pieces": "int"', '"cause?": "int"', "cannot name a field"),
         (MANIFEST, '"default": 0', '"default": "0"', "expected a whole number"),
         (MANIFEST, '["debit"]', '["debbit"]', "unknown right 'debbit'"),
         (MANIFEST, '"budget": 100000', '"budget": [1]', "a number, a text, true or false"),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from lotmark_contracts.package.json_node import Node
 from lotmark_contracts.wcel.compiler import Program, compile_expression
 from lotmark_contracts.wcel.errors import ExpressionRefused
+from lotmark_contracts.wcel.parser import RESERVED
 from lotmark_contracts.wcel.scope import Scope
 from lotmark_contracts.wcel.type_text import read_type
 from lotmark_contracts.wcel.types import Field, RecordType, Type, is_too_large, record_type
@@ -39,6 +40,8 @@ def record_of_node(node: Node, named: Mapping[str, Type]) -> RecordType:
         name = key.removesuffix("?")
         if not name.isascii() or not name.isidentifier() or name in fields:
             raise type_node.refused(f"{key[:40]!r} cannot name a field")
+        if name in RESERVED:
+            raise type_node.refused(f"{name!r} is a reserved word of the language")
         fields[name] = Field(type_of_node(type_node, named), is_optional=key.endswith("?"))
     found = record_type(fields)
     if is_too_large(found):
