@@ -6,9 +6,9 @@ UV := $(or $(shell command -v uv),.uv/bin/uv)
 # Two files at a time; networks of processes one after the other: tests/conftest.py.
 PYTEST := pytest -n 2 --dist loadgroup
 
-.PHONY: bench check demo fix help kills proto simulate test
+.PHONY: bench cel-oracle check demo fix help kills proto simulate test
 help: ## what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST))
 
 demo: | $(UV) ## a story told to a real node, verified, and forged three times; under 60 s
 	$(UV) run lotmark demo
@@ -32,6 +32,10 @@ simulate: | $(UV) ## simulate voters under faults; SEEDS=A..B; a violated seed s
 KILLS ?= 200
 kills: | $(UV) ## kill voters one after the other, and check the whole history; KILLS=N
 	LOTMARK_KILLS=$(KILLS) $(UV) run pytest tests/network/test_voters.py -k kills_one_after
+
+N ?= 1000000
+cel-oracle: | $(UV) ## compare wcel with Google's CEL over N random expressions; 1,000,000 take about 6 min
+	$(UV) run python -m tests.contracts.cel_oracle --count $(N)
 
 bench: | $(UV) ## measure a node on this machine; BENCH=--quick: under 45 s
 	$(UV) run lotmark bench ledger $(BENCH)

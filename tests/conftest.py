@@ -11,12 +11,15 @@ settings.register_profile("lotmark", deadline=None, print_blob=True)
 settings.load_profile("lotmark")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Say which tests one worker runs in their order: those of a file, and all networks."""
+    group = "networks" if _is_network(item) else item.nodeid.partition("::")[0]
+    item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the networks."""
     items.sort(key=lambda item: not _is_network(item))
-    for item in items:
-        group = "networks" if _is_network(item) else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _is_network(item: pytest.Item) -> bool:

@@ -19,6 +19,7 @@ import typer
 from lotmark.errors import ProofError, ProtocolError, SignatureError
 from lotmark_adapters.errors import AdapterError
 from lotmark_consensus.errors import ConsensusError
+from lotmark_contracts.errors import ContractError
 from lotmark_node.engine.errors import EngineError
 
 if TYPE_CHECKING:  # rich takes a tenth of a second to import, so only what prints with it does
@@ -60,6 +61,7 @@ _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (ProtocolError, ExitCode.CANNOT_TELL),
     (AdapterError, ExitCode.CANNOT_TELL),
     (ConsensusError, ExitCode.CANNOT_TELL),
+    (ContractError, ExitCode.CANNOT_TELL),
     (EngineError, ExitCode.CANNOT_TELL),
     (ConnectionError, ExitCode.UNREACHABLE),
     (TimeoutError, ExitCode.UNREACHABLE),

@@ -9,6 +9,7 @@ PACKAGES = {
     "node": "lotmark_node",
     "consensus": "lotmark_consensus",
     "adapters": "lotmark_adapters",
+    "contracts": "lotmark_contracts",
     "proto": "lotmark",
 }
 

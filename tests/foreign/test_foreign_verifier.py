@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.foreign.node_js import node_with_packages, run
+from tests.npm_packages import node_with_packages, run
 
 FOLDER = Path(__file__).parent
 DEMO_TIMEOUT_S = 120

@@ -10,9 +10,9 @@ import pytest
 
 from lotmark.certificates import tls_name
 from lotmark_node.story.welds import STATOR
-from tests.foreign.node_js import node_with_packages, run
 from tests.node.running_node import NodeProcess
 from tests.node.story_on_a_node import WIRE, story_on_a_node
+from tests.npm_packages import node_with_packages, run
 
 FOLDER = Path(__file__).parent / "grpc_js"
 PROTO_FOLDER = Path(__file__).parents[2] / "proto"

@@ -8,7 +8,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from lotmark_node.bench import client_bench, ledger_bench, network_bench, provenance_bench
+from lotmark_node.bench import (
+    client_bench,
+    contracts_bench,
+    ledger_bench,
+    network_bench,
+    provenance_bench,
+)
 from lotmark_node.bench.etcd_cluster import missing_programs, put_request
 from lotmark_node.bench.order_bench import OrderFigures
 from lotmark_node.bench.pumped import Pumped
@@ -41,7 +47,9 @@ SHORTEST = replace(
 def test_the_usage_is_written_as_it_is_typed() -> None:
     shown = CliRunner().invoke(app, ["bench", "--help"], prog_name="lotmark").stdout
 
-    usage = "Usage: lotmark bench client|generate|ledger|network|order|provenance [OPTIONS]\n"
+    usage = (
+        "Usage: lotmark bench client|contracts|generate|ledger|network|order|provenance [OPTIONS]\n"
+    )
     assert shown.startswith(usage)
 
 
@@ -50,8 +58,8 @@ def test_an_unknown_bench_is_named_with_those_that_there_are() -> None:
 
     assert (done.exit_code, done.stdout) == (2, "")
     assert (
-        done.stderr
-        == "'disk' is no bench. Use one of client, generate, ledger, network, order, provenance.\n"
+        done.stderr == "'disk' is no bench. Use one of client, contracts, generate, ledger,"
+        " network, order, provenance.\n"
     )
 
 
@@ -184,3 +192,11 @@ def test_provenance_is_measured_with_every_figure_and_sqlite_answers_the_same(
     assert 780 <= figures["trace_nodes"] <= 810
     assert all(ratio > 0 for ratio in figures["sqlite"].values())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_bench_of_contracts_prints_what_an_event_costs() -> None:
+    extent = contracts_bench.Extent(events=200, rounds=3)
+
+    figures = contracts_bench.run_extent(extent)
+
+    assert 0 < figures["us_no_listener"] < figures["us_rejected"] < figures["us_claim"]

@@ -88,7 +88,7 @@ def test_every_make_target_has_a_line_of_help() -> None:
     phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
 
     assert phony is not None
-    assert set(phony[1].split()) == set(re.findall(r"^(\w+):.*## \w", makefile, re.MULTILINE))
+    assert set(phony[1].split()) == set(re.findall(r"^([\w-]+):.*## \w", makefile, re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,0 +1,130 @@
+"""Which inputs no row of a decision table is for, which rows never decide, and which overlap.
+
+Exact: every column is cut into the finest pieces that its cells tell apart, a row is then a box of
+pieces, and rows are subtracted from the box of all inputs one after the other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lotmark_contracts.package.cells import Cell, Column
+from lotmark_contracts.wcel.types import BOOL, INT
+from lotmark_contracts.wcel.values import Value
+
+BOXES_MAX = 2_000  # into which what is left of the inputs may fall
+OVERLAPS_MAX = 32  # that are told
+_COVERING_MAX = 3  # rows that are named as covering another
+
+Box = tuple[int, ...]  # of each column, the pieces as bits
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Two rows that fit the same inputs; the earlier one decides there."""
+
+    earlier: int  # from 1
+    later: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What is noteworthy about a table's rows."""
+
+    uncovered: str  # an example of inputs that no row is for; empty: all are covered
+    unreachable: tuple[tuple[int, tuple[int, ...]], ...]  # row and the rows that cover it, from 1
+    overlaps: tuple[Overlap, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """A column in pieces, each with a value that stands for it."""
+
+    column: Column
+    examples: tuple[Value, ...]
+
+    def bits_of(self, cell: Cell) -> int:
+        return sum(1 << at for at, each in enumerate(self.examples) if cell.holds(each))
+
+    def shown(self, bits: int) -> str:
+        example = self.examples[(bits & -bits).bit_length() - 1]
+        if isinstance(example, bool):
+            return f"{self.column.name} {str(example).lower()}"
+        return (
+            f"{self.column.name} {example!r}"
+            if isinstance(example, str)
+            else (f"{self.column.name} {example}")
+        )
+
+
+def analyse(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> Analysis | None:
+    """Return what is noteworthy, or None where the rows overlap in too many ways to tell."""
+    pieces = [_pieces(column, [row[at] for row in rows]) for at, column in enumerate(columns)]
+    boxes = [
+        tuple(each.bits_of(cell) for each, cell in zip(pieces, row, strict=True)) for row in rows
+    ]
+    left: list[Box] = [tuple((1 << len(each.examples)) - 1 for each in pieces)]
+    unreachable: list[tuple[int, tuple[int, ...]]] = []
+    for at, box in enumerate(boxes):
+        if not any(_common(box, each) for each in left):
+            covering = [number for number in range(at) if _common(box, boxes[number])]
+            unreachable.append((at + 1, tuple(each + 1 for each in covering[:_COVERING_MAX])))
+        left = [part for each in left for part in _without(each, box)]
+        if len(left) > BOXES_MAX:
+            return None
+    return Analysis(
+        _shown(pieces, left[0]) if left else "", tuple(unreachable), _overlaps(pieces, boxes)
+    )
+
+
+def _pieces(column: Column, cells: Sequence[Cell]) -> _Pieces:
+    if column.type == BOOL:
+        return _Pieces(column, (False, True))
+    if column.type == INT:
+        starts = {column.least}
+        for cell in cells:
+            for least, most in cell.ranges:
+                starts |= {least, most + 1}
+        return _Pieces(
+            column, tuple(sorted(each for each in starts if column.least <= each <= column.most))
+        )
+    if column.values:
+        return _Pieces(column, column.values)
+    texts = sorted({str(each) for cell in cells for each in cell.listed})
+    other = "(any other text)"
+    return _Pieces(column, (*texts, other if other not in texts else other * 2))
+
+
+def _common(one: Box, other: Box) -> Box | None:
+    """Return what two boxes share, or None if that is nothing."""
+    shared = tuple(mine & yours for mine, yours in zip(one, other, strict=True))
+    return shared if all(shared) else None
+
+
+def _without(box: Box, taken: Box) -> list[Box]:
+    """Return a box less another, in boxes that do not overlap."""
+    if _common(box, taken) is None:
+        return [box]
+    parts: list[Box] = []
+    rest = list(box)
+    for at, bits in enumerate(taken):
+        if outside := rest[at] & ~bits:
+            parts.append((*rest[:at], outside, *rest[at + 1 :]))
+        rest[at] &= bits
+    return parts
+
+
+def _overlaps(pieces: Sequence[_Pieces], boxes: Sequence[Box]) -> tuple[Overlap, ...]:
+    found: list[Overlap] = []
+    for later, box in enumerate(boxes):
+        for earlier in range(later):
+            shared = _common(boxes[earlier], box)
+            if shared is not None:
+                found.append(Overlap(earlier + 1, later + 1, _shown(pieces, shared)))
+                if len(found) == OVERLAPS_MAX:
+                    return tuple(found)
+    return tuple(found)
+
+
+def _shown(pieces: Sequence[_Pieces], box: Box) -> str:
+    return ", ".join(each.shown(bits) for each, bits in zip(pieces, box, strict=True))

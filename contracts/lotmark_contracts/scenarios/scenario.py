@@ -1,0 +1,95 @@
+"""Reads a package's test: a story of events with the receipts, balances and values expected."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from lotmark_contracts.execution.inputs import Ancestor, Event, Party
+from lotmark_contracts.package.builtin_types import (
+    ANCESTORS_MAX,
+    ITEM_LENGTH_MAX,
+    NAME_LENGTH_MAX,
+    PARTIES_MAX,
+)
+from lotmark_contracts.package.json_node import Node
+from lotmark_contracts.wcel.lexer import INT_MAX, INT_MIN
+from lotmark_contracts.wcel.values import Value
+
+STEPS_MAX = 500
+EXPECTED_MAX = 64  # of each kind, a step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """An event, and what is expected of it."""
+
+    event: Event
+    now_ms: int
+    expected: Mapping[str, Node]  # receipts, because, balances, state, alerts, work_orders
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A test of a package."""
+
+    path: str
+    title: str
+    parties: tuple[Party, ...]
+    steps: tuple[Step, ...]
+
+
+def read_scenario(node: Node) -> Scenario:
+    """Return a test.
+
+    Raises:
+        PackageRefused: It is malformed.
+    """
+    fields = node.fields(("title", "steps"), ("parties",))
+    parties = fields["parties"].items(PARTIES_MAX) if "parties" in fields else ()
+    return Scenario(
+        node.file.path,
+        fields["title"].text(200),
+        tuple(map(_party, parties)),
+        tuple(
+            _step(each, number)
+            for number, each in enumerate(fields["steps"].items(STEPS_MAX, count_min=1), 1)
+        ),
+    )
+
+
+def _party(node: Node) -> Party:
+    fields = node.fields(("id", "role"))
+    return Party(fields["id"].text(NAME_LENGTH_MAX), fields["role"].text(NAME_LENGTH_MAX))
+
+
+def _step(node: Node, number: int) -> Step:
+    fields = node.fields(("event", "now", "data", "expect"), ("id", "author", "provenance"))
+    ancestors = fields["provenance"].items(ANCESTORS_MAX) if "provenance" in fields else ()
+    fields["data"].members()
+    event = Event(
+        id=fields["id"].text(100) if "id" in fields else f"step-{number}",
+        type=fields["event"].text(),
+        author=fields["author"].text(NAME_LENGTH_MAX) if "author" in fields else "",
+        fields=cast("dict[str, Value]", fields["data"].plain()),
+        provenance=tuple(map(_ancestor, ancestors)),
+    )
+    expected = fields["expect"].fields(
+        ("receipts",), ("because", "balances", "state", "alerts", "work_orders")
+    )
+    return Step(event=event, now_ms=fields["now"].integer(0, INT_MAX), expected=expected)
+
+
+def _ancestor(node: Node) -> Ancestor:
+    fields = node.fields(("item", "entry", "recorded_at"), ("depth", "event_type", "party"))
+
+    def text(name: str, length_max: int) -> str:
+        return fields[name].text(length_max) if name in fields else ""
+
+    return Ancestor(
+        item=text("item", ITEM_LENGTH_MAX),
+        depth=fields["depth"].integer(0, 1_000) if "depth" in fields else 0,
+        entry=fields["entry"].integer(0, INT_MAX),
+        event_type=text("event_type", NAME_LENGTH_MAX),
+        party=text("party", NAME_LENGTH_MAX),
+        recorded_at_ms=fields["recorded_at"].integer(INT_MIN, INT_MAX),
+    )
