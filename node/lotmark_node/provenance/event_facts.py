@@ -1,13 +1,23 @@
-"""What the index keeps of an event beside the links between items: facts, digests, disposition."""
+"""What the index keeps of an event beside the links between items: facts, digests, disposition.
 
+All of it stands in rows whose texts a line break or tab ends. Fields of our own are identifiers,
+which have neither; of an EPCIS document, which nobody checked, only what is an identifier is taken.
+"""
+
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lotmark.event_links import single_epcis_event
+from lotmark.item_name import ITEM_ID_SIZE_MAX
+from lotmark.text import IDENTIFIER_CHARACTER
 from lotmark.v1 import event_pb2, provenance_pb2, quality_pb2
 
 TERM_SIZE_MAX = 64
+DESTINATIONS_MAX = 8  # of one EPCIS event; CBV knows three types of them
 
+_TERM = re.compile(f"{IDENTIFIER_CHARACTER}{{1,{TERM_SIZE_MAX}}}")
+_DESTINATION = re.compile(f"{IDENTIFIER_CHARACTER}{{1,{ITEM_ID_SIZE_MAX}}}")
 _MEASURED = provenance_pb2.EDGE_KIND_MEASURED
 _CALIBRATED = provenance_pb2.EDGE_KIND_CALIBRATED
 _INFERRED = provenance_pb2.EDGE_KIND_INFERRED
@@ -118,17 +128,19 @@ def _epcis(body: Any, event: event_pb2.Event, party: str) -> EventFacts:
 
 def _destinations(stated: dict[str, Any]) -> Iterator[str]:
     listed = stated.get("destinationList")
-    for each in listed if isinstance(listed, list) else ():
-        if isinstance(each, dict) and isinstance(each.get("destination"), str):
-            yield each["destination"]
+    for each in listed[:DESTINATIONS_MAX] if isinstance(listed, list) else ():
+        named = each.get("destination") if isinstance(each, dict) else None
+        if isinstance(named, str) and _DESTINATION.fullmatch(named):
+            yield named
 
 
 def _bare(term: object) -> str:
-    """Return a term of the CBV without the URN or web address around it."""
+    """Return a term of the CBV without the URN or web address around it; "" where it is none."""
     if not isinstance(term, str):
         return ""
     last = term.rpartition(":")[2].rpartition("/")[2]
-    return last.removeprefix("Disp-").removeprefix("BizStep-")[:TERM_SIZE_MAX]
+    bare = last.removeprefix("Disp-").removeprefix("BizStep-")
+    return bare if _TERM.fullmatch(bare) else ""
 
 
 # By body; the others say nothing that is kept beside items, device, time and links.
