@@ -1,13 +1,16 @@
 """Which item a person or system means, by any of its ids or by a shorter name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 
 from lotmark.item_name import read_item_name
 from lotmark.v1 import provenance_pb2
+from lotmark_node.provenance.packed import RESTRICTED
 from lotmark_node.provenance.reader import IndexReader
 from lotmark_node.provenance.rows import Edges
 
 CANDIDATES_MAX = 20
+LOOKED_AT_MAX = 200  # items of a short name, and links of a stated one, to find those to be told
 
 
 class ItemUnknown(Exception):
@@ -23,7 +26,12 @@ class ItemAmbiguous(Exception):
 
 
 def find_item(
-    index: IndexReader, typed: str, *, height: int, may_see: Callable[[str], bool]
+    index: IndexReader,
+    typed: str,
+    *,
+    height: int,
+    may_see: Callable[[str], bool],
+    may_read: Callable[[int], bool],
 ) -> str:
     """Return the canonical name of an item that events name.
 
@@ -32,6 +40,7 @@ def find_item(
         typed: An id in any form, or a short name: a serial alone, a lot alone.
         height: Of the ledger, for messages.
         may_see: Tells whether an item, by its canonical name, may be told to whoever asks.
+        may_read: Tells whether the event of an entry may be told to whoever asks.
 
     Raises:
         MalformedError: It is no name of an item.
@@ -41,13 +50,9 @@ def find_item(
     name = read_item_name(typed)
     if index.has_item(name) and may_see(name):
         return name
-    stated = [
-        edge.other
-        for edge in index.edges(Edges.FORWARD, name)
-        if edge.kind == provenance_pb2.EDGE_KIND_IDENTIFIED and may_see(edge.other)
-    ]
-    called = index.items_called(name, count_max=CANDIDATES_MAX + 1)
-    found = list(dict.fromkeys([*stated, *(each for each in called if may_see(each))]))
+    called = filter(may_see, index.items_called(name, count_max=LOOKED_AT_MAX))
+    seen = chain(_identified(index, name, may_read), islice(called, CANDIDATES_MAX + 1))
+    found = list(dict.fromkeys(seen))
     if not found:
         raise ItemUnknown(
             f"no event up to height {height} names item {typed[:128]!a}; check the id, or ask a"
@@ -61,3 +66,12 @@ def find_item(
             found[:CANDIDATES_MAX],
         )
     return found[0]
+
+
+def _identified(index: IndexReader, name: str, may_read: Callable[[int], bool]) -> Iterator[str]:
+    """Return the items of which events, that may be told, state the name as another one."""
+    for edge in islice(index.edges(Edges.FORWARD, name), LOOKED_AT_MAX):
+        if edge.kind == provenance_pb2.EDGE_KIND_IDENTIFIED and (
+            not edge.flags & RESTRICTED or may_read(edge.entry)
+        ):
+            yield edge.other

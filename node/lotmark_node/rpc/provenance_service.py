@@ -243,7 +243,13 @@ class ProvenanceService(provenance_pb2_grpc.ProvenanceServiceServicer):
         return place_now(self._engine.state)
 
     def _item(self, typed: str, place: AnswerPlace, readable: ReadableEvents) -> str:
-        return find_item(self._index, typed, height=place.height, may_see=readable.may_see)
+        return find_item(
+            self._index,
+            typed,
+            height=place.height,
+            may_see=readable.may_see,
+            may_read=readable.may_read,
+        )
 
     def _seer(self, name: str, place: AnswerPlace, readable: ReadableEvents) -> str:
         """Return the name of what touches: a device by its very name, or else an item."""

@@ -1,14 +1,22 @@
 """Naming items, suspects, and finding events, by the index alone."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis.strategies import booleans, integers, lists, sampled_from, tuples
 
 from lotmark.errors import MalformedError
+from lotmark.gs1_keys import check_digit
 from lotmark.v1 import quality_pb2
 from lotmark_node.provenance import finding, suspects
 from lotmark_node.provenance.finding import EventQuestion, TooManyEntries, candidates
-from lotmark_node.provenance.naming import ItemAmbiguous, ItemUnknown, find_item
+from lotmark_node.provenance.naming import (
+    CANDIDATES_MAX,
+    ItemAmbiguous,
+    ItemUnknown,
+    find_item,
+)
 from lotmark_node.provenance.rows import WINDOW_MS
 from tests.node.provenance.index_in_memory import TIME_MS, IndexInMemory, event
 
@@ -24,8 +32,14 @@ _BAD = quality_pb2.Measurement(
 )
 
 
-def named(index: IndexInMemory, typed: str) -> str:
-    return find_item(index.reader, typed, height=7, may_see=lambda _name: True)
+def named(
+    index: IndexInMemory,
+    typed: str,
+    *,
+    may_see: Callable[[str], bool] = lambda _name: True,
+    may_read: Callable[[int], bool] = lambda _entry: True,
+) -> str:
+    return find_item(index.reader, typed, height=7, may_see=may_see, may_read=may_read)
 
 
 @pytest.mark.parametrize(
@@ -77,11 +91,32 @@ def test_items_that_may_not_be_seen_are_neither_found_nor_counted() -> None:
     index = IndexInMemory()
     index.block(event((WIRE, "INPUT"), (OTHER_WIRE, "OUTPUT"), transformation=_MADE))
 
-    found = find_item(index.reader, "CU-7", height=1, may_see=lambda name: name == WIRE)
-
-    assert found == WIRE
+    assert named(index, "CU-7", may_see=lambda name: name == WIRE) == WIRE
     with pytest.raises(ItemUnknown):
-        find_item(index.reader, WIRE, height=1, may_see=lambda _name: False)
+        named(index, WIRE, may_see=lambda _name: False)
+
+
+def test_an_item_is_found_by_its_lot_behind_many_that_may_not_be_seen() -> None:
+    index = IndexInMemory()
+    gtins = (f"0401234500{at:03}" for at in range(2 * CANDIDATES_MAX))
+    lots = [f"https://id.gs1.org/01/{gtin}{check_digit(gtin)}/10/CU-7" for gtin in gtins]
+    for lot in lots:
+        index.block(event((lot, "SUBJECT"), measurement=_GOOD))
+
+    assert named(index, "CU-7", may_see=lambda name: name == lots[-1]) == lots[-1]
+
+
+def test_a_name_that_only_a_hidden_event_states_leads_nowhere() -> None:
+    index = IndexInMemory()
+    also = quality_pb2.ItemIdentified(also_known_as=["urn:uuid:580d3adf"])
+    index.block(event((STATOR, "SUBJECT"), measurement=_GOOD))  # everybody may see the stator
+    (hidden,) = index.block(
+        event((STATOR, "SUBJECT"), audience=["LAB-17025"], item_identified=also)
+    )
+
+    with pytest.raises(ItemUnknown):
+        named(index, "urn:uuid:580d3adf", may_read=lambda entry: entry != hidden)
+    assert named(index, "urn:uuid:580d3adf") == STATOR
 
 
 _seen = tuples(sampled_from(("W07", "W08")), integers(0, 5), integers(0, 3 * WINDOW_MS))
