@@ -4,6 +4,7 @@ Runs on the apply loop for every event, so what is alike is gathered: one row a 
 one an event, and no key is built twice.
 """
 
+import struct
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from lotmark_node.provenance.rows import (
 
 RESTRICTED_SIGHTING = 1 << 63
 
+_U64 = struct.Struct(">Q")
 _USED_ROLE = event_pb2.ITEM_ROLE_USED
 _INPUT_ROLE = event_pb2.ITEM_ROLE_INPUT
 _USED = provenance_pb2.EDGE_KIND_USED
@@ -60,7 +62,7 @@ class BlockIndex:
         self.facts: defaultdict[str, dict[Alike, Told]] = defaultdict(dict)  # by item
         self.back: defaultdict[str, list[Edge]] = defaultdict(list)  # by product
         self.forward: defaultdict[str, list[Edge]] = defaultdict(list)  # by source
-        self.digests: list[tuple[bytes, int]] = []  # prefix of the rows, entry
+        self.digests: list[bytes] = []  # keys of the rows
 
     def add(self, batches: Iterable[IndexedBatch]) -> None:
         """Take the accepted events of accepted batches."""
@@ -129,11 +131,11 @@ class BlockIndex:
 
     def _tell(self, event: CheckedEvent, index: int, party: str) -> tuple[list[Any], int]:
         """List the event by what it says; return its facts and whether they are bad."""
-        message = event.message
+        message, entry = event.message, _U64.pack(index)
         if message.files:
             for file in message.files:
-                self.digests.append((digest_prefix(DIGEST, file.sha256), index))
-                self.digests.append((file_name_prefix(file.name), index))
+                self.digests.append(digest_prefix(DIGEST, file.sha256) + entry)
+                self.digests.append(file_name_prefix(file.name) + entry)
         teller = TELLERS.get(event.body_name)
         if teller is None:
             return [], 0
@@ -143,9 +145,9 @@ class BlockIndex:
         if told.model:
             self.models[told.model].append(index)
         for digest in told.digests:
-            self.digests.append((digest_prefix(DIGEST, digest), index))
+            self.digests.append(digest_prefix(DIGEST, digest) + entry)
         for digest in told.epcis_hashes:
-            self.digests.append((digest_prefix(EPCIS_HASH, digest), index))
+            self.digests.append(digest_prefix(EPCIS_HASH, digest) + entry)
         return list(told.facts), told.nonconforming
 
     def _link(self, event: CheckedEvent, index: int, flags: int, party: str) -> None:

@@ -3,7 +3,6 @@
 A list's tail has the key of kind and name; its chunks, of a kind of their own, follow one another.
 """
 
-import hashlib
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
@@ -39,6 +38,7 @@ TIME = 0x51  # events by their own time, by window
 DIGEST = 0x60  # events by a digest that they anchor
 FILE_NAME = 0x61  # events by the name of a file that they anchor
 EPCIS_HASH = 0x62  # events by the hash of an EPCIS event
+_FILE_NAME_BYTE = bytes((FILE_NAME,))
 ALIAS = 0x70  # items by a shorter name
 
 
@@ -84,7 +84,8 @@ def digest_prefix(kind: int, digest: bytes) -> bytes:
 
 def file_name_prefix(name: str) -> bytes:
     """Return the prefix of the events that anchor a file of this name."""
-    return digest_prefix(FILE_NAME, hashlib.sha256(name.encode()).digest())
+    raw = name.encode()
+    return b"".join((_FILE_NAME_BYTE, _U16.pack(len(raw)), raw))
 
 
 def alias_prefix(name: str) -> bytes:

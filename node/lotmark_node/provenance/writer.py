@@ -5,7 +5,7 @@ read what they add to.
 """
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from lotmark.item_name import plain_names
@@ -39,7 +39,6 @@ FACTS_CACHED_MAX = 12_288
 FACTS_MAX = 256  # of one item; what comes on top is found by its history alone
 
 _U32 = struct.Struct(">I")
-_U64 = struct.Struct(">Q")
 
 Row = tuple[bytes, bytes]
 Tail = TypeVar("Tail")
@@ -68,7 +67,7 @@ class IndexWriter:
         block = BlockIndex()
         block.add(batches)
         rows: dict[bytes, bytes] = {}
-        self._add_items(block, rows)
+        new_items = self._add_items(block, rows)
         for kind, lists in (
             (Postings.PARTY, block.parties),
             (Postings.DEVICE, block.devices),
@@ -81,23 +80,24 @@ class IndexWriter:
             self._extend(tail_key(Postings.TYPE, str(event_type)), indexes, rows)
         self._add_edges(Edges.BACK, block.back, rows)
         self._add_edges(Edges.FORWARD, block.forward, rows)
-        self._add_facts(block, rows)
-        for prefix, index in block.digests:
-            rows[prefix + _U64.pack(index)] = b""
+        self._add_facts(block, new_items, rows)
+        rows.update(dict.fromkeys(block.digests, b""))
         for (name, window), seen in block.sightings.items():
             rows[window_key(sightings_prefix(name), window, first_index)] = encode_sightings(seen)
         for window, indexes in block.windows.items():
             rows[window_key(TIME_PREFIX, window, first_index)] = pack_postings(indexes)
         return sorted(rows.items())
 
-    def _add_items(self, block: BlockIndex, rows: dict[bytes, bytes]) -> None:
-        """List events by item, and items that are new by their shorter names."""
-        restricted = block.restricted
+    def _add_items(self, block: BlockIndex, rows: dict[bytes, bytes]) -> set[str]:
+        """List events by item, and items that are new by their shorter names; return those."""
+        restricted, new = block.restricted, set()
         for name, indexes in block.items.items():
             open_count = len(indexes) - len(restricted.get(name, ()))
             key = tail_key(Postings.ITEM, name)
             if self._extend(key, indexes, rows, flags=OPEN if open_count else 0):
                 rows.update(_alias_rows(name))
+                new.add(name)
+        return new
 
     def _extend(
         self, key: bytes, indexes: Sequence[int], rows: dict[bytes, bytes], *, flags: int = OPEN
@@ -127,12 +127,14 @@ class IndexWriter:
                 tail.append(edge)
             rows[key] = tail.encode()
 
-    def _add_facts(self, block: BlockIndex, rows: dict[bytes, bytes]) -> None:
+    def _add_facts(
+        self, block: BlockIndex, new_items: Container[str], rows: dict[bytes, bytes]
+    ) -> None:
         for name, by_target in block.facts.items():
             if not by_target:
                 continue
             key = tail_key(FACTS, name)
-            known = self._facts.find(key)
+            known = None if name in new_items else self._facts.find(key)
             if known is None:
                 known = self._facts.keep(key, {})
             for about, told in by_target.items():
