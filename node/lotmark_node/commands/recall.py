@@ -51,7 +51,7 @@ def recall(
     lot, 2 the name means several items, or not all could be listed.
     """
     from lotmark_node.provenance_text.documents import head_document
-    from lotmark_node.provenance_text.recall import recall_document, recalled_items
+    from lotmark_node.provenance_text.recall import recall_document, recalled_items, why_partial
 
     named, since_ms, until_ms = parse_item(lot), parse_time(since), parse_time(until)
     with asking(client, as_json=as_json) as (session, reader):
@@ -59,7 +59,7 @@ def recall(
         head = traces[-1].head
         checkpoint = covering(session, head)
     items = recalled_items(traces, since_ms=since_ms, until_ms=until_ms)
-    is_whole = not traces[-1].resume
+    left_out = why_partial(traces[-1], answers_max=ANSWERS_MAX)
     if as_csv:
         _print_csv(items)
     else:
@@ -68,24 +68,21 @@ def recall(
                 **head_document(head, checkpoint),
                 "item_count": len(items),
                 "last_count": sum(item.is_last for item in items),
-                "complete": is_whole,
+                "complete": not left_out,
                 "items": [recall_document(item) for item in items],
             },
             lambda: "\n".join(_lines(head.item, items, standing(head, checkpoint))),
             as_json=as_json,
         )
-    if not is_whole:
+    if left_out:
         terminal.fail(
-            f"Not all items are listed: the trace has more than {ANSWERS_MAX} answers.",
+            f"Not all items are listed: {left_out}.",
             "Recall what the lot went into first, one item at a time.",
         )
 
 
 def _answers(reader: "ProvenanceReader", item: str) -> "Iterator[Trace]":
-    """Return the trace forward in its parts, up to its end or the bound.
-
-    A part may stand at a later height than the one before: what came meanwhile is in it.
-    """
+    """Return the trace forward in its parts, all of one height, up to its end or the bound."""
     from lotmark.client.provenance_records import EdgeKind, TraceLimits
     from lotmark_node.provenance_text.recall import HOLDING
 

@@ -69,6 +69,18 @@ def recalled_items(
     ]
 
 
+def why_partial(last: Trace, *, answers_max: int) -> str:
+    """Return by which bound a trace ended before it was whole; empty: it is whole.
+
+    Args:
+        last: Its last part.
+        answers_max: How many parts were asked for at most.
+    """
+    if last.resume:
+        return f"the trace has more than {answers_max} answers"
+    return last.cut_short  # what a node keeps in memory: with this it does not go on
+
+
 def recall_line(item: RecalledItem) -> str:
     """Return a line for a person."""
     edge = item.edge

@@ -2,10 +2,16 @@
 
 import csv
 import io
+from dataclasses import replace
 from typing import Any
 
 from lotmark.client.provenance_records import EdgeKind, Trace, TraceNode
-from lotmark_node.provenance_text.recall import CSV_HEADER, csv_rows, recalled_items
+from lotmark_node.provenance_text.recall import (
+    CSV_HEADER,
+    csv_rows,
+    recalled_items,
+    why_partial,
+)
 from tests.node.provenance_text.told_story import HEAD, edge
 
 DAY_MS = 86_400_000
@@ -54,6 +60,14 @@ def test_what_came_of_the_lot_before_the_interval_is_looked_through() -> None:
     assert names(until_ms=5 * DAY_MS) == ["COIL"]
     assert names(since_ms=DAY_MS, until_ms=DAY_MS + 1) == ["COIL"]
     assert names(since_ms=5 * DAY_MS + 1) == []
+
+
+def test_a_set_is_whole_only_where_no_bound_ended_its_trace() -> None:
+    wide = "the trace has more than 1,000,000 nodes"
+
+    assert why_partial(PARTS[-1], answers_max=50) == ""
+    assert why_partial(PARTS[0], answers_max=50) == "the trace has more than 50 answers"
+    assert why_partial(replace(PARTS[-1], cut_short=wide), answers_max=50) == wide
 
 
 def test_no_id_is_a_formula_in_a_spreadsheet() -> None:
