@@ -111,21 +111,6 @@ def item_leaf(hashed: bytes, record: bytes) -> bytes:
     return _LEAF_DOMAIN + hashed + record
 
 
-def parse_item_leaf(raw: bytes) -> tuple[bytes, ItemRecord]:
-    """Return an item's hash and record from its leaf data.
-
-    Raises:
-        MalformedError: The bytes are no such leaf.
-    """
-    if not raw.startswith(_LEAF_DOMAIN) or len(raw) != ITEM_LEAF_SIZE:
-        raise MalformedError(f"{len(raw)} bytes are no item's leaf of version 1")
-    at = len(_LEAF_DOMAIN) + HASH_SIZE
-    return raw[len(_LEAF_DOMAIN) : at], parse_record(raw[at:])
-
-
-ITEM_LEAF_SIZE = len(_LEAF_DOMAIN) + HASH_SIZE + RECORD_SIZE
-
-
 def is_full(number: int) -> bool:
     """Return whether an epoch's tree holds every item there is."""
     return number % FULL_EVERY == 0

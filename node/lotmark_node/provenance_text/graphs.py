@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from lotmark.client.provenance_records import Trace, TraceEdge
 from lotmark_node.provenance_text.names import FACT_KINDS, amount_text, fact_name, short_name
 
-MERMAID_EDGES_MAX = 500  # what its viewers draw, unless they are set up for more
-
 _MERMAID_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ._:/,+-")
 
 
