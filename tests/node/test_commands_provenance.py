@@ -223,7 +223,7 @@ def test_a_trace_s_proof_is_verified_offline_and_links_the_same_items(
     parts = {
         (names[each["to"]], names[each["from"]])
         for each in document["edges"]
-        if each["kind"] == "consumed"
+        if each["kind"] in ("consumed", "mounted")
     }
 
     assert as_typed.exit_code == 0, as_typed.output
@@ -231,7 +231,7 @@ def test_a_trace_s_proof_is_verified_offline_and_links_the_same_items(
         "trace": "back", "item": STATOR, "depth": "0", "size": str(document["size"]),
     }  # fmt: skip
     assert {(each["source"], each["product"]) for each in found["links"]} == parts
-    assert len(parts) == 4
+    assert len(parts) == 5  # four lots in the stator, and the sensor on its welder
     assert document["proof"]["receipts"] == len(found["events"])
     again = ask(node, "trace", STATOR, "--proof", str(file))
     assert (again.exit_code, again.stdout) == (2, "")
