@@ -3,10 +3,7 @@ PROTO_SOURCES := $(wildcard proto/lotmark/v1/*.proto)
 # uv from the PATH, or one of our own under .uv/.
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 
-# Two files at a time; networks of processes one after the other: tests/conftest.py.
-PYTEST := pytest -n 2 --dist loadgroup
-
-.PHONY: bench cel-oracle check demo fix help kills proto simulate test
+.PHONY: bench cel-oracle check demo fix help kills proto simulate test test-networks test-others
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST))
 
@@ -14,14 +11,22 @@ demo: | $(UV) ## a story told to a real node, verified, and forged three times; 
 	$(UV) run lotmark demo
 
 test: | $(UV) ## all tests
-	$(UV) run $(PYTEST)
+	$(UV) sync --quiet
+	$(TESTS)
+
+# Networks of real processes mostly wait, so all other tests run beside them.
+TESTS := $(MAKE) --no-print-directory --jobs=2 test-networks test-others
+test-networks:
+	$(UV) run --no-sync pytest tests/network
+test-others:
+	$(UV) run --no-sync pytest --ignore=tests/network
 
 check: | $(UV) ## everything that must pass before a commit lands
 	$(UV) run ruff format --check .
 	$(UV) run ruff check .
 	$(UV) run mypy
 	$(UV) run lint-imports
-	$(UV) run $(PYTEST)
+	$(TESTS)
 
 SEEDS ?= 1..2000
 simulate: | $(UV) ## simulate voters under faults; SEEDS=A..B; a violated seed says how to replay it
