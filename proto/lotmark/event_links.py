@@ -119,4 +119,6 @@ def _identified(event: event_pb2.Event) -> Iterator[Link]:
         other = canonical_item(name)
         for subject in subjects:
             if other != subject:
+                # Both ways: what is known of one name holds for the other.
                 yield Link(_IDENTIFIED, other, subject, "", "", False)
+                yield Link(_IDENTIFIED, subject, other, "", "", False)

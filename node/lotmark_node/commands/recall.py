@@ -84,9 +84,9 @@ def recall(
 def _answers(reader: "ProvenanceReader", item: str) -> "Iterator[Trace]":
     """Return the trace forward in its parts, all of one height, up to its end or the bound."""
     from lotmark.client.provenance_records import EdgeKind, TraceLimits
-    from lotmark_node.provenance_text.recall import HOLDING
+    from lotmark_node.provenance_text.recall import FOLLOWED
 
-    limits = TraceLimits(kinds=[*HOLDING, EdgeKind.SHIPPED])
+    limits = TraceLimits(kinds=[*FOLLOWED, EdgeKind.SHIPPED])
     resume = b""
     with terminal.progress("Following the lot") as advance:
         for _ in range(ANSWERS_MAX):

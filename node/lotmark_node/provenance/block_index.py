@@ -8,6 +8,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from lotmark.event import CheckedEvent, EventRefused
@@ -90,7 +91,7 @@ class BlockIndex:
             self.items[name].append(index)
         flags, audience = 0, ""
         if message.audience:
-            flags, audience = RESTRICTED, ",".join(message.audience)
+            flags, audience = RESTRICTED, _audience_name(message.audience)
             for name in names:
                 self.restricted[name].append(index)
         touched, used = _by_role(event)
@@ -157,6 +158,11 @@ class BlockIndex:
             rest = kind, marked, index, start_ms, quantity, unit, party
             self.back[product].append(Edge(source, *rest))
             self.forward[source].append(Edge(product, *rest))
+
+
+def _audience_name(parties: Sequence[str]) -> str:
+    """Return a short name under which events with the same audience are told together."""
+    return blake2b(",".join(parties).encode(), digest_size=8).hexdigest()
 
 
 def _by_role(event: CheckedEvent) -> tuple[Sequence[str], Sequence[str]]:

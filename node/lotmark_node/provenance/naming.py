@@ -9,6 +9,7 @@ from lotmark_node.provenance.packed import RESTRICTED
 from lotmark_node.provenance.reader import IndexReader
 from lotmark_node.provenance.rows import Edges
 
+EXACTLY = "id:"  # before an id that is no short name
 CANDIDATES_MAX = 20
 LOOKED_AT_MAX = 200  # items of a short name, and links of a stated one, to find those to be told
 
@@ -35,9 +36,13 @@ def find_item(
 ) -> str:
     """Return the canonical name of an item that events name.
 
+    What is an id of one item and a short name of another means both: an item by that id, which
+    anybody may make, must not take the place of the one that is meant.
+
     Args:
         index: The index.
-        typed: An id in any form, or a short name: a serial alone, a lot alone.
+        typed: An id in any form, or a short name: a serial alone, a lot alone; behind "id:" it is
+            an id alone.
         height: Of the ledger, for messages.
         may_see: Tells whether an item, by its canonical name, may be told to whoever asks.
         may_read: Tells whether the event of an entry may be told to whoever asks.
@@ -47,11 +52,14 @@ def find_item(
         ItemUnknown: No event names it.
         ItemAmbiguous: A short name of several items.
     """
-    name = read_item_name(typed)
-    if index.has_item(name) and may_see(name):
+    exactly = typed.strip().startswith(EXACTLY)
+    name = read_item_name(typed.strip().removeprefix(EXACTLY))
+    own = [name] if index.has_item(name) and may_see(name) else []
+    if exactly and own:
         return name
-    called = filter(may_see, index.items_called(name, count_max=LOOKED_AT_MAX))
-    seen = chain(_identified(index, name, may_read), islice(called, CANDIDATES_MAX + 1))
+    stated = () if own else _identified(index, name, may_read)
+    called = () if exactly else index.items_called(name, count_max=LOOKED_AT_MAX)
+    seen = chain(own, stated, islice(filter(may_see, called), CANDIDATES_MAX + 1))
     found = list(dict.fromkeys(seen))
     if not found:
         raise ItemUnknown(
@@ -62,7 +70,8 @@ def find_item(
         shown = ", ".join(found[:CANDIDATES_MAX])
         more = " and more" if len(found) > CANDIDATES_MAX else ""
         raise ItemAmbiguous(
-            f"{typed[:128]!a} means {len(found)} items{more}: {shown}; name one of them whole",
+            f"{typed[:128]!a} means {len(found)} items{more}: {shown}; name one of them whole,"
+            f" as {EXACTLY}{found[0]}",
             found[:CANDIDATES_MAX],
         )
     return found[0]

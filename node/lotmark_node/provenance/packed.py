@@ -163,7 +163,8 @@ def unpack_edges(raw: bytes) -> list[Edge]:
 
 
 # What events share that are told together, so that who may read one of them may read all: kind of
-# edge; target, such as "model:weld-light/3" or a gauge's id; signing party; audience by commas.
+# edge; target, such as "model:weld-light/3" or a gauge's id; signing party; a short name of their
+# audience, empty: everybody.
 Alike = tuple[int, str, str, str]
 
 

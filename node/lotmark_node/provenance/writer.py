@@ -9,12 +9,15 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from typing import Generic, TypeVar
 
 from lotmark.item_name import plain_names
+from lotmark.v1 import provenance_pb2
 from lotmark_node.provenance.block_index import BlockIndex, IndexedBatch
 from lotmark_node.provenance.packed import (
     OPEN,
+    Alike,
     Edge,
     EdgesTail,
     PostingsTail,
+    Told,
     encode_facts,
     pack_postings,
     parse_edges_tail,
@@ -35,9 +38,12 @@ from lotmark_node.provenance.rows import (
 
 POSTINGS_CACHED_MAX = 24_576  # tails in memory, mostly below 200 bytes each
 EDGES_CACHED_MAX = 4_096
-FACTS_CACHED_MAX = 12_288
-FACTS_MAX = 256  # of one item; what comes on top is found by its history alone
+FACTS_CACHED_MAX = 8_192
+FACTS_PER_PARTY_MAX = 64  # of one item; further ones are told together, by kind
+MORE = "(more)"
 
+_USED = provenance_pb2.EDGE_KIND_USED
+_MEASURED = provenance_pb2.EDGE_KIND_MEASURED
 _U32 = struct.Struct(">I")
 
 Row = tuple[bytes, bytes]
@@ -140,12 +146,34 @@ class IndexWriter:
             for about, told in by_target.items():
                 before = known.get(about)
                 if before is not None:
-                    before.last_entry = told.last_entry
-                    before.event_count += told.event_count
-                    before.nonconforming_count += told.nonconforming_count
-                elif len(known) < FACTS_MAX:
-                    known[about] = told
+                    _count(before, told)
+                else:
+                    _add_told(known, about, told)
             rows[key] = encode_facts(known)
+
+
+def _add_told(known: dict[Alike, Told], alike: Alike, told: Told) -> None:
+    """Add what is told first; what a party has too much of is counted together.
+
+    So no party can keep out what another one tells of the same item.
+    """
+    kind, target, party, audience = alike
+    own_count = sum(1 for _, _, other, _ in known if other == party)
+    if own_count >= FACTS_PER_PARTY_MAX:
+        prefix = "tool" if kind == _USED else target.partition(":")[0]
+        kind = _MEASURED if kind == _USED else kind  # no item is behind it
+        alike = kind, f"{prefix}:{MORE}", party, audience
+    before = known.get(alike)
+    if before is not None:
+        _count(before, told)
+    elif own_count < 2 * FACTS_PER_PARTY_MAX:
+        known[alike] = told
+
+
+def _count(before: Told, told: Told) -> None:
+    before.last_entry = told.last_entry
+    before.event_count += told.event_count
+    before.nonconforming_count += told.nonconforming_count
 
 
 def _alias_rows(name: str) -> Iterator[Row]:

@@ -8,6 +8,7 @@ from lotmark.rfc3339 import TEXT_MAX_MS, text_of_ms
 from lotmark_node.provenance_text.names import amount_text, day_text, short_name
 
 HOLDING = (EdgeKind.CONSUMED, EdgeKind.PACKED, EdgeKind.MOUNTED)
+FOLLOWED = (*HOLDING, EdgeKind.IDENTIFIED)  # what holds a lot by another name holds it
 CSV_HEADER = (
     "item", "depth", "through", "kind", "entry", "time", "quantity", "unit", "party", "taken_out",
     "shipped_to",
@@ -16,7 +17,7 @@ CSV_HEADER = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecalledItem:
-    """An item that holds some of a lot, by the first link that leads to it."""
+    """An item that holds some of a lot, by the first link of the interval that leads to it."""
 
     node: TraceNode
     through: str  # what it holds the lot by
@@ -35,8 +36,9 @@ def recalled_items(
 ) -> list[RecalledItem]:
     """Return the items of a whole trace forward, in its order.
 
-    An item outside the interval is left out; what it went into is not: a lot that was used before
-    the interval may be in a unit that was made in it.
+    An item is in the set if any link to it is of the interval: who recalls wants none left out.
+    What an item outside went into is told all the same: a lot that was used before the interval may
+    be in a unit that was made in it. Other names of an item are followed, and are no items.
 
     Args:
         traces: The trace's parts, each but the first resumed from the one before.
@@ -55,7 +57,8 @@ def recalled_items(
                 shipped.setdefault(edge.near, []).append(receiver)
             elif edge.kind in HOLDING:
                 going_on.add(edge.near)
-                first.setdefault(edge.far, edge)
+                if since_ms <= edge.at_ms and (not until_ms or edge.at_ms < until_ms):
+                    first.setdefault(edge.far, edge)
     return [
         RecalledItem(
             node=nodes[number],
@@ -65,7 +68,7 @@ def recalled_items(
             is_last=number not in going_on,
         )
         for number, edge in sorted(first.items())
-        if number and since_ms <= edge.at_ms and (not until_ms or edge.at_ms < until_ms)
+        if number
     ]
 
 

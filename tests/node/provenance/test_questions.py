@@ -77,6 +77,23 @@ def test_a_lot_number_of_two_products_names_both_and_chooses_none() -> None:
     assert caught.value.candidates == [WIRE, OTHER_WIRE]
 
 
+def test_an_item_that_is_named_as_another_ones_lot_does_not_take_its_place() -> None:
+    index = IndexInMemory()
+    index.block(event((WIRE, "INPUT"), (STATOR, "OUTPUT"), transformation=_MADE))
+    assert named(index, "CU-7") == WIRE
+    index.block(event(("CU-7", "SUBJECT"), measurement=_GOOD))
+
+    with pytest.raises(ItemAmbiguous, match="name one of them whole, as id:CU-7") as caught:
+        named(index, "CU-7")
+
+    assert caught.value.candidates == ["CU-7", WIRE]
+    assert named(index, "id:CU-7") == "CU-7"
+    assert named(index, WIRE) == WIRE
+    assert named(index, f"id:{WIRE}") == WIRE
+    with pytest.raises(ItemUnknown):
+        named(index, "id:ST1")
+
+
 def test_an_unknown_item_is_said_to_be_unknown_at_a_height() -> None:
     with pytest.raises(ItemUnknown, match="no event up to height 7 names item 'ST9'"):
         named(IndexInMemory(), "ST9")

@@ -10,6 +10,7 @@ from hypothesis.strategies import SearchStrategy, builds, integers, lists, sampl
 from lotmark.v1 import provenance_pb2, quality_pb2
 from lotmark_node.provenance import trace as trace_module
 from lotmark_node.provenance.packed import EDGES_PER_CHUNK
+from lotmark_node.provenance.rows import FACTS, tail_key
 from lotmark_node.provenance.trace import (
     FACT_KINDS,
     LINK_KINDS,
@@ -18,6 +19,7 @@ from lotmark_node.provenance.trace import (
     TraceStep,
     trace,
 )
+from lotmark_node.provenance.writer import FACTS_PER_PARTY_MAX
 from tests.node.provenance.index_in_memory import (
     CONSUMED,
     MOUNTED,
@@ -318,18 +320,53 @@ def test_facts_are_told_where_asked_for_and_tools_are_traced_on() -> None:
     assert sorted(bad) == ["G1", "device:cmm"]
 
 
-def test_another_name_that_somebody_stated_leads_to_the_item() -> None:
+def test_what_is_known_of_one_name_of_an_item_is_known_of_the_other() -> None:
     index = IndexInMemory()
     made = quality_pb2.Transformation(process="p")
-    index.block(event(("LOT", "INPUT"), ("U1", "OUTPUT"), transformation=made))
+    index.block(
+        event(("HEAT", "INPUT"), ("LOT", "OUTPUT"), transformation=made),
+        event(("LOT", "INPUT"), ("U1", "OUTPUT"), transformation=made),
+        event(("urn:uuid:1", "INPUT"), ("U2", "OUTPUT"), transformation=made),
+    )
     also = quality_pb2.ItemIdentified(also_known_as=["urn:uuid:1"])
-    index.block(event(("U1", "SUBJECT"), item_identified=also))
+    index.block(event(("LOT", "SUBJECT"), item_identified=also))
 
-    forward = traced(index, question(index, "LOT", backward=False))
-    from_alias = traced(index, question(index, "urn:uuid:1", backward=False))
+    def reached(item: str, *, backward: bool) -> set[str]:
+        steps = traced(index, question(index, item, backward=backward))
+        return {name for step in steps for name in step.nodes}
 
-    assert [name for step in forward for name in step.nodes] == ["U1"]
-    assert [name for step in from_alias for name in step.nodes] == ["U1"]
+    assert reached("LOT", backward=False) == {"urn:uuid:1", "U1", "U2"}
+    assert reached("urn:uuid:1", backward=False) == {"LOT", "U1", "U2"}
+    assert reached("HEAT", backward=False) == {"LOT", "urn:uuid:1", "U1", "U2"}
+    assert reached("U2", backward=True) == {"urn:uuid:1", "LOT", "HEAT"}
+
+
+def test_no_party_keeps_out_what_another_one_tells_of_an_item() -> None:
+    index = IndexInMemory()
+
+    def sealed(number: int, party: str, audience: Sequence[str] = ()) -> None:
+        digest = number.to_bytes(32)
+        body = quality_pb2.ReportSeal(report="R", laboratory="L", test="t", report_digest=digest,
+                                      verdict=quality_pb2.VERDICT_CONFORMING)  # fmt: skip
+        made = event(("LOT", "SUBJECT"), ("G1", "USED"), audience=audience, report_seal=body)
+        index.block(made, party=party)
+
+    for number in range(3 * FACTS_PER_PARTY_MAX):
+        sealed(number, "T2-CU-JX", ["OEM-A", f"P{number}"] if number % 2 else [])
+        index.forget_tails()
+    sealed(999, "LAB-17025")
+
+    told = [
+        edge.statement
+        for step in traced(index, question(index, "LOT", kinds=FACT_KINDS))
+        for edge in step.edges()
+    ]
+    last = f"report:{(999).to_bytes(32).hex()}"
+    assert [each.other for each in told if each.party == "LAB-17025"] == [last, "G1"]
+    more = [each for each in told if each.other == "report:(more)"]
+    assert sum(each.event_count for each in more) > FACTS_PER_PARTY_MAX
+    row = index.rows.rows[tail_key(FACTS, "LOT")]
+    assert len(row) < 3 * FACTS_PER_PARTY_MAX * 200
 
 
 def test_a_trace_that_is_too_wide_ends_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,10 +56,27 @@ def test_what_came_of_the_lot_before_the_interval_is_looked_through() -> None:
     def names(**days: int) -> list[str]:
         return [item.node.id for item in recalled_items(PARTS, **days)]
 
-    assert names(since_ms=2 * DAY_MS) == ["STATOR"]
+    assert names(since_ms=2 * DAY_MS, until_ms=8 * DAY_MS) == ["STATOR"]
     assert names(until_ms=5 * DAY_MS) == ["COIL"]
     assert names(since_ms=DAY_MS, until_ms=DAY_MS + 1) == ["COIL"]
-    assert names(since_ms=5 * DAY_MS + 1) == []
+    assert names(since_ms=9 * DAY_MS) == []
+
+
+def test_an_item_that_took_the_lot_before_and_within_the_interval_is_in_the_set() -> None:
+    (coil,) = recalled_items(PARTS, since_ms=6 * DAY_MS)
+
+    assert (coil.node.id, coil.through, coil.time_ms) == ("COIL", "STATOR", 8 * DAY_MS)
+
+
+def test_what_holds_the_lot_by_another_name_is_in_the_set_and_the_name_is_not() -> None:
+    parts = [
+        part(
+            {0: "LOT", 1: "urn:uuid:1", 2: "U1"},
+            [link(0, 1, 1, EdgeKind.IDENTIFIED), link(1, 2, 2), link(1, 0, 1, EdgeKind.IDENTIFIED)],
+        )
+    ]
+
+    assert [item.node.id for item in recalled_items(parts)] == ["U1"]
 
 
 def test_a_set_is_whole_only_where_no_bound_ended_its_trace() -> None:
