@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ ItemName = Annotated[
     str,
     typer.Argument(
         metavar="ITEM",
-        help="Id of an item; lot:GTIN.LOT, serial:GTIN.SERIAL, or the serial or lot alone.",
+        help="Id of an item; lot:GTIN.LOT, serial:GTIN.SERIAL, the serial or lot alone, id:ID.",
     ),
 ]
 Since = Annotated[
@@ -151,7 +152,7 @@ def write_proof(
         out, chain_id=chain_id, question=question, receipts=receipts, item_proofs=item_proofs
     )
     write_new_file(file, out.getvalue(), mode=0o644)
-    words = ["lotmark", "verify", str(file), "--genesis", str(session.settings.genesis)]
+    words = ["lotmark", "verify", str(file), "--genesis", os.path.relpath(session.settings.genesis)]
     check = shlex.join([*words, "--chain-id", chain_id.hex()])
     return WrittenProof(file, len(receipts), len(item_proofs), check)
 

@@ -27,7 +27,9 @@ LINES_MAX = 40
 
 @app.command()
 def suspect(
-    name: Annotated[str, typer.Argument(help="Device, or id of a tool, gauge or lot.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Device, or id of a tool, gauge or lot.")
+    ],
     *,
     client: ClientFile = None,
     start: Annotated[str, typer.Option("--from", metavar="TIME", help="From this day or time on.")],

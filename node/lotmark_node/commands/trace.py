@@ -49,7 +49,8 @@ def trace(
         bool, typer.Option("--back/--forward", help="What it was made of, or what it went into.")
     ] = True,
     depth: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Steps from the item. [default: all there are]")
+        int,
+        typer.Option(min=0, metavar="N", show_default=False, help="Steps from the item; 0: all."),
     ] = 0,
     nodes: Annotated[
         int,

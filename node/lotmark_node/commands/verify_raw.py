@@ -19,7 +19,9 @@ app = typer.Typer()
 
 @app.command()
 def verify_raw(
-    file: Annotated[Path, typer.Argument(help="The file; its content is sent nowhere.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file; its content is sent nowhere.")
+    ],
     *,
     client: ClientFile = None,
     item: Annotated[

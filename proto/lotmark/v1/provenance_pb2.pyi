@@ -227,13 +227,15 @@ class TraceEdge(_message.Message):
     entry: _builtins.int
     """Entry of the event that says so; of several alike, the first."""
     last_entry: _builtins.int
-    """Entry of the last event alike; of a mounted or packed item that was taken out: that event's."""
+    """Entry of the last event alike that the node has, which may be after the answer's height; of a
+    mounted or packed item that was taken out: that event's.
+    """
     at_ms: _builtins.int
     """When it was so, by the first event, Unix time in ms."""
     ended: _builtins.bool
     """Whether the item was taken out again, by `last_entry`."""
     event_count: _builtins.int
-    """Number of events alike."""
+    """Number of events alike that the node has."""
     nonconforming_count: _builtins.int
     """Of those, how many with verdict nonconforming."""
     party: _builtins.str

@@ -29,8 +29,8 @@ class ProvenanceServiceStub:
     """ProvenanceService answers from an index that every node derives from the log. Callers
     authenticate by mTLS, and a wish for freshness goes into the metadata as with LedgerService.
 
-    An item is named by its id, by another form of it, or by a short name such as a serial alone. One
-    that no event names ends a call with NOT_FOUND, one that means several items with
+    An item is named by its id, by another form of it, or by a short name such as a serial alone; behind
+    "id:" stands an id that is no short name. One that no event names ends a call with NOT_FOUND, one that means several items with
     FAILED_PRECONDITION; the message tells the height, or which items there are, each of which the
     trailing metadata name under "lotmark-candidate-bin" too. What the caller may not read is told in
     no answer.
@@ -83,8 +83,8 @@ class ProvenanceServiceServicer:
     """ProvenanceService answers from an index that every node derives from the log. Callers
     authenticate by mTLS, and a wish for freshness goes into the metadata as with LedgerService.
 
-    An item is named by its id, by another form of it, or by a short name such as a serial alone. One
-    that no event names ends a call with NOT_FOUND, one that means several items with
+    An item is named by its id, by another form of it, or by a short name such as a serial alone; behind
+    "id:" stands an id that is no short name. One that no event names ends a call with NOT_FOUND, one that means several items with
     FAILED_PRECONDITION; the message tells the height, or which items there are, each of which the
     trailing metadata name under "lotmark-candidate-bin" too. What the caller may not read is told in
     no answer.
@@ -189,8 +189,8 @@ class ProvenanceService:
     """ProvenanceService answers from an index that every node derives from the log. Callers
     authenticate by mTLS, and a wish for freshness goes into the metadata as with LedgerService.
 
-    An item is named by its id, by another form of it, or by a short name such as a serial alone. One
-    that no event names ends a call with NOT_FOUND, one that means several items with
+    An item is named by its id, by another form of it, or by a short name such as a serial alone; behind
+    "id:" stands an id that is no short name. One that no event names ends a call with NOT_FOUND, one that means several items with
     FAILED_PRECONDITION; the message tells the height, or which items there are, each of which the
     trailing metadata name under "lotmark-candidate-bin" too. What the caller may not read is told in
     no answer.
