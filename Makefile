@@ -16,9 +16,9 @@ test: | $(UV) ## all tests
 
 # Networks of real processes mostly wait, so all other tests run beside them.
 TESTS := $(MAKE) --no-print-directory --jobs=2 test-networks test-others
-test-networks:
+test-networks: ## of all tests, those of networks of real processes
 	$(UV) run --no-sync pytest tests/network
-test-others:
+test-others: ## of all tests, the others
 	$(UV) run --no-sync pytest --ignore=tests/network
 
 check: | $(UV) ## everything that must pass before a commit lands
