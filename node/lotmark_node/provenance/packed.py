@@ -17,7 +17,8 @@ _U64 = struct.Struct(">Q")
 
 OPEN = 1  # flag of postings: one of the events at least is for everybody
 CHUNKED = 2  # flag of postings and edges: there are chunks before the tail
-MARKED = 4  # flag of a row of edges: one of them, or of those before, has a flag of its own
+MARKED = 4  # flag of a row of edges: one of them at least has a flag of its own
+MARKED_BEFORE = 8  # flag of a tail of edges: there is such a row among the chunks
 RESTRICTED = 1  # flag of an edge: its event has an audience
 ENDED = 2  # flag of an edge: it ended, rather than began
 
@@ -115,7 +116,8 @@ class EdgesTail:
         if self.count < EDGES_PER_CHUNK:
             return None
         before, chunk = self.before, self.encode()
-        self.flags |= CHUNKED
+        marked = MARKED_BEFORE if self.flags & MARKED else 0
+        self.flags = CHUNKED | marked | (self.flags & MARKED_BEFORE)
         self.before += self.count
         self.count = 0
         for part in (self.numbers, self.names, self.rest):

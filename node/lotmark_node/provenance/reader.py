@@ -35,6 +35,8 @@ from lotmark_node.provenance.rows import (
     window_key,
 )
 
+CHUNKS_PER_READ = 64
+
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
 _U64_MAX = 2**64 - 1
@@ -129,30 +131,26 @@ class IndexReader:
 
     def edges(self, kind: Edges, name: str) -> Iterator[Edge]:
         """Return the links of an item, in the order of the log."""
-        for _, rows in self.edge_lists(kind, (name,)):
-            for row in rows:
+        for _, tail in self.edge_tails(kind, (name,)):
+            for row in self.edge_rows(kind, name, tail):
                 yield from unpack_edges(row)
 
-    def edge_lists(
-        self, kind: Edges, names: Sequence[str]
-    ) -> Iterator[tuple[str, Sequence[bytes]]]:
-        """Return the rows of links of items, as names ascend, by item; the last one is the tail."""
-        tails = self.rows.get_many(tail_keys(kind, names))
-        for name, tail in zip(names, tails, strict=True):
-            if tail is None:
-                continue
-            if tail[0] & CHUNKED:
-                chunks = self._edge_chunks(tail_key(kind, name), edges_head(tail)[1])
-                yield name, (*chunks, tail)
-            else:
-                yield name, (tail,)
+    def edge_tails(self, kind: Edges, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Return the newest row of links of each item that has any, as names ascend."""
+        for name, tail in zip(names, self.rows.get_many(tail_keys(kind, names)), strict=True):
+            if tail is not None:
+                yield name, tail
 
-    def _edge_chunks(self, key: bytes, count: int) -> Sequence[bytes]:
-        """Return the chunks that hold the first `count` links of an item."""
-        keys = [chunk_key(key, at) for at in range(0, count, EDGES_PER_CHUNK)]
-        chunks = [chunk for chunk in self.rows.get_many(keys) if chunk is not None]
-        assert len(chunks) == len(keys), "the tail counts the chunks before it"
-        return chunks
+    def edge_rows(self, kind: Edges, name: str, tail: bytes) -> Iterator[bytes]:
+        """Return all rows of links of an item, whose tail is given, in the order of the log."""
+        if tail[0] & CHUNKED:
+            key, count = tail_key(kind, name), edges_head(tail)[1]
+            keys = [chunk_key(key, at) for at in range(0, count, EDGES_PER_CHUNK)]
+            for at in range(0, len(keys), CHUNKS_PER_READ):
+                for chunk in self.rows.get_many(keys[at : at + CHUNKS_PER_READ]):
+                    assert chunk is not None, "the tail counts the chunks before it"
+                    yield chunk
+        yield tail
 
     def facts_of(self, names: Sequence[str]) -> Iterator[tuple[str, Mapping[Alike, Told]]]:
         """Return what is known of items beside their links, as names ascend."""

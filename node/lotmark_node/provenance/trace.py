@@ -4,16 +4,18 @@ A trace is the same for the same question and size of the log, so that it can be
 gone on with: whoever asks for more has the way up to there walked again, which is cheap.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import NamedTuple
 
 from lotmark.v1 import provenance_pb2
 from lotmark_node.provenance.packed import (
+    CHUNKED,
     EDGES_HEAD_SIZE,
     ENDED,
     MARKED,
+    MARKED_BEFORE,
     RESTRICTED,
     Alike,
     Edge,
@@ -65,6 +67,24 @@ class TraceQuestion:
             and self.to_ms is None
             and not self.parties
         )
+
+
+@dataclass(slots=True)
+class Ended:
+    """The ends of links to one thing that are still ahead, while the links are gone through."""
+
+    entries: deque[int] = field(default_factory=deque)
+    begun: bool = False  # a beginning was told since the last end
+
+    def passes(self, entry: int) -> bool:
+        """Go past the end of an entry, and tell whether a beginning was told that it belongs to."""
+        if self.entries and self.entries[0] == entry:
+            self.entries.popleft()
+        begun, self.begun = self.begun, False
+        return begun
+
+
+Ends = dict[tuple[str, int], Ended]  # by what is linked and how
 
 
 class Statement(NamedTuple):
@@ -191,28 +211,37 @@ class _Walk:
 
     def _link_steps(self, names: Sequence[str], depth: int) -> Iterator[TraceStep]:
         step, newest = self._begin(depth), b""
-        for name, rows in self._index.edge_lists(self._kind, names):
-            if rows[-1][0] & MARKED:
-                # Whole, since what ended may have begun in another row.
-                edges = chain.from_iterable(map(unpack_edges, rows))
-                self._add_wanted(step, name, edges)
-            else:
-                for row in rows:
-                    newest = self._add_row(step, name, row, newest)
-                    if step.link_count >= LINKS_PER_STEP:
-                        yield self._end(step)
-                        step = self._begin(depth)
-            if step.link_count >= LINKS_PER_STEP:
-                yield self._end(step)
-                step = self._begin(depth)
+        for name, tail in self._index.edge_tails(self._kind, names):
+            ends = self._ends(name, tail)
+            chunked = tail[0] & CHUNKED
+            for row in self._index.edge_rows(self._kind, name, tail) if chunked else (tail,):
+                newest = self._add_row(step, name, row, ends, newest)
+                if step.link_count >= LINKS_PER_STEP:
+                    yield self._end(step)
+                    step = self._begin(depth)
         if step.link_count:
             yield self._end(step)
 
-    def _add_row(self, step: TraceStep, name: str, row: bytes, newest: bytes) -> bytes:
+    def _ends(self, name: str, tail: bytes) -> Ends:
+        """Return the ends of an item's links, which may stand in other rows than the beginnings."""
+        ends: Ends = {}
+        if not tail[0] & (MARKED | MARKED_BEFORE):
+            return ends
+        for row in self._index.edge_rows(self._kind, name, tail):
+            for edge in unpack_edges(row) if row[0] & MARKED else ():
+                told = edge.entry < self._question.size and self._may_tell(edge)
+                if edge.flags & ENDED and told:
+                    ends.setdefault((edge.other, edge.kind), Ended()).entries.append(edge.entry)
+        return ends
+
+    def _may_tell(self, edge: Edge) -> bool:
+        return not edge.flags & RESTRICTED or self._may_read(edge.entry)
+
+    def _add_row(self, step: TraceStep, name: str, row: bytes, ends: Ends, newest: bytes) -> bytes:
         """Add the links of a row; return their names, packed, `newest` being those before."""
-        _, _, count, names_size, last_entry = edges_head(row)
-        if self._filtered or last_entry >= self._question.size:
-            self._add_wanted(step, name, unpack_edges(row))
+        flags, _, count, names_size, last_entry = edges_head(row)
+        if self._filtered or ends or flags & MARKED or last_entry >= self._question.size:
+            self._add_wanted(step, name, self._wanted_links(unpack_edges(row), ends))
             return newest
         packed = row[EDGES_HEAD_SIZE : EDGES_HEAD_SIZE + names_size]
         if packed != newest:  # what lies side by side often went into the same
@@ -221,8 +250,8 @@ class _Walk:
         step.link_count += count
         return packed
 
-    def _add_wanted(self, step: TraceStep, name: str, edges: Iterable[Edge]) -> None:
-        if told := self._wanted_links(edges):
+    def _add_wanted(self, step: TraceStep, name: str, told: Sequence[Statement]) -> None:
+        if told:
             step.add_statements(name, told)
 
     def _fact_steps(self, names: Sequence[str], depth: int) -> Iterator[TraceStep]:
@@ -252,25 +281,24 @@ class _Walk:
             )
         return step
 
-    def _wanted_links(self, edges: Iterable[Edge]) -> list[Statement]:
-        """Return the links asked for; where one ends, that goes to the beginning it belongs to."""
+    def _wanted_links(self, edges: Iterable[Edge], ends: Ends) -> list[Statement]:
+        """Return the links asked for; where one ended, that is told with its beginning."""
         found: list[Statement] = []
-        begun: dict[tuple[str, int], int] = {}
-        for other, kind, flags, entry, at_ms, quantity, unit, party in edges:
+        for edge in edges:
+            other, kind, flags, entry, at_ms, quantity, unit, party = edge
             if entry >= self._question.size:
                 break
-            if not self._is_wanted(kind, at_ms, party):
+            last_entry, ended, end = entry, bool(flags & ENDED), ends.get((other, kind))
+            if end is not None and ended and end.passes(entry):
+                continue  # it was told with its beginning
+            if not self._is_wanted(kind, at_ms, party) or not self._may_tell(edge):
                 continue
-            if flags & RESTRICTED and not self._may_read(entry):
-                continue
-            if flags & ENDED and (other, kind) in begun:
-                at = begun.pop((other, kind))
-                found[at] = found[at]._replace(last_entry=entry, ended=True)
-                continue
-            begun[other, kind] = len(found)
-            ended = bool(flags & ENDED)
+            if end is not None and not ended:
+                end.begun = True
+                if end.entries:
+                    last_entry, ended = end.entries[0], True
             found.append(
-                Statement(other, kind, entry, entry, at_ms, ended, 1, 0, quantity, unit, party)
+                Statement(other, kind, entry, last_entry, at_ms, ended, 1, 0, quantity, unit, party)
             )
         return found
 

@@ -209,13 +209,13 @@ def test_a_part_that_was_dismounted_is_told_with_when_that_was() -> None:
         body = quality_pb2.Association(action=quality_pb2.RelationAction.ValueType(action))
         return index.block(event(("ROTOR", "CHILD"), ("MOTOR", "PARENT"), association=body))[0]
 
-    begin, end, again = mounted(1), mounted(2), mounted(1)
+    begin, seen, end, again = mounted(1), mounted(3), mounted(2), mounted(1)
 
     (step,) = traced(index, question(index, "MOTOR"))
 
     told = [edge.statement for edge in step.edges()]
     assert [(each.entry, each.last_entry, each.ended) for each in told] == [
-        (begin, end, True), (again, again, False),
+        (begin, end, True), (seen, end, True), (again, again, False),
     ]  # fmt: skip
 
 
