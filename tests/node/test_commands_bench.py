@@ -47,10 +47,8 @@ SHORTEST = replace(
 def test_the_usage_is_written_as_it_is_typed() -> None:
     shown = CliRunner().invoke(app, ["bench", "--help"], prog_name="lotmark").stdout
 
-    usage = (
-        "Usage: lotmark bench client|contracts|generate|ledger|network|order|provenance [OPTIONS]\n"
-    )
-    assert shown.startswith(usage)
+    names = "client|contracts|generate|ledger|network|order|provenance"
+    assert " ".join(shown.split()).startswith(f"Usage: lotmark bench {names} [OPTIONS] ")
 
 
 def test_an_unknown_bench_is_named_with_those_that_there_are() -> None:
