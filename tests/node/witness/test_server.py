@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
@@ -53,7 +54,8 @@ def exchange(port: int, raw: bytes) -> bytes:
     """Send bytes, and return all that comes back until the server closes the connection."""
     with socket.create_connection((HOST, port), TIMEOUT_S) as connection:
         connection.sendall(raw)
-        connection.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # the server may have hung up already, having seen enough
+            connection.shutdown(socket.SHUT_WR)
         parts = iter(lambda: connection.recv(65_536), b"")
         return b"".join(parts)
 
