@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import time
 from typing import Any
 
 import pytest
@@ -81,6 +82,19 @@ def test_a_text_that_looks_like_a_condition_is_written_behind_an_equals_sign() -
     assert [made.decide([text])[0] for text in ("-", "in a", "a")] == [1, 2, 0]
 
 
+def test_a_cell_of_a_column_of_any_texts() -> None:
+    made = table([{"name": "sign", "type": "string"}, SEVERITY], [["a", "-", 1], ["-", "-", 2]])
+
+    assert [made.decide([text, 1])[0] for text in ("a", "b", "")] == [1, 2, 2]
+
+
+@pytest.mark.parametrize("column", [SEVERITY, CAUSE, SAFE, {"name": "any", "type": "string"}])
+def test_a_dash_fits_whatever_a_column_of_any_type_can_be(column: dict[str, Any]) -> None:
+    possible = {"severity": 5, "cause": "burr", "safe": False, "any": "(any other text)"}
+
+    assert table([column], [["-", 1]]).decide([possible[column["name"]]])[0] == 1
+
+
 def test_the_first_row_that_fits_decides() -> None:
     made = table([CAUSE, SEVERITY], [["burr", ">= 7", 9], ["burr", "-", 5], ["-", "-", 1]])
 
@@ -114,6 +128,13 @@ def test_a_value_that_its_column_does_not_list_fits_no_row() -> None:
         ([SEVERITY], [[True, 1]], [0], "expected a text"),
         ([CAUSE], [["crak", 1]], [0], "did you mean 'crack'?"),
         ([CAUSE], [["> burr", 1]], [0], "no order"),
+        ([{**CAUSE, "values": ["burr"]}], [["!= burr", 1]], [0], "it is always 'burr'"),
+        (
+            [SEVERITY],
+            [["<= 2", 1], ["3..4", 1], ["5..6", 1], ["7..8", 1], ["<= 8", 1]],
+            [0],
+            "all that fits it fits row 1 or 2 or 3 or another before it",
+        ),
         ([SAFE], [["yes", 1]], [0], "expected true, false"),
         ([SEVERITY], [["-"]], None, "expected 2 cells instead of 1"),
         ([SEVERITY], [["-", "x"]], None, "share is int, not a text"),
@@ -144,6 +165,16 @@ def test_rows_that_cannot_be_analysed_in_time_are_refused() -> None:
     rows = [[*(f"!= {chance.randrange(10)}" for _ in columns), 1] for _ in range(200)]
 
     assert "too many ways" in refusal(columns, rows, [0])
+
+
+def test_a_table_with_as_many_pieces_as_its_file_can_hold_is_analysed_fast() -> None:
+    numbers = [", ".join(str(2 * (64 * row + at)) for at in range(64)) for row in range(256)]
+    start_s = time.perf_counter()
+
+    table([{"name": "n", "type": "int"}], [[f"in {each}", 1] for each in numbers], [0])
+    table([{"name": "s", "type": "string"}], [[f"in {each}", 1] for each in numbers], [0])
+
+    assert time.perf_counter() - start_s < 5.0  # a fifth of a second each, and a busy machine
 
 
 def test_the_analysis_is_what_trying_all_inputs_says() -> None:

@@ -45,7 +45,7 @@ def test_a_new_package_lints_and_its_test_passes() -> None:
     assert (lint.exit_code, test.exit_code) == (0, 0)
     assert lint.stdout.startswith("scrap-credit version 1, sha256 ")
     assert "costs at most 145 of 20,000 gas" in lint.stdout
-    assert "rows 2 and 3 overlap, row 2 decides: cause 'burr', pieces 10" in lint.stdout
+    assert "rows 2 and 3 overlap, for example: cause 'burr', pieces 10" in lint.stdout
     assert "'else' decides, for example: cause 'handling', pieces 1" in lint.stdout
     assert test.stdout.startswith("✓ tests/credit.json: ")
 

@@ -84,7 +84,9 @@ def read_cell(node: Node, column: Column) -> Cell:
         # Of what the column says it can be: nothing fits a value that it cannot be.
         if column.values:
             return Cell(listed=frozenset(column.values))
-        return Cell(ranges=((column.least, column.most),), is_negated=True)
+        if column.type == INT:
+            return Cell(ranges=((column.least, column.most),))
+        return Cell(is_negated=True)
     if column.type == INT:
         return Cell(_integer_ranges(node, column))
     if column.type == BOOL:
@@ -156,7 +158,10 @@ def _text_cell(node: Node, column: Column) -> Cell:
         if column.values and each not in column.values:
             raise node.refused(f"{each[:40]!r} is no {column.name}{suggest(each, column.values)}")
     if is_negated and column.values:
-        return Cell(listed=frozenset(column.values) - frozenset(listed))
+        others = frozenset(column.values) - frozenset(listed)
+        if not others:
+            raise node.refused(f"no {column.name} is like that: it is always {listed[0]!r}")
+        return Cell(listed=others)
     return Cell(listed=frozenset(listed), is_negated=is_negated)
 
 

@@ -22,6 +22,7 @@ from lotmark_contracts.wcel.values import Value
 COLUMNS_MAX = 12
 ROWS_MAX = 256
 OUTPUT_LENGTH_MAX = 256  # characters of a text
+_COVERING_SHOWN = 3  # rows that a message names as covering another
 
 Output = dict[str, Value]
 
@@ -94,9 +95,11 @@ def read_table(name: str, node: Node) -> Table:
         raise fields["rows"].refused("the rows overlap in too many ways to be analysed")
     if analysis.unreachable:
         number, covering = analysis.unreachable[0]
-        earlier = " and ".join(map(str, covering))
+        shown = [*map(str, covering[:_COVERING_SHOWN])]
+        if len(covering) > _COVERING_SHOWN:
+            shown.append("another")
         raise row_nodes[number - 1].refused(
-            f"row {number} never decides: all that fits it fits row {earlier} before it"
+            f"row {number} never decides: all that fits it fits row {' or '.join(shown)} before it"
         )
     if analysis.uncovered and otherwise is None:
         raise fields["rows"].refused(f"no row is for {analysis.uncovered}; add one, or 'else'")

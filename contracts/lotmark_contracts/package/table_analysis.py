@@ -4,23 +4,23 @@ Exact: every column is cut into the finest pieces that its cells tell apart, a r
 pieces, and rows are subtracted from the box of all inputs one after the other.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lotmark_contracts.package.cells import Cell, Column
 from lotmark_contracts.wcel.types import BOOL, INT
-from lotmark_contracts.wcel.values import Value
 
 BOXES_MAX = 2_000  # into which what is left of the inputs may fall
 OVERLAPS_MAX = 32  # that are told
-_COVERING_MAX = 3  # rows that are named as covering another
 
 Box = tuple[int, ...]  # of each column, the pieces as bits
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Two rows that fit the same inputs; the earlier one decides there."""
+    """Two rows that fit the same inputs. The later one does not decide there."""
 
     earlier: int  # from 1
     later: int
@@ -41,10 +41,27 @@ class _Pieces:
     """A column in pieces, each with a value that stands for it."""
 
     column: Column
-    examples: tuple[Value, ...]
+    examples: Sequence[Any]  # of integers ascending: each begins its piece
 
-    def bits_of(self, cell: Cell) -> int:
-        return sum(1 << at for at, each in enumerate(self.examples) if cell.holds(each))
+    @property
+    def all_bits(self) -> int:
+        return (1 << len(self.examples)) - 1
+
+    def bits_of(self, cells: Iterable[Cell]) -> list[int]:
+        """Return which pieces each cell is for, without trying each cell on each piece.
+
+        A hostile table has hundreds of cells, and tens of thousands of pieces.
+        """
+        if self.column.type == INT:
+            return [sum(map(self._bits_of_range, cell.ranges)) for cell in cells]
+        bit = {example: 1 << at for at, example in enumerate(self.examples)}
+        listed = [(sum(bit[each] for each in cell.listed), cell) for cell in cells]
+        return [self.all_bits & ~bits if cell.is_negated else bits for bits, cell in listed]
+
+    def _bits_of_range(self, ends: tuple[int, int]) -> int:
+        # Every range begins where a piece does, and ends where one does.
+        first, after = bisect_left(self.examples, ends[0]), bisect_right(self.examples, ends[1])
+        return (1 << after) - (1 << first)
 
     def shown(self, bits: int) -> str:
         example = self.examples[(bits & -bits).bit_length() - 1]
@@ -60,15 +77,14 @@ class _Pieces:
 def analyse(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> Analysis | None:
     """Return what is noteworthy, or None where the rows overlap in too many ways to tell."""
     pieces = [_pieces(column, [row[at] for row in rows]) for at, column in enumerate(columns)]
-    boxes = [
-        tuple(each.bits_of(cell) for each, cell in zip(pieces, row, strict=True)) for row in rows
-    ]
-    left: list[Box] = [tuple((1 << len(each.examples)) - 1 for each in pieces)]
+    bits = [each.bits_of(row[at] for row in rows) for at, each in enumerate(pieces)]
+    boxes: list[Box] = list(zip(*bits, strict=True))
+    left: list[Box] = [tuple(each.all_bits for each in pieces)]
     unreachable: list[tuple[int, tuple[int, ...]]] = []
     for at, box in enumerate(boxes):
         if not any(_common(box, each) for each in left):
             covering = [number for number in range(at) if _common(box, boxes[number])]
-            unreachable.append((at + 1, tuple(each + 1 for each in covering[:_COVERING_MAX])))
+            unreachable.append((at + 1, tuple(each + 1 for each in covering)))
         left = [part for each in left for part in _without(each, box)]
         if len(left) > BOXES_MAX:
             return None

@@ -170,6 +170,8 @@ def _problem_lines(folder: Path, problem: "Problem") -> str:
 
 
 def _report(package: "Package") -> str:
+    from lotmark_contracts.package.table_analysis import OVERLAPS_MAX
+
     lines = [f"{package.name} version {package.manifest.version}, sha256 {package.hash.hex()}"]
     width = max(len(rule.name) for rule in package.rules)
     for rule in package.rules:
@@ -180,12 +182,13 @@ def _report(package: "Package") -> str:
     for table in package.tables.values():
         lines.append(f"table {table.name}: {len(table.rows)} rows")
         lines.extend(
-            f"      rows {each.earlier} and {each.later} overlap, row {each.earlier} decides: "
-            f"{each.example}"
+            f"      rows {each.earlier} and {each.later} overlap, for example: {each.example}"
             for each in table.overlaps[:_OVERLAPS_SHOWN]
         )
         if len(table.overlaps) > _OVERLAPS_SHOWN:
-            lines.append(f"      and {len(table.overlaps) - _OVERLAPS_SHOWN} more overlaps")
+            or_more = " or more" if len(table.overlaps) == OVERLAPS_MAX else ""
+            rest = len(table.overlaps) - _OVERLAPS_SHOWN
+            lines.append(f"      and {rest}{or_more} other overlaps")
         if table.uncovered:
             lines.append(f"      'else' decides, for example: {table.uncovered}")
     return "\n".join(lines)
