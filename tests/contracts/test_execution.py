@@ -269,6 +269,29 @@ def test_a_kept_value_beyond_the_bounds_of_its_type_fails() -> None:
     assert failure_of(receipt) == ("too_long", "then[1].set")
 
 
+def test_a_value_that_shares_its_parts_is_measured_before_it_is_looked_at() -> None:
+    """A list of a list of one list is small to make, and has 4,294,967,296 numbers to check."""
+
+    def keeping(rule: Any) -> None:
+        rule["let"] = [{"l1": "provenance.map(p, 1)"}, {"l2": "l1.map(p, l1)"}]
+        rule["let"] += [{f"l{at}": f"l2.map(p, l{at - 1})"} for at in (3, 4)]
+        rule["then"] = [{"set": {"notes": "'a'"}, "value": "l4"}]
+
+    def declaring(manifest: Any) -> None:
+        nested = "list(list(list(list(int, 256), 256), 256), 256)"
+        manifest["state"]["notes"] = {"type": nested, "default": []}
+
+    ancestors = [
+        Ancestor(item="lot", depth=1, entry=entry, event_type="t", party="p", recorded_at_ms=NOW_MS)
+        for entry in range(256)
+    ]
+    desk = Desk(package(keeping, declaring))
+
+    (receipt,) = desk.send("scrap_reported", provenance=ancestors, **scrap())
+
+    assert failure_of(receipt) == ("too_long", "then[1].set")
+
+
 def test_an_empty_or_endless_key_fails() -> None:
     for once in ("''", "event.long"):
 

@@ -239,8 +239,9 @@ class _Execution:
             value = {name: self._run(placed) for name, placed in keep.value.items()}
         self._place = keep.key.place
         try:
-            keep.check(value)
+            # Its size comes first: what a value shares, the check would visit each time, unpaid.
             size = measured(value)
+            keep.check(value)
         except (ValueRefused, TooLarge):
             raise RuleFailed(ExecutionCode.TOO_LONG) from None
         self._frame.charge(rule_costs.KEEP + size, 0)
