@@ -186,7 +186,7 @@ def test_a_failure_of_an_expression_is_told_with_code_place_and_offset() -> None
     ("effect", "code", "at"),
     [
         ({"pay": "-1"}, "negative_amount", "then[1].pay"),
-        ({"currency": "'EURO'"}, "unknown_currency", "then[1].pay"),
+        ({"currency": "'EURO'"}, "unknown_currency", "then[1].currency"),
         ({"from": {"supplier": "''"}}, "bad_name", "then[1].from"),
         ({"to": {"oem": "event.long"}}, "bad_name", "then[1].to"),
         ({"from": {"held": "'x'"}}, "overdrawn", "then"),

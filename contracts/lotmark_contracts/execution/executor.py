@@ -12,7 +12,6 @@ from lotmark_contracts.execution.inputs import (
 from lotmark_contracts.execution.postings import (
     ReadState,
     account_name,
-    check_posting,
     new_balances,
 )
 from lotmark_contracts.execution.receipt import (
@@ -42,6 +41,7 @@ from lotmark_contracts.package.rule import (
     WorkOrder,
 )
 from lotmark_contracts.package.value_check import ValueRefused
+from lotmark_contracts.wcel.currencies import EXPONENTS
 from lotmark_contracts.wcel.errors import ExpressionFailed
 from lotmark_contracts.wcel.frame import Frame
 from lotmark_contracts.wcel.values import TooLarge, Value, measured
@@ -221,14 +221,15 @@ class _Execution:
         self._frame.charge(rule_costs.PAY, 0)
         if minor == 0:
             return
+        if minor < 0:
+            raise RuleFailed(ExecutionCode.NEGATIVE_AMOUNT)
         currency = self._run(pay.currency)
+        if currency not in EXPONENTS:
+            raise RuleFailed(ExecutionCode.UNKNOWN_CURRENCY)
         debit = account_name(pay.debit_family, self._run(pay.debit_name))
         credit = account_name(pay.credit_family, self._run(pay.credit_name))
         memo = "" if pay.memo is None else self._run(pay.memo)
-        posting = Posting(debit, credit, minor, currency, memo)
-        self._place = pay.amount.place
-        check_posting(posting)
-        self._postings.append(posting)
+        self._postings.append(Posting(debit, credit, minor, currency, memo))
 
     def _keep(self, keep: Keep) -> None:
         key = self._key(keep.key)

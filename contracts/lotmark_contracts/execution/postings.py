@@ -6,7 +6,6 @@ from lotmark_contracts.execution.failures import ExecutionCode, RuleFailed
 from lotmark_contracts.execution.receipt import Posting
 from lotmark_contracts.execution.state_keys import account_key
 from lotmark_contracts.package.manifest import AccountRight, Manifest
-from lotmark_contracts.wcel.currencies import EXPONENTS
 from lotmark_contracts.wcel.lexer import INT_MAX, INT_MIN
 from lotmark_contracts.wcel.values import Value
 
@@ -24,18 +23,6 @@ def account_name(family: str, name: str) -> str:
     if not 1 <= len(name) <= ACCOUNT_NAME_LENGTH_MAX:
         raise RuleFailed(ExecutionCode.BAD_NAME)
     return f"{family}:{name}"
-
-
-def check_posting(posting: Posting) -> None:
-    """Refuse an amount or currency that cannot be posted.
-
-    Raises:
-        RuleFailed: The amount is not above zero, or the currency is unknown.
-    """
-    if posting.minor < 0:
-        raise RuleFailed(ExecutionCode.NEGATIVE_AMOUNT)
-    if posting.currency not in EXPONENTS:
-        raise RuleFailed(ExecutionCode.UNKNOWN_CURRENCY)
 
 
 def new_balances(
