@@ -9,6 +9,7 @@ from lotmark_contracts.package.expressions import record_of_node, type_of_node
 from lotmark_contracts.package.json_node import Node
 from lotmark_contracts.package.value_check import ValueRefused, value_check
 from lotmark_contracts.wcel.parser import RESERVED
+from lotmark_contracts.wcel.type_text import STRING_MAX
 from lotmark_contracts.wcel.types import (
     BOOL,
     INT,
@@ -18,7 +19,7 @@ from lotmark_contracts.wcel.types import (
     record_type,
     string_type,
 )
-from lotmark_contracts.wcel.values import Value
+from lotmark_contracts.wcel.values import VALUE_NODES_MAX, TooLarge, Value, measured
 
 FORMAT = "lotmark-package/1"
 LANGUAGE = "wcel/1"
@@ -117,6 +118,8 @@ def _params(node: Node | None) -> Mapping[str, Value]:
     for name, each in () if node is None else node.named("a parameter", NAMED_MAX).items():
         if not isinstance(each.content, int | str | bool):
             raise each.refused("a parameter is a number, a text, true or false")
+        if isinstance(each.content, str) and len(each.content) > STRING_MAX:
+            raise each.refused(f"a text has at most {STRING_MAX:,} characters")
         params[name] = each.content
     return params
 
@@ -140,12 +143,19 @@ def _state(node: Node | None, types: Mapping[str, Type]) -> Mapping[str, StateFa
     for name, each in () if node is None else node.named("state", NAMED_MAX).items():
         fields = each.fields(("type", "default"))
         type_ = type_of_node(fields["type"], types)
-        default = fields["default"].plain()
+        default = cast("Value", fields["default"].plain())
         try:
             value_check(type_)(default)
         except ValueRefused as error:
             raise fields["default"].refused(f"default{error.path}: {error.reason}") from error
-        families[name] = StateFamily(type_, cast("Value", default))
+        try:
+            measured(default)
+        except TooLarge as error:
+            raise fields["default"].refused(
+                f"larger than what can be kept: {VALUE_NODES_MAX:,} nodes,"
+                " 16 characters counting as one more"
+            ) from error
+        families[name] = StateFamily(type_, default)
     return families
 
 
