@@ -15,7 +15,7 @@ def read_package_folder(folder: Path) -> dict[str, bytes]:
     """Return what is in each file of a package's folder, by path; hidden files are left out.
 
     Raises:
-        PackageRefused: There is too much in it to be a package, or a link.
+        PackageRefused: There is too much in it to be a package, or a link or other special file.
         OSError: The folder or a file in it cannot be read.
     """
     files: dict[str, bytes] = {}
@@ -26,8 +26,10 @@ def read_package_folder(folder: Path) -> dict[str, bytes]:
             continue
         if path.is_symlink():
             raise PackageRefused([Problem(relative.as_posix(), None, "a link is not followed", "")])
-        if not path.is_file():
+        if path.is_dir():
             continue
+        if not path.is_file():
+            raise PackageRefused([Problem(relative.as_posix(), None, "no plain file", "")])
         size += path.stat().st_size
         if size > SIZE_MAX or len(files) == FILES_MAX:
             reason = f"the folder has more than {FILES_MAX} files or {SIZE_MAX:,} bytes"

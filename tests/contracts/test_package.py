@@ -84,6 +84,13 @@ def test_a_mistake_in_an_expression_is_shown_in_the_file_that_it_stands_in() -> 
         (RULE, '"pay": "credit"', '"pay": "\'1\'"', "shall be int, and is string"),
         (RULE, '"when": "event.pieces > 0"', '"when": "event.pieces"', "shall be bool"),
         (RULE, '"reason": "NEGATIVE"', '"reason": "too little"', "a word of A-Z"),
+        (RULE, '"reason": "NEGATIVE"', '"reason": "_4"', "begins with a letter"),
+        (RULE, "params.currency", "EUR", "a text stands in quotes: 'EUR'"),
+        (RULE, '"pay": "credit"', '"pay": 100', 'an expression stands in quotes: "100"'),
+        (RULE, '"event.pieces > 0"', "true", 'an expression stands in quotes: "true"'),
+        (RULE, "event.pieces > 0", "now > 0 and height > 0", "did you mean '&&'?"),
+        (RULE, "event.pieces > 0", "(now > 0 or height > 0)", "did you mean '||'?"),
+        (RULE, "'scrap report '", "'scrap\treport '", "or has a line break or control character"),
         (RULE, '{"cost":', '{"event":', "the name 'event' is taken"),
         (RULE, '{"cost":', '{"for":', "the name 'for' is taken"),
         (RULE, '{"cost":', '{"Cost":', "cannot name a step"),
@@ -185,6 +192,10 @@ def _long_lists(manifest: Any) -> None:
         ("event.causes.all(a, event.causes.all(b, a != b)) ? 1 : 0", "this part alone may cost"),
         ("event.causes.map(a, event.causes.map(b, event.causes)).size()", "may cost"),
         ("event.causes == event.causes ? 1 : 0", "may cost"),
+        (
+            "event.causes.all(a, " * 20 + "true" + ")" * 20 + " ? 1 : 0",
+            "more than 1,000,000,000 gas",
+        ),
         ("[" * 3_000, "nested deeper"),
         ("event.pieces" + " + 1" * 2_000, "40 levels"),
         ("1.5", "whole numbers"),
@@ -263,6 +274,22 @@ def test_more_tables_than_can_be_analysed_in_time_are_refused() -> None:
     many = {f"tables/t{number}.json": files[TABLE] for number in range(TABLES_MAX)}
 
     assert f"more than {TABLES_MAX} tables" in str(refusal({**files, **many}))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"params": {"currency": "EUR", "budget": "x" * 4_097}}, "at most 4,096 characters"),
+        (
+            {"state": {"credited": {"type": "list(list(int), 64)", "default": [[0] * 64] * 31}}},
+            "larger than what can be kept: 2,000 nodes",
+        ),
+    ],
+)
+def test_a_value_that_no_bound_of_a_type_allows_is_refused(
+    change: dict[str, Any], words: str
+) -> None:
+    assert words in str(refusal(changed(template_files(), MANIFEST, lambda m: m.update(change))))
 
 
 def test_a_records_own_type_cannot_be_named_inside_it() -> None:

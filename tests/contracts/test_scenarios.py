@@ -35,6 +35,8 @@ def test_a_test_that_holds_has_no_problems() -> None:
         ('"credit": "duplicate"', '"crdit": "duplicate"', "did you mean 'credit'?"),
         ('"due": 1667', '"deu": 1667', "did you mean 'due'?"),
         ('"EUR oem:OEM-A"', '"EUR OEM-A"', "is no account"),
+        ('"EUR oem:OEM-A"', '"EUX oem:OEM-A"', "is no account"),
+        ('"now": 1766448000000', '"now": 1766448060001', "ledger time never goes back"),
         ('"expect"', '"expects"', "did you mean 'expect'?"),
         ('"now": 1766448000000', '"now": "today"', "expected a whole number"),
     ],
@@ -69,6 +71,21 @@ def test_a_receipt_that_is_missing_is_a_problem() -> None:
     (problem,) = result_of(changed(template_files(), TEST, quiet)).problems
 
     assert "receipt of credit: expected 'done', and it is 'none'" in problem.reason
+
+
+def test_a_step_too_large_for_a_receipt_is_said_to_be_so() -> None:
+    files = changed(
+        template_files(),
+        "rules/credit.json",
+        lambda rule: rule["let"].append({"many": "[" + ", ".join("0" * 100) + "]"}),
+    )
+
+    def expecting(test: Any) -> None:
+        test["steps"][0]["expect"]["because"]["credit"]["many"] = [0]
+
+    problem = result_of(changed(files, TEST, expecting)).problems[0]
+
+    assert "credit.many: expected [0], and it is larger than a receipt keeps" in problem.reason
 
 
 def test_values_that_are_kept_can_be_expected() -> None:

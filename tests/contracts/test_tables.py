@@ -90,7 +90,12 @@ def test_a_cell_of_a_column_of_any_texts() -> None:
 
 @pytest.mark.parametrize("column", [SEVERITY, CAUSE, SAFE, {"name": "any", "type": "string"}])
 def test_a_dash_fits_whatever_a_column_of_any_type_can_be(column: dict[str, Any]) -> None:
-    possible = {"severity": 5, "cause": "burr", "safe": False, "any": "(any other text)"}
+    possible: dict[str, Any] = {
+        "severity": 5,
+        "cause": "burr",
+        "safe": False,
+        "any": "(any other text)",
+    }
 
     assert table([column], [["-", 1]]).decide([possible[column["name"]]])[0] == 1
 

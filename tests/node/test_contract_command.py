@@ -1,6 +1,7 @@
 """`lotmark contract`: an engineer writes a package, lints it and runs its tests, offline."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,9 @@ def test_a_link_or_a_folder_that_is_no_package_is_refused() -> None:
     (folder / "rules/linked.json").symlink_to(folder / "rules/credit.json")
     assert "link is not followed" in contract("lint", str(folder)).stdout
     (folder / "rules/linked.json").unlink()
+    os.mkfifo(folder / "rules/pipe.json")
+    assert "no plain file" in contract("lint", str(folder)).stdout
+    (folder / "rules/pipe.json").unlink()
 
     for number in range(300):
         (folder / f"tests/t{number}.json").write_bytes(b"{}")

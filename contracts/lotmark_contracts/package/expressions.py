@@ -19,6 +19,8 @@ def compile_node(node: Node, scope: Scope, wanted: Type | None = None) -> Progra
     Raises:
         PackageRefused: It is none, at its place in the file.
     """
+    if isinstance(node.content, int):
+        raise node.refused(f'an expression stands in quotes: "{str(node.content).lower()}"')
     try:
         return compile_expression(node.text(), scope, wanted)
     except ExpressionRefused as error:

@@ -9,7 +9,7 @@ from lotmark_contracts.package.builtin_types import NAME_LENGTH_MAX, PARTIES, PR
 from lotmark_contracts.package.effect_reader import EffectReader, reference
 from lotmark_contracts.package.expressions import compile_node
 from lotmark_contracts.package.json_node import Node
-from lotmark_contracts.package.manifest import Manifest
+from lotmark_contracts.package.manifest import EFFECTS_MAX, Manifest
 from lotmark_contracts.package.rule import (
     Effect,
     Placed,
@@ -32,9 +32,9 @@ from lotmark_contracts.wcel.types import BOOL, INT, RecordType, Type, string_typ
 STEPS_MAX = 64
 READS_MAX = 32
 REFUSALS_MAX = 32
-EFFECTS_MAX = 64
 REASON_LENGTH_MAX = 40
-TEXT = string_type(0)
+_GAS_SHOWN_MAX = 1_000_000_000
+_TEXT = string_type(0)
 _REASON = re.compile("[A-Z][A-Z0-9_]*")
 
 
@@ -82,7 +82,7 @@ class _RuleReader:
             self._scope = self._scope.with_variable(variable, type_)
         assert self._scope.variables["parties"].slot == Slot.PARTIES
         when = self._optional("when", BOOL)
-        once = self._compile(self._fields["once"], "once", TEXT)
+        once = self._compile(self._fields["once"], "once", _TEXT)
         reads = self._reads()
         steps = self._steps()
         skip = self._optional("skip", BOOL)
@@ -131,7 +131,7 @@ class _RuleReader:
         reads = []
         for name, each in () if node is None else node.named("a value", READS_MAX).items():
             family, key_node = reference(each, self._manifest.state, "state")
-            key = self._compile(key_node, f"read.{name}", TEXT)
+            key = self._compile(key_node, f"read.{name}", _TEXT)
             self._costs.append(_Cost(rule_costs.READ, each))
             declared = self._manifest.state[family]
             slot = self._define(name, each, declared.type)
@@ -175,12 +175,10 @@ class _RuleReader:
         for number, each in enumerate(() if node is None else node.items(REFUSALS_MAX), 1):
             fields = each.fields(("if", "reason"))
             reason = fields["reason"].text(REASON_LENGTH_MAX)
-            if (
-                not reason.isascii()
-                or not reason.replace("_", "A").isalnum()
-                or not reason.isupper()
-            ):
-                raise fields["reason"].refused("a reason is a word of A-Z, 0-9 and _")
+            if not _REASON.fullmatch(reason):
+                raise fields["reason"].refused(
+                    "a reason is a word of A-Z, 0-9 and _, and begins with a letter"
+                )
             refusals.append(Refusal(self._compile(fields["if"], f"refuse[{number}]", BOOL), reason))
         return tuple(refusals)
 
@@ -212,11 +210,16 @@ class _RuleReader:
         if total > self._manifest.gas_max:
             worst = max(self._costs, key=lambda cost: cost.gas)
             raise worst.node.refused(
-                f"the rule may cost {total:,} gas and {self._manifest.gas_max:,} are allowed;"
-                f" this part alone may cost {worst.gas:,}: simplify it, or give its lists and"
+                f"the rule may cost {_shown(total)} gas and {self._manifest.gas_max:,} are allowed;"
+                f" this part alone may cost {_shown(worst.gas)}: simplify it, or give its lists and"
                 " texts smaller bounds, as in list(reading, 20)"
             )
         return total
+
+
+def _shown(gas: int) -> str:
+    """Return a cost; that of macros in macros has a hundred digits."""
+    return f"{gas:,}" if gas <= _GAS_SHOWN_MAX else f"more than {_GAS_SHOWN_MAX:,}"
 
 
 def _early_checks(event: RecordType, when: Placed | None) -> Mapping[str, tuple[Check, bool]]:

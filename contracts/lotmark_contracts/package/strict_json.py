@@ -149,7 +149,9 @@ class _Parser:
                 self._at += 1
                 break
             if end != "\\":
-                self._refuse(start, "the text does not end on its line")
+                self._refuse(
+                    start, "the text does not end, or has a line break or control character"
+                )
             parts.append(self._escape())
         # Pairs become one character here; what is left of them is half of one.
         text = "".join(parts).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")

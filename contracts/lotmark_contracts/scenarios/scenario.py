@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 from lotmark_contracts.execution.inputs import Ancestor, Event, Party
@@ -46,15 +47,12 @@ def read_scenario(node: Node) -> Scenario:
     """
     fields = node.fields(("title", "steps"), ("parties",))
     parties = fields["parties"].items(PARTIES_MAX) if "parties" in fields else ()
-    return Scenario(
-        node.file.path,
-        fields["title"].text(200),
-        tuple(map(_party, parties)),
-        tuple(
-            _step(each, number)
-            for number, each in enumerate(fields["steps"].items(STEPS_MAX, count_min=1), 1)
-        ),
-    )
+    step_nodes = fields["steps"].items(STEPS_MAX, count_min=1)
+    steps = tuple(_step(each, number) for number, each in enumerate(step_nodes, 1))
+    for each, (before, after) in zip(step_nodes[1:], pairwise(steps), strict=True):
+        if after.now_ms < before.now_ms:
+            raise each.members()["now"].refused("ledger time never goes back")
+    return Scenario(node.file.path, fields["title"].text(200), tuple(map(_party, parties)), steps)
 
 
 def _party(node: Node) -> Party:

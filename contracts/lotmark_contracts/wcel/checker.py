@@ -144,7 +144,11 @@ class _Checker:
         variable = scope.variables.get(node.name)
         if variable is None:
             hint = suggest(node.name, scope.variables)
-            raise self._refusal(RefusalCode.NAME, node, f"unknown name {node.name!r}{hint}")
+            raise self._refusal(
+                RefusalCode.NAME,
+                node,
+                f"unknown name {node.name!r}{hint}; a text stands in quotes: '{node.name}'",
+            )
         self.variables[node] = variable
         return variable.type
 

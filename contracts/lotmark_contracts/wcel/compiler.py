@@ -22,7 +22,6 @@ from lotmark_contracts.wcel.parser import parse
 from lotmark_contracts.wcel.scope import Scope
 from lotmark_contracts.wcel.syntax import (
     Binary,
-    BinaryOperator,
     Call,
     Conditional,
     Expression,
@@ -39,7 +38,7 @@ from lotmark_contracts.wcel.syntax import (
     UnaryOperator,
     children_of,
 )
-from lotmark_contracts.wcel.types import ListType, MapType, RecordType, Type, described, fits
+from lotmark_contracts.wcel.types import IntType, MapType, RecordType, Type, described, fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +222,7 @@ _ARITHMETIC = frozenset("+-*/%")
 
 
 def _can_overflow(node: Binary, types: Mapping[Expression, Type]) -> bool:
-    is_joining = node.operator is BinaryOperator.ADD and _is_joined(types[node])
-    return str(node.operator) in _ARITHMETIC and not is_joining
-
-
-def _is_joined(given: Type) -> bool:
-    return described(given) == "string" or isinstance(given, ListType)
+    return str(node.operator) in _ARITHMETIC and isinstance(types[node], IntType)
 
 
 def _is_always_there(owner: Type, field: str) -> bool:

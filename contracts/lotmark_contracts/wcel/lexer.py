@@ -22,6 +22,7 @@ _TOKEN = re.compile(
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)")
 _ESCAPED = {"\\": "\\", '"': '"', "'": "'", "n": "\n", "r": "\r", "t": "\t"}
 _SURROGATES = range(0xD800, 0xE000)
+_WORDS_OF_OTHERS = {"and": "&&", "or": "||"}  # what other languages call an operator
 _WHOLE_NUMBERS_ONLY = (
     "only whole numbers exist here: use minor units, basis points (1 % = 100) or milliseconds"
 )
@@ -54,7 +55,10 @@ class Token:
     @property
     def shown(self) -> str:
         """What a message calls this token."""
-        return "the end of the expression" if self.kind is TokenKind.END else repr(self.text[:40])
+        if self.kind is TokenKind.END:
+            return "the end of the expression"
+        hint = _WORDS_OF_OTHERS.get(self.text, "") if self.kind is TokenKind.NAME else ""
+        return repr(self.text[:40]) + (hint and f"; did you mean {hint!r}?")
 
 
 def tokens_of(source: str) -> list[Token]:
