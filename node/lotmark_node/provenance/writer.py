@@ -157,6 +157,9 @@ def _add_told(known: dict[Alike, Told], alike: Alike, told: Told) -> None:
 
     So no party can keep out what another one tells of the same item.
     """
+    if len(known) < FACTS_PER_PARTY_MAX:
+        known[alike] = told
+        return
     kind, target, party, audience = alike
     own_count = sum(1 for _, _, other, _ in known if other == party)
     if own_count >= FACTS_PER_PARTY_MAX:
