@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from lotmark.v1 import provenance_pb2
 from lotmark_node.provenance.packed import (
-    CHUNKED,
     EDGES_HEAD_SIZE,
     ENDED,
     MARKED,
@@ -85,6 +84,7 @@ class Ended:
 
 
 Ends = dict[tuple[str, int], Ended]  # by what is linked and how
+_NO_ENDS: Ends = {}
 
 
 class Statement(NamedTuple):
@@ -210,12 +210,25 @@ class _Walk:
             yield from self._fact_steps(names, depth)
 
     def _link_steps(self, names: Sequence[str], depth: int) -> Iterator[TraceStep]:
-        step, newest = self._begin(depth), b""
+        step, newest, size = self._begin(depth), b"", self._question.size
         for name, tail in self._index.edge_tails(self._kind, names):
-            ends = self._ends(name, tail)
-            chunked = tail[0] & CHUNKED
-            for row in self._index.edge_rows(self._kind, name, tail) if chunked else (tail,):
-                newest = self._add_row(step, name, row, ends, newest)
+            rows: Iterable[bytes] = (tail,)
+            ends = _NO_ENDS
+            if tail[0]:
+                rows = self._index.edge_rows(self._kind, name, tail)
+                ends = self._ends(name, tail)
+            for row in rows:
+                flags, _, count, names_size, last_entry = edges_head(row)
+                if self._filtered or ends or flags & MARKED or last_entry >= size:
+                    if told := self._wanted_links(unpack_edges(row), ends):
+                        step.add_statements(name, told)
+                else:
+                    packed = row[EDGES_HEAD_SIZE : EDGES_HEAD_SIZE + names_size]
+                    if packed != newest:  # what lies side by side often went into the same
+                        newest = packed
+                        step.reach(packed[:-1].decode().split("\n"))
+                    step.parts.append((name, row))
+                    step.link_count += count
                 if step.link_count >= LINKS_PER_STEP:
                     yield self._end(step)
                     step = self._begin(depth)
@@ -236,23 +249,6 @@ class _Walk:
 
     def _may_tell(self, edge: Edge) -> bool:
         return not edge.flags & RESTRICTED or self._may_read(edge.entry)
-
-    def _add_row(self, step: TraceStep, name: str, row: bytes, ends: Ends, newest: bytes) -> bytes:
-        """Add the links of a row; return their names, packed, `newest` being those before."""
-        flags, _, count, names_size, last_entry = edges_head(row)
-        if self._filtered or ends or flags & MARKED or last_entry >= self._question.size:
-            self._add_wanted(step, name, self._wanted_links(unpack_edges(row), ends))
-            return newest
-        packed = row[EDGES_HEAD_SIZE : EDGES_HEAD_SIZE + names_size]
-        if packed != newest:  # what lies side by side often went into the same
-            step.reach(packed[:-1].decode().split("\n"))
-        step.parts.append((name, row))
-        step.link_count += count
-        return packed
-
-    def _add_wanted(self, step: TraceStep, name: str, told: Sequence[Statement]) -> None:
-        if told:
-            step.add_statements(name, told)
 
     def _fact_steps(self, names: Sequence[str], depth: int) -> Iterator[TraceStep]:
         step = self._begin(depth)
