@@ -11,3 +11,7 @@ class EpcisError(AdapterError):
 
 class ContextRefused(EpcisError):
     """A document's JSON-LD context is not pinned, or says more than prefixes."""
+
+
+class CatenaxError(AdapterError):
+    """A document is not in a shape of Catena-X, or lacks what an event needs."""

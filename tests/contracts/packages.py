@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import lotmark_contracts
+from lotmark_contracts.execution.block_execution import RulesOfBlock
 from lotmark_contracts.execution.inputs import Circumstances, Event, Party
 from lotmark_contracts.execution.memory_state import MemoryState
 from lotmark_contracts.execution.receipt import RuleReceipt
-from lotmark_contracts.execution.rule_book import RuleBook
+from lotmark_contracts.execution.rule_book import ActivePackage, RuleBook
 from lotmark_contracts.package.package import Package, load_package
 from lotmark_contracts.wcel.values import Value
 
 ROOT = Path(lotmark_contracts.__file__).parent
 SHIPPED = sorted(path.parent.name for path in (ROOT / "shipped").glob("*/manifest.json"))
 NOW_MS = 1_766_448_000_000
+TIMERS_OF_BLOCK_MAX = 64
 
 Files = dict[str, bytes]
 
@@ -43,6 +45,11 @@ def changed(files: Mapping[str, bytes], path: str, change: Callable[[Any], None]
     return {**files, path: json.dumps(document, indent=1).encode()}
 
 
+def added(files: Mapping[str, bytes], path: str, document: object) -> Files:
+    """Return the files with one more, or another one in place of it."""
+    return {**files, path: json.dumps(document, indent=1).encode()}
+
+
 def replaced(files: Mapping[str, bytes], path: str, old: str, new: str) -> Files:
     """Return the files with a text of one of them replaced."""
     assert old.encode() in files[path]
@@ -53,7 +60,7 @@ class Desk:
     """Executes events one after the other, each a second later, and keeps what they leave."""
 
     def __init__(self, *packages: Package, parties: tuple[Party, ...] = ()) -> None:
-        self.rules = RuleBook(packages)
+        self.rules = RuleBook([ActivePackage(package) for package in packages])
         self.packages = packages
         self.state = MemoryState()
         self.parties = parties
@@ -70,22 +77,29 @@ class Desk:
                 type=event_type,
                 author=author,
                 fields=told,
-                provenance=provenance,
+                provenance=lambda: provenance,
             ),
             now_ms,
         )
 
     def execute(self, event: Event, now_ms: int | None = None) -> list[RuleReceipt]:
         self.count += 1
-        circumstances = Circumstances(
-            now_ms=NOW_MS + 1_000 * self.count if now_ms is None else now_ms,
-            height=self.count,
-            parties=self.parties,
-        )
-        outcomes = self.rules.execute(event, circumstances, self.state.read)
-        for outcome in outcomes:
-            self.state.write(outcome.writes)
-        return [outcome.receipt for outcome in outcomes]
+        now_ms = NOW_MS + 1_000 * self.count if now_ms is None else now_ms
+        block = self._block(now_ms)
+        return list(block.judge(event) or block.execute(event))
+
+    def wait(self, until_ms: int) -> list[RuleReceipt]:
+        """Fire all timers that are due at a time, in blocks as the ledger would."""
+        receipts: list[RuleReceipt] = []
+        while due := self.state.due_timers(until_ms, TIMERS_OF_BLOCK_MAX):
+            self.count += 1
+            block = self._block(until_ms)
+            receipts += [receipt for timer in due for receipt in block.fire(timer)]
+        return receipts
+
+    def _block(self, now_ms: int) -> RulesOfBlock:
+        circumstances = Circumstances(now_ms=now_ms, height=self.count, parties=self.parties)
+        return RulesOfBlock(self.rules, circumstances, self.state)
 
     def balance(self, currency: str, account: str) -> int:
         (package,) = self.packages

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from lotmark_contracts.execution import offline_block
 from lotmark_contracts.execution.failures import ExecutionCode
-from lotmark_contracts.package import cells, manifest, package, strict_json, table
+from lotmark_contracts.package import cells, load_work, manifest, package, strict_json, table
 from lotmark_contracts.package.package import load_package
+from lotmark_contracts.scenarios import scenario_runner
 from lotmark_contracts.scenarios.scenario_runner import run_scenarios
 from lotmark_contracts.wcel import parser, type_text, types
 from lotmark_contracts.wcel.errors import FailureCode
@@ -63,7 +65,12 @@ def test_every_failure_of_a_rule_is_named(code: ExecutionCode) -> None:
         (CONTRACTS, strict_json.DEPTH_MAX, "levels"),
         (CONTRACTS, package.FILES_MAX, "files"),
         (CONTRACTS, table.ROWS_MAX, "rows"),
+        (CONTRACTS, load_work.WORK_MAX, "units"),
+        (CONTRACTS, package.SIZE_MAX // 1_024, "KiB together"),
         (CONTRACTS, table.COLUMNS_MAX, "inputs"),
+        (CONTRACTS, scenario_runner.TESTS_STEPS_MAX, "steps"),
+        (CONTRACTS, scenario_runner.TESTS_GAS_MAX, "gas"),
+        (CONTRACTS, offline_block.TIMERS_MAX, "fire in a block"),
     ],
 )
 def test_bounds_are_those_of_the_code(page: str, bound: int, unit: str) -> None:

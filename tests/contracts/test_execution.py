@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
-from lotmark_contracts.execution.inputs import Ancestor, Circumstances, Event, Party
+from lotmark_contracts.execution.inputs import Ancestor, Party
+from lotmark_contracts.execution.memory_state import MemoryState
 from lotmark_contracts.execution.receipt import RaisedAlert, RuleReceipt, Status
+from lotmark_contracts.execution.state_keys import StateKey, value_key
 from lotmark_contracts.package.package import Package, load_package
+from lotmark_contracts.wcel.values import Value
 from tests.contracts.packages import (
     NOW_MS,
     Desk,
@@ -316,7 +319,7 @@ def test_all_that_is_written_stands_under_the_packages_own_prefix() -> None:
 
     keys = [key for key, _ in desk.state.items()]
     assert len(keys) == 4
-    assert all(key.startswith("contract/new-package/") for key in keys)
+    assert all(key.package == "new-package" for key in keys)
 
 
 def test_rules_of_several_packages_run_by_package_and_each_sees_what_came_before() -> None:
@@ -342,7 +345,7 @@ def test_rules_of_several_packages_run_by_package_and_each_sees_what_came_before
         ("new-package", "credit"),
         ("new-package", "again"),
     ]
-    assert dict(desk.state.items())["contract/a-package/state/credited/all"] == 2
+    assert desk.state.read(value_key("a-package", "credited", "all")) == 2
 
 
 def test_a_package_cannot_touch_the_accounts_of_another() -> None:
@@ -385,7 +388,13 @@ def test_who_wrote_an_event_is_no_field_of_it() -> None:
         load_package(shipped_files("technical-factor")),
         parties=(Party("OEM-A", "oem"), Party("T1", "supplier")),
     )
-    agreed: dict[str, Any] = {"supplier": "T1", "family": "stator", "factor_bp": 5_000}
+    agreed: dict[str, Any] = {
+        "supplier": "T1",
+        "oem": "OEM-A",
+        "family": "stator",
+        "factor_bp": 5_000,
+        "currency": "EUR",
+    }
 
     (by_another,) = desk.send("technical_factor_agreed", "OEM-A", **agreed)
     (by_itself,) = desk.send("technical_factor_agreed", "T1", **agreed)
@@ -418,11 +427,13 @@ def test_provenance_and_parties_come_in_one_order_whatever_they_came_in() -> Non
 
 def test_an_error_that_is_not_the_rules_is_not_hidden() -> None:
     """The node has to stop then: a receipt would say what another node may not say."""
+
+    class BrokenState(MemoryState):
+        def read(self, key: StateKey) -> Value | None:
+            raise OSError(f"the store is gone: {key}")
+
     desk = template_desk()
+    desk.state = BrokenState()
 
-    def broken(_key: str) -> None:
-        raise OSError("the store is gone")
-
-    event = Event(id="e", type="scrap_reported", author="OEM-A", fields=scrap())
     with pytest.raises(OSError, match="the store is gone"):
-        desk.rules.execute(event, Circumstances(now_ms=NOW_MS, height=1), broken)
+        desk.send("scrap_reported", **scrap())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lotmark_contracts.package.errors import PackageRefused
+from lotmark_contracts.package.load_work import LoadWork
 from lotmark_contracts.package.strict_json import parse_file
 from lotmark_contracts.package.table import Table, read_table
 from tests.contracts.random_expressions import announced_chance
@@ -29,7 +30,7 @@ def table(inputs: list[Any], rows: list[Any], otherwise: Any = None) -> Table:
     }
     if otherwise is not None:
         document["else"] = otherwise
-    return read_table("t", parse_file("tables/t.json", json.dumps(document).encode()))
+    return read_table("t", parse_file("tables/t.json", json.dumps(document).encode()), LoadWork())
 
 
 def refusal(inputs: list[Any], rows: list[Any], otherwise: Any = None) -> str:

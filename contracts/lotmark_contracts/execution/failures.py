@@ -14,8 +14,10 @@ class ExecutionCode(StrEnum):
     UNKNOWN_CURRENCY = "unknown_currency"
     BAD_NAME = "bad_name"  # of an account or key: empty or too long
     OVERDRAWN = "overdrawn"  # a prefunded account would fall below zero
+    NOT_BOUND = "not_bound"  # an account is of a party that has not approved the package, or none
     OVERFLOW = "overflow"  # a balance would not fit 64 bits
     TOO_LONG = "too_long"  # a kept value is beyond the bounds of its type
+    BLOCK_GAS = "block_gas"  # the rule may cost more than the block has left; nothing was executed
 
 
 class RuleFailed(ContractError):

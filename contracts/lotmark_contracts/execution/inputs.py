@@ -1,6 +1,6 @@
 """What a rule is told: the event and its author, what its items are made of, time, parties."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lotmark_contracts.package.builtin_types import ANCESTORS_MAX, PARTIES_MAX
@@ -27,6 +27,11 @@ class Ancestor:
     recorded_at_ms: int  # ledger time
 
 
+def no_provenance() -> Sequence[Ancestor]:
+    """Return what is known about an event that has no items: nothing."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """An event that rules may listen to."""
@@ -35,7 +40,14 @@ class Event:
     type: str
     author: str  # the party that signed it
     fields: dict[str, Value]
-    provenance: Sequence[Ancestor] = ()
+    # Asked at most once, and only for a rule that names `provenance`: a closure is slow to build.
+    provenance: Callable[[], Sequence[Ancestor]] = no_provenance
+    # Of the ledger's own types: fields that a package does not declare are passed over.
+    is_native: bool = False
+
+
+# Which ancestor a rule has seen, as its receipt keeps it: depth, entry, item.
+Evidence = tuple[int, int, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +66,14 @@ def party_records(parties: Sequence[Party]) -> list[Value]:
     return [{"id": party.id, "role": party.role} for party in ordered]
 
 
-def provenance_records(provenance: Sequence[Ancestor]) -> list[Value]:
-    """Return ancestors as rules see them, by entry."""
+def in_order(provenance: Sequence[Ancestor]) -> list[Ancestor]:
+    """Return ancestors by entry and item, as rules see them."""
     assert len(provenance) <= ANCESTORS_MAX, "who builds a closure caps it"
-    ordered = sorted(provenance, key=lambda ancestor: (ancestor.entry, ancestor.item))
+    return sorted(provenance, key=lambda ancestor: (ancestor.entry, ancestor.item))
+
+
+def provenance_records(ordered: Sequence[Ancestor]) -> list[Value]:
+    """Return ancestors that are in order as rules see them."""
     return [
         {
             "item": each.item,

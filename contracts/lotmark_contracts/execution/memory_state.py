@@ -1,38 +1,82 @@
 """What packages have kept, in memory: for tests of packages and for trying them on history."""
 
 from collections.abc import Mapping
+from heapq import heappop, heappush
 
-from lotmark_contracts.execution.state_keys import balances_prefix
+from lotmark_contracts.execution.state_keys import KeyKind, StateKey
+from lotmark_contracts.execution.timers import CancelTimer, DueTimer, SetTimer
 from lotmark_contracts.wcel.values import Value
 
 
 class MemoryState:
-    """Values by key."""
+    """Values and timers by key."""
 
     def __init__(self) -> None:
-        self._values: dict[str, Value] = {}
+        self._values: dict[StateKey, Value] = {}
+        self._timers: dict[tuple[str, str, str], DueTimer] = {}  # by package, name and key
+        # Due time, package, name and key of these, and of some that are there no more.
+        self._by_due: list[tuple[int, str, str, str]] = []
 
-    def read(self, key: str) -> Value | None:
+    def copy(self) -> "MemoryState":
+        """Return a state that holds the same and goes its own way."""
+        other = MemoryState()
+        other._values = dict(self._values)
+        other._timers = dict(self._timers)
+        other._by_due = list(self._by_due)
+        return other
+
+    def read(self, key: StateKey) -> Value | None:
         """Return what is kept under a key, or None."""
         return self._values.get(key)
 
-    def write(self, writes: Mapping[str, Value]) -> None:
-        """Keep what an outcome says."""
+    def write(self, writes: Mapping[StateKey, Value]) -> None:
+        """Keep these values, each in place of what is under its key."""
         self._values.update(writes)
 
-    def items(self) -> list[tuple[str, Value]]:
+    def set_timer(self, package: str, timer: SetTimer, *, author: str, event_id: str) -> None:
+        """Set a timer in place of the one of this package, name and key."""
+        self._timers[package, timer.name, timer.key] = DueTimer(
+            package=package,
+            name=timer.name,
+            key=timer.key,
+            due_ms=timer.due_ms,
+            fields=timer.fields,
+            author=author,
+            event_id=event_id,
+        )
+        heappush(self._by_due, (timer.due_ms, package, timer.name, timer.key))
+
+    def cancel_timer(self, package: str, timer: CancelTimer) -> None:
+        """Take a timer back; where there is none, do nothing."""
+        self._timers.pop((package, timer.name, timer.key), None)
+
+    def due_timers(self, now_ms: int, count_max: int) -> list[DueTimer]:
+        """Take out the timers that are due, by due time, package, name and key."""
+        due: list[DueTimer] = []
+        while self._by_due and self._by_due[0][0] <= now_ms and len(due) < count_max:
+            due_ms, *place = heappop(self._by_due)
+            timer = self._timers.get((place[0], place[1], place[2]))
+            if timer is not None and timer.due_ms == due_ms:
+                due.append(timer)
+                del self._timers[timer.package, timer.name, timer.key]
+        return due
+
+    def timers(self) -> list[DueTimer]:
+        """Return all timers, by package, name and key."""
+        return [self._timers[place] for place in sorted(self._timers)]
+
+    def items(self) -> list[tuple[StateKey, Value]]:
         """Return all keys with their values, by key."""
-        return sorted(self._values.items())
+        return sorted(self._values.items(), key=lambda item: item[0])
 
     def balances(self, package: str) -> dict[tuple[str, str], int]:
         """Return a package's balances in minor units, by currency and account."""
-        prefix = balances_prefix(package)
         balances: dict[tuple[str, str], int] = {}
-        for key, value in self.items():
-            if key.startswith(prefix):
-                currency, _, account = key.removeprefix(prefix).partition("/")
-                assert isinstance(value, int), "a balance is a number"
-                balances[currency, account] = value
+        for key in sorted(self._values):
+            if key.kind is KeyKind.ACCOUNT and key.package == package:
+                balance = self._values[key]
+                assert isinstance(balance, int), "a balance is a number"
+                balances[key.name, key.key] = balance
         return balances
 
     def sums(self, package: str) -> dict[str, int]:

@@ -1,17 +1,16 @@
 """Double entry: what goes into one account has come out of another, so all of them sum to zero."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from lotmark_contracts.execution.contract_state import ReadState
 from lotmark_contracts.execution.failures import ExecutionCode, RuleFailed
 from lotmark_contracts.execution.receipt import Posting
-from lotmark_contracts.execution.state_keys import account_key
+from lotmark_contracts.execution.state_keys import StateKey, account_key
 from lotmark_contracts.package.manifest import AccountRight, Manifest
 from lotmark_contracts.wcel.lexer import INT_MAX, INT_MIN
 from lotmark_contracts.wcel.values import Value
 
 ACCOUNT_NAME_LENGTH_MAX = 128
-
-ReadState = Callable[[str], Value | None]  # what is kept under a key, if anything
 
 
 def account_name(family: str, name: str) -> str:
@@ -27,7 +26,7 @@ def account_name(family: str, name: str) -> str:
 
 def new_balances(
     manifest: Manifest, postings: Sequence[Posting], read: ReadState
-) -> dict[str, Value]:
+) -> dict[StateKey, Value]:
     """Return the balances that postings lead to, by key.
 
     Raises:
@@ -39,7 +38,7 @@ def new_balances(
             place = posting.currency, account
             changes[place] = changes.get(place, 0) + minor
     assert sum(changes.values()) == 0, "a posting takes from one account what it gives another"
-    balances: dict[str, Value] = {}
+    balances: dict[StateKey, Value] = {}
     for (currency, account), change in changes.items():
         key = account_key(manifest.name, currency, account)
         before = read(key) or 0

@@ -1,12 +1,15 @@
 """Reads and compiles what a rule does."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from lotmark_contracts.package import rule_costs
 from lotmark_contracts.package.expressions import compile_node
 from lotmark_contracts.package.json_node import Node
+from lotmark_contracts.package.load_work import TYPE_NODE, LoadWork
 from lotmark_contracts.package.manifest import AccountRight, Manifest
 from lotmark_contracts.package.rule import (
+    Account,
+    Action,
     Alert,
     AlertLevel,
     Effect,
@@ -14,6 +17,8 @@ from lotmark_contracts.package.rule import (
     Loop,
     Pay,
     Placed,
+    StartTimer,
+    StopTimer,
     WorkOrder,
 )
 from lotmark_contracts.package.value_check import value_check
@@ -27,6 +32,7 @@ from lotmark_contracts.wcel.types import (
     RecordType,
     StringType,
     Type,
+    nodes_of,
     string_type,
 )
 from lotmark_contracts.wcel.types import described as described_type
@@ -35,7 +41,7 @@ from lotmark_contracts.wcel.values import VALUE_NODES_MAX, size_max
 MEMO_LENGTH_MAX = 512
 NOTICE_LENGTH_MAX = 1_024
 ASSIGNEE_LENGTH_MAX = 128
-_ACTIONS = ("pay", "set", "alert", "work_order")
+_ACTIONS = ("pay", "set", "alert", "work_order", "timer", "cancel")
 _TEXT = string_type(0)
 
 
@@ -60,7 +66,10 @@ def reference(node: Node, families: Collection[str], what: str) -> tuple[str, No
 class EffectReader:
     """Reads one effect, and counts what it costs and makes at most."""
 
-    def __init__(self, node: Node, place: str, manifest: Manifest, scope: Scope) -> None:
+    def __init__(
+        self, node: Node, place: str, manifest: Manifest, scope: Scope, work: LoadWork
+    ) -> None:
+        self._work = work
         self._node = node
         self._place = place
         self._manifest = manifest
@@ -84,7 +93,7 @@ class EffectReader:
             self.worst_gas = before_items + self.count_max * each
         return Effect(loop, condition, action)
 
-    def _action(self, name: str) -> Pay | Keep | Alert | WorkOrder:
+    def _action(self, name: str) -> Action:
         match name:
             case "pay":
                 return self._pay()
@@ -92,8 +101,12 @@ class EffectReader:
                 return self._keep()
             case "alert":
                 return self._alert()
-            case _:
+            case "work_order":
                 return self._work_order()
+            case "timer":
+                return self._start_timer()
+            case _:
+                return self._stop_timer()
 
     def _loop(self, node: Node) -> Loop:
         fields = node.fields(("each", "in"), ("at",))
@@ -114,7 +127,7 @@ class EffectReader:
         return self._scope.variables[name].slot
 
     def _compile(self, node: Node, part: str, wanted: Type | None = None) -> Placed:
-        program = compile_node(node, self._scope, wanted)
+        program = compile_node(node, self._scope, self._work, wanted)
         self.programs.append(program)
         self.worst_gas += program.worst_gas
         return Placed(f"{self._place}.{part}", program)
@@ -133,29 +146,29 @@ class EffectReader:
     def _pay(self) -> Pay:
         fields = self._node.fields(("pay", "currency", "from", "to"), ("memo", "if", "for"))
         self.worst_gas += rule_costs.PAY
-        debit_family, debit_name = self._account(fields["from"], AccountRight.DEBIT, "from")
-        credit_family, credit_name = self._account(fields["to"], AccountRight.CREDIT, "to")
+        debit = self._account(fields["from"], AccountRight.DEBIT, "from")
+        credit = self._account(fields["to"], AccountRight.CREDIT, "to")
         return Pay(
             self._compile(fields["pay"], "pay", INT),
             self._compile(fields["currency"], "currency", _TEXT),
-            debit_family,
-            debit_name,
-            credit_family,
-            credit_name,
+            debit,
+            credit,
             self._text(fields["memo"], "memo", MEMO_LENGTH_MAX) if "memo" in fields else None,
         )
 
-    def _account(self, node: Node, right: AccountRight, part: str) -> tuple[str, Placed]:
+    def _account(self, node: Node, right: AccountRight, part: str) -> Account:
         family, name = reference(node, self._manifest.accounts, "accounts")
-        if right not in self._manifest.accounts[family]:
+        rights = self._manifest.accounts[family]
+        if right not in rights:
             raise node.refused(f"manifest.json does not let the package {right} {family!r}")
-        return family, self._compile(name, part, _TEXT)
+        return Account(family, self._compile(name, part, _TEXT), AccountRight.PARTY in rights)
 
     def _keep(self) -> Keep:
         fields = self._node.fields(("set", "value"), ("if", "for"))
         family, key_node = reference(fields["set"], self._manifest.state, "state")
         key = self._compile(key_node, "set", _TEXT)
         wanted = self._manifest.state[family].type
+        self._work.spend(TYPE_NODE * nodes_of(wanted), fields["set"])
         value: Placed | dict[str, Placed]
         if isinstance(fields["value"].content, str):
             value = self._compile(fields["value"], "value", wanted)
@@ -164,14 +177,14 @@ class EffectReader:
         self.worst_gas += rule_costs.KEEP + min(VALUE_NODES_MAX, size_max(wanted))
         return Keep(family, key, value, value_check(wanted))
 
-    def _record(self, node: Node, wanted: Type) -> dict[str, Placed]:
+    def _record(self, node: Node, wanted: Type, part: str = "value") -> dict[str, Placed]:
         if not isinstance(wanted, RecordType):
             raise node.refused(f"expected an expression for {described_type(wanted)}")
         required = [name for name, each in wanted.fields if not each.is_optional]
         optional = [name for name, each in wanted.fields if each.is_optional]
         given = node.fields(required, optional)
         return {
-            name: self._compile(given[name], f"value.{name}", each.type)
+            name: self._compile(given[name], f"{part}.{name}", each.type)
             for name, each in wanted.fields
             if name in given
         }
@@ -191,3 +204,31 @@ class EffectReader:
             self._text(fields["work_order"], "work_order", NOTICE_LENGTH_MAX),
             self._text(fields["assign"], "assign", ASSIGNEE_LENGTH_MAX),
         )
+
+    def _start_timer(self) -> StartTimer:
+        fields = self._node.fields(("timer", "key", "at"), ("with", "if", "for"))
+        name, wanted = self._timer(fields["timer"])
+        self._work.spend(TYPE_NODE * nodes_of(wanted), fields["timer"])
+        if "with" not in fields and not all(each.is_optional for _, each in wanted.fields):
+            raise self._node.refused("the field 'with' is missing")
+        key = self._compile(fields["key"], "key", _TEXT)
+        due = self._compile(fields["at"], "at", INT)
+        told = self._record(fields["with"], wanted, "with") if "with" in fields else {}
+        self.worst_gas += rule_costs.KEEP + min(VALUE_NODES_MAX, size_max(wanted))
+        return StartTimer(name, key, due, told, value_check(wanted))
+
+    def _stop_timer(self) -> StopTimer:
+        fields = self._node.fields(("cancel", "key"), ("if", "for"))
+        name, _ = self._timer(fields["cancel"])
+        self.worst_gas += rule_costs.KEEP
+        return StopTimer(name, self._compile(fields["key"], "key", _TEXT))
+
+    def _timer(self, node: Node) -> tuple[str, RecordType]:
+        timers: Mapping[str, RecordType] = self._manifest.timers
+        name = node.text()
+        if name not in timers:
+            raise node.refused(
+                f"{name[:40]!r} is not declared under 'timers' in manifest.json"
+                f"{suggest(name, timers)}"
+            )
+        return name, timers[name]

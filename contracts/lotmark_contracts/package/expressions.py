@@ -3,17 +3,26 @@
 from collections.abc import Mapping
 
 from lotmark_contracts.package.json_node import Node
+from lotmark_contracts.package.load_work import LoadWork
+from lotmark_contracts.wcel.checker import NODE_WORK
 from lotmark_contracts.wcel.compiler import Program, compile_expression
 from lotmark_contracts.wcel.errors import ExpressionRefused
 from lotmark_contracts.wcel.parser import RESERVED
 from lotmark_contracts.wcel.scope import Scope
 from lotmark_contracts.wcel.type_text import read_type
-from lotmark_contracts.wcel.types import Field, RecordType, Type, is_too_large, record_type
+from lotmark_contracts.wcel.types import (
+    Field,
+    RecordType,
+    Type,
+    is_too_large,
+    nodes_of,
+    record_type,
+)
 
 FIELDS_MAX = 64
 
 
-def compile_node(node: Node, scope: Scope, wanted: Type | None = None) -> Program:
+def compile_node(node: Node, scope: Scope, work: LoadWork, wanted: Type | None = None) -> Program:
     """Compile the expression that a text of a file is.
 
     Raises:
@@ -21,10 +30,14 @@ def compile_node(node: Node, scope: Scope, wanted: Type | None = None) -> Progra
     """
     if isinstance(node.content, int):
         raise node.refused(f'an expression stands in quotes: "{str(node.content).lower()}"')
+    work.spend(1, node)
     try:
-        return compile_expression(node.text(), scope, wanted)
+        program = compile_expression(node.text(), scope, wanted)
     except ExpressionRefused as error:
+        work.spend(NODE_WORK * len(node.text()), node)  # as if every character were a node
         raise node.refused(error.reason, at=error.offset) from error
+    work.spend(program.check_work + (0 if wanted is None else nodes_of(wanted)), node)
+    return program
 
 
 def type_of_node(node: Node, named: Mapping[str, Type]) -> Type:

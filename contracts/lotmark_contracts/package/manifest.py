@@ -1,6 +1,6 @@
 """The manifest: what a package is called, reads, keeps, and may move."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
@@ -35,6 +35,14 @@ class AccountRight(StrEnum):
     DEBIT = "debit"
     CREDIT = "credit"
     PREFUNDED = "prefunded"  # a duty: no account of the family ever falls below zero
+    PARTY = "party"  # a duty: each is named as a party is, and moves only if that is bound
+
+
+class Approval(StrEnum):
+    """Who has to approve the version that comes after one."""
+
+    ALL = "all"
+    MAJORITY = "majority"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,9 @@ class Manifest:
     version: int
     title: str
     events: Mapping[str, RecordType]  # by the event's type
+    timers: Mapping[str, RecordType]  # by the timer's name
+    evidence: tuple[str, ...]  # event types about items that the ledger keeps for `provenance`
+    approval: Approval
     params: Mapping[str, Value]
     param_types: RecordType
     state: Mapping[str, StateFamily]
@@ -70,7 +81,7 @@ def read_manifest(node: Node) -> Manifest:
     """
     fields = node.fields(
         ("format", "language", "name", "version", "title", "events", "rules"),
-        ("types", "params", "state", "accounts", "limits"),
+        ("types", "timers", "evidence", "approval", "params", "state", "accounts", "limits"),
     )
     for name, known in (("format", FORMAT), ("language", LANGUAGE)):
         if fields[name].text() != known:
@@ -86,6 +97,9 @@ def read_manifest(node: Node) -> Manifest:
             name: record_of_node(each, types)
             for name, each in fields["events"].named("an event", NAMED_MAX).items()
         },
+        timers=_timers(fields.get("timers"), types, fields["events"].members()),
+        evidence=_evidence(fields.get("evidence")),
+        approval=_approval(fields.get("approval")),
         params=params,
         param_types=record_type({name: Field(_param_type(each)) for name, each in params.items()}),
         state=_state(fields.get("state"), types),
@@ -111,6 +125,36 @@ def _types(node: Node | None) -> Mapping[str, Type]:
             raise each.refused(f"{name!r} is a type of the language")
         types[name] = record_of_node(each, types)
     return types
+
+
+def _timers(
+    node: Node | None, types: Mapping[str, Type], events: Collection[str]
+) -> Mapping[str, RecordType]:
+    timers: dict[str, RecordType] = {}
+    for name, each in () if node is None else node.named("a timer", NAMED_MAX).items():
+        if name in events:
+            raise each.refused(f"{name!r} is an event: a timer needs a name of its own")
+        timers[name] = record_of_node(each, types)
+    return timers
+
+
+def _evidence(node: Node | None) -> tuple[str, ...]:
+    """Return event types; whether there are such is for who executes packages to say."""
+    names: list[str] = []
+    for each in () if node is None else node.items(NAMED_MAX):
+        name = each.name()
+        if name in names:
+            raise each.refused(f"{name!r} is listed twice")
+        names.append(name)
+    return tuple(names)
+
+
+def _approval(node: Node | None) -> Approval:
+    if node is None:
+        return Approval.ALL
+    if node.text() not in tuple(Approval):
+        raise node.refused(f"expected one of {', '.join(Approval)}")
+    return Approval(node.text())
 
 
 def _params(node: Node | None) -> Mapping[str, Value]:

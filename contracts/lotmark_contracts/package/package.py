@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from lotmark_contracts.package.errors import PackageRefused, Problem
 from lotmark_contracts.package.json_node import Node
+from lotmark_contracts.package.load_work import LoadWork, TooMuchWork
 from lotmark_contracts.package.manifest import Manifest, read_manifest
 from lotmark_contracts.package.package_hash import package_hash
 from lotmark_contracts.package.rule import Rule
@@ -17,8 +18,8 @@ from lotmark_contracts.suggestion import suggest
 
 MANIFEST = "manifest.json"
 FILES_MAX = 256
-SIZE_MAX = 1_048_576  # bytes of all files
-TABLES_MAX = 32  # each may take a second to analyse
+SIZE_MAX = 262_144  # bytes of all files
+TABLES_MAX = 32
 
 _PATH = re.compile(r"(tables|rules|tests)/([a-z][a-z0-9_]{0,39})\.json")
 _PATHS = "manifest.json, tables/NAME.json, rules/NAME.json and tests/NAME.json"
@@ -40,25 +41,27 @@ class Package:
         return self.manifest.name
 
 
-def load_package(files: Mapping[str, bytes]) -> Package:
+def load_package(files: Mapping[str, bytes], work: LoadWork | None = None) -> Package:
     """Return the package that these files are.
 
     Args:
         files: What is in each file, by its path in the package's folder.
+        work: Counts what it takes, for who wants to know.
 
     Raises:
         PackageRefused: It cannot be used; of each file the first mistake is told.
     """
     _check_files(files)
+    work = work or LoadWork()
     manifest = read_manifest(parse_file(MANIFEST, files[MANIFEST]))
     problems: list[Problem] = []
-    tables = _read_each(files, "tables", problems, read_table)
+    tables = _read_each(files, "tables", problems, lambda name, node: read_table(name, node, work))
     # A rule that names a table which was refused would be refused for that, and not for itself.
     if problems:
         raise PackageRefused(problems)
 
     def read(name: str, node: Node) -> Rule:
-        return read_rule(name, node, manifest, tables)
+        return read_rule(name, node, manifest, tables, work)
 
     rules = _read_each(files, "rules", problems, read)
     try:
@@ -106,6 +109,8 @@ def _read_each(
         path = f"{folder}/{name}.json"
         try:
             found[name] = read(name, parse_file(path, files[path]))
+        except TooMuchWork as refused:
+            raise PackageRefused([*problems, *refused.problems]) from refused
         except PackageRefused as refused:
             problems.extend(refused.problems)
     return found

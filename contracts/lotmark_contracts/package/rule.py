@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lotmark_contracts.package.projection import Projection
 from lotmark_contracts.package.table import Table
 from lotmark_contracts.package.value_check import Check
 from lotmark_contracts.wcel.compiler import Program
@@ -43,6 +44,7 @@ class Read:
     """A kept value that a rule reads before it computes."""
 
     slot: int
+    name: str
     family: str
     key: Placed
     default: Value
@@ -76,15 +78,22 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """An account that a payment is taken from, or given to."""
+
+    family: str
+    name: Placed
+    is_of_party: bool  # its name is that of a party, which has to be bound by the rules
+
+
+@dataclass(frozen=True, slots=True)
 class Pay:
     """Moves an amount from one account to another."""
 
     amount: Placed
     currency: Placed
-    debit_family: str
-    debit_name: Placed
-    credit_family: str
-    credit_name: Placed
+    debit: Account
+    credit: Account
     memo: Placed | None
 
 
@@ -115,6 +124,25 @@ class WorkOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Sets a timer, in place of the one under the same name and key."""
+
+    name: str
+    key: Placed
+    at: Placed  # ledger time
+    fields: Mapping[str, Placed]
+    check: Check  # that the fields are within the bounds of the timer's type
+
+
+@dataclass(frozen=True, slots=True)
+class StopTimer:
+    """Takes a timer back."""
+
+    name: str
+    key: Placed
+
+
+@dataclass(frozen=True, slots=True)
 class Loop:
     """The list for each of whose items an effect is made."""
 
@@ -123,13 +151,16 @@ class Loop:
     items: Placed
 
 
+Action = Pay | Keep | Alert | WorkOrder | StartTimer | StopTimer
+
+
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What a rule does, for each item of a list, and where a condition holds."""
 
     loop: Loop | None
     condition: Placed | None
-    action: Pay | Keep | Alert | WorkOrder
+    action: Action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +169,16 @@ class Rule:
 
     name: str
     title: str
-    event_type: str
+    event_type: str  # or the timer's name
+    is_on_timer: bool
+    is_guard: bool  # asked before an event's outcome is fixed; it refuses, and does nothing else
     early_checks: Mapping[str, tuple[Check, bool]]  # of the fields that `when` names
     event_check: Check
+    event_projection: Projection
     when: Placed | None
-    once: Placed
+    claim: Placed | None
+    claim_text: str  # as it is written; empty: there is none
+    once: Placed | None  # None: of a guard
     reads: tuple[Read, ...]
     steps: tuple[Step | TableStep, ...]
     skip: Placed | None
@@ -151,3 +187,4 @@ class Rule:
     slot_count: int
     worst_gas: int
     names: frozenset[str]  # of the variables that it uses
+    early_names: frozenset[str]  # of those that it uses before it knows that it is concerned

@@ -9,7 +9,9 @@ from lotmark_contracts.package.builtin_types import NAME_LENGTH_MAX, PARTIES, PR
 from lotmark_contracts.package.effect_reader import EffectReader, reference
 from lotmark_contracts.package.expressions import compile_node
 from lotmark_contracts.package.json_node import Node
+from lotmark_contracts.package.load_work import TYPE_NODE, LoadWork
 from lotmark_contracts.package.manifest import EFFECTS_MAX, Manifest
+from lotmark_contracts.package.projection import projection
 from lotmark_contracts.package.rule import (
     Effect,
     Placed,
@@ -35,16 +37,23 @@ REFUSALS_MAX = 32
 REASON_LENGTH_MAX = 40
 _GAS_SHOWN_MAX = 1_000_000_000
 _TEXT = string_type(0)
+_EFFECT_RULE_FIELDS = (
+    ("title", "on", "once", "then"),
+    ("when", "claim", "read", "let", "skip", "refuse"),
+)
+_GUARD_FIELDS = (("title", "on", "guard", "refuse"), ("when", "read", "let"))
 _REASON = re.compile("[A-Z][A-Z0-9_]*")
 
 
-def read_rule(name: str, node: Node, manifest: Manifest, tables: Mapping[str, Table]) -> Rule:
+def read_rule(
+    name: str, node: Node, manifest: Manifest, tables: Mapping[str, Table], work: LoadWork
+) -> Rule:
     """Return a rule, compiled.
 
     Raises:
         PackageRefused: It is malformed, names what is not declared, or costs too much.
     """
-    return _RuleReader(manifest, tables, node).rule(name)
+    return _RuleReader(manifest, tables, node, work).rule(name)
 
 
 @dataclass(slots=True)
@@ -56,20 +65,23 @@ class _Cost:
 
 
 class _RuleReader:
-    def __init__(self, manifest: Manifest, tables: Mapping[str, Table], node: Node) -> None:
+    def __init__(
+        self, manifest: Manifest, tables: Mapping[str, Table], node: Node, work: LoadWork
+    ) -> None:
+        self._work = work
         self._manifest = manifest
         self._tables = tables
         self._node = node
-        self._fields = node.fields(
-            ("title", "on", "once", "then"), ("when", "read", "let", "skip", "refuse")
-        )
+        self._is_guard = "guard" in node.members()
+        self._fields = node.fields(*(_GUARD_FIELDS if self._is_guard else _EFFECT_RULE_FIELDS))
         self._scope = Scope()
         self._costs: list[_Cost] = []
         self._programs: list[Program] = []
 
     def rule(self, name: str) -> Rule:
         """Read the stages in the order in which they are executed."""
-        event = self._event_type()
+        event = self._event_record()
+        self._work.spend(TYPE_NODE * event.nodes, self._fields["on"])
         for variable, type_ in (
             ("event", event),
             ("author", string_type(NAME_LENGTH_MAX)),
@@ -82,7 +94,11 @@ class _RuleReader:
             self._scope = self._scope.with_variable(variable, type_)
         assert self._scope.variables["parties"].slot == Slot.PARTIES
         when = self._optional("when", BOOL)
-        once = self._compile(self._fields["once"], "once", _TEXT)
+        claim = self._optional("claim", _TEXT)
+        if claim is not None:
+            self._costs.append(_Cost(rule_costs.READ, self._fields["claim"]))
+        early = [each.program for each in (when, claim) if each is not None]
+        once = self._optional("once", _TEXT)
         reads = self._reads()
         steps = self._steps()
         skip = self._optional("skip", BOOL)
@@ -94,9 +110,14 @@ class _RuleReader:
             name=name,
             title=self._fields["title"].text(200),
             event_type=self._fields["on"].text(),
+            is_on_timer=self._fields["on"].text() in self._manifest.timers,
+            is_guard=self._is_guard,
             early_checks=_early_checks(event, when),
             event_check=value_check(event),
+            event_projection=projection(event),
             when=when,
+            claim=claim,
+            claim_text=self._fields["claim"].text() if claim is not None else "",
             once=once,
             reads=reads,
             steps=steps,
@@ -106,18 +127,23 @@ class _RuleReader:
             slot_count=max(slots),
             worst_gas=worst_gas,
             names=frozenset().union(*(each.names for each in self._programs)),
+            early_names=frozenset().union(*(each.names for each in early)),
         )
 
-    def _event_type(self) -> RecordType:
+    def _event_record(self) -> RecordType:
+        if self._is_guard and self._fields["guard"].content is not True:
+            raise self._fields["guard"].refused("a guard is true, and other rules leave it out")
         node = self._fields["on"]
-        events = self._manifest.events
-        if node.text() not in events:
-            hint = suggest(node.text(), events)
-            raise node.refused(f"event {node.text()[:40]!r} is not declared{hint}")
-        return events[node.text()]
+        name, events, timers = node.text(), self._manifest.events, self._manifest.timers
+        if name in timers and self._is_guard:
+            raise node.refused(f"{name!r} is a timer; a guard is asked about events")
+        known = {**events, **timers}
+        if name not in known:
+            raise node.refused(f"event {name[:40]!r} is not declared{suggest(name, known)}")
+        return known[name]
 
     def _compile(self, node: Node, place: str, wanted: Type | None = None) -> Placed:
-        program = compile_node(node, self._scope, wanted)
+        program = compile_node(node, self._scope, self._work, wanted)
         self._programs.append(program)
         self._costs.append(_Cost(program.worst_gas, node))
         return Placed(place, program)
@@ -135,7 +161,7 @@ class _RuleReader:
             self._costs.append(_Cost(rule_costs.READ, each))
             declared = self._manifest.state[family]
             slot = self._define(name, each, declared.type)
-            reads.append(Read(slot, family, key, declared.default))
+            reads.append(Read(slot, name, family, key, declared.default))
         return tuple(reads)
 
     def _steps(self) -> tuple[Step | TableStep, ...]:
@@ -172,7 +198,9 @@ class _RuleReader:
     def _refusals(self) -> tuple[Refusal, ...]:
         node = self._fields.get("refuse")
         refusals = []
-        for number, each in enumerate(() if node is None else node.items(REFUSALS_MAX), 1):
+        least = 1 if self._is_guard else 0
+        nodes = () if node is None else node.items(REFUSALS_MAX, count_min=least)
+        for number, each in enumerate(nodes, 1):
             fields = each.fields(("if", "reason"))
             reason = fields["reason"].text(REASON_LENGTH_MAX)
             if not _REASON.fullmatch(reason):
@@ -183,11 +211,13 @@ class _RuleReader:
         return tuple(refusals)
 
     def _effects(self) -> tuple[Effect, ...]:
-        node = self._fields["then"]
-        effects = []
+        node = self._fields.get("then")
+        effects: list[Effect] = []
+        if node is None:
+            return ()
         count_max = 0
         for number, each in enumerate(node.items(EFFECTS_MAX, count_min=1), 1):
-            reader = EffectReader(each, f"then[{number}]", self._manifest, self._scope)
+            reader = EffectReader(each, f"then[{number}]", self._manifest, self._scope, self._work)
             effects.append(reader.effect())
             self._programs.extend(reader.programs)
             self._costs.append(_Cost(reader.worst_gas, each))

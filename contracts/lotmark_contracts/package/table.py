@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lotmark_contracts.package.cells import Cell, Column, read_cell, read_column
 from lotmark_contracts.package.json_node import Node
+from lotmark_contracts.package.load_work import LoadWork
 from lotmark_contracts.package.table_analysis import Overlap, analyse
 from lotmark_contracts.wcel.types import (
     BOOL,
@@ -73,7 +74,7 @@ class Table:
         return 0, self.otherwise
 
 
-def read_table(name: str, node: Node) -> Table:
+def read_table(name: str, node: Node, work: LoadWork) -> Table:
     """Return a decision table.
 
     Raises:
@@ -90,7 +91,9 @@ def read_table(name: str, node: Node) -> Table:
     row_nodes = fields["rows"].items(ROWS_MAX, count_min=1)
     rows = tuple(_row(each, columns, outputs) for each in row_nodes)
     otherwise = fields.get("else")
-    analysis = analyse(columns, [row.cells for row in rows])
+    analysis = analyse(
+        columns, [row.cells for row in rows], lambda units: work.spend(units, fields["rows"])
+    )
     if analysis is None:
         raise fields["rows"].refused("the rows overlap in too many ways to be analysed")
     if analysis.unreachable:

@@ -5,15 +5,18 @@ pieces, and rows are subtracted from the box of all inputs one after the other.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import and_
 from typing import Any
 
 from lotmark_contracts.package.cells import Cell, Column
+from lotmark_contracts.package.load_work import TABLE_CELLS
 from lotmark_contracts.wcel.types import BOOL, INT
 
 BOXES_MAX = 2_000  # into which what is left of the inputs may fall
 OVERLAPS_MAX = 32  # that are told
+_PIECES_A_CELL = 512  # of a column, for which comparing takes as long as one cell more
 
 Box = tuple[int, ...]  # of each column, the pieces as bits
 
@@ -74,20 +77,38 @@ class _Pieces:
         )
 
 
-def analyse(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> Analysis | None:
-    """Return what is noteworthy, or None where the rows overlap in too many ways to tell."""
+def analyse(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], spend: Callable[[int], None]
+) -> Analysis | None:
+    """Return what is noteworthy, or None where the rows overlap in too many ways to tell.
+
+    Args:
+        columns: The table's inputs.
+        rows: Their conditions.
+        spend: Told of work before it is done; it may raise.
+    """
     pieces = [_pieces(column, [row[at] for row in rows]) for at, column in enumerate(columns)]
+    # What it takes to compare two boxes; a column of many pieces takes long numbers.
+    width = sum(1 + len(each.examples) // _PIECES_A_CELL for each in pieces)
+
+    def compare(count: int) -> None:
+        spend(1 + count * width // TABLE_CELLS)
+
+    compare(sum(len(cell.ranges) for row in rows for cell in row))
     bits = [each.bits_of(row[at] for row in rows) for at, each in enumerate(pieces)]
     boxes: list[Box] = list(zip(*bits, strict=True))
     left: list[Box] = [tuple(each.all_bits for each in pieces)]
     unreachable: list[tuple[int, tuple[int, ...]]] = []
     for at, box in enumerate(boxes):
-        if not any(_common(box, each) for each in left):
-            covering = [number for number in range(at) if _common(box, boxes[number])]
+        compare(2 * len(left))
+        if all(_are_apart(box, each) for each in left):
+            compare(at)
+            covering = [number for number in range(at) if not _are_apart(box, boxes[number])]
             unreachable.append((at + 1, tuple(each + 1 for each in covering)))
         left = [part for each in left for part in _without(each, box)]
         if len(left) > BOXES_MAX:
             return None
+    compare(len(boxes) * len(boxes) // 2)
     return Analysis(
         _shown(pieces, left[0]) if left else "", tuple(unreachable), _overlaps(pieces, boxes)
     )
@@ -111,15 +132,14 @@ def _pieces(column: Column, cells: Sequence[Cell]) -> _Pieces:
     return _Pieces(column, (*texts, other if other not in texts else other * 2))
 
 
-def _common(one: Box, other: Box) -> Box | None:
-    """Return what two boxes share, or None if that is nothing."""
-    shared = tuple(mine & yours for mine, yours in zip(one, other, strict=True))
-    return shared if all(shared) else None
+def _are_apart(one: Box, other: Box) -> bool:
+    """Return whether two boxes have nothing in common."""
+    return any(not mine & yours for mine, yours in zip(one, other, strict=True))
 
 
 def _without(box: Box, taken: Box) -> list[Box]:
     """Return a box less another, in boxes that do not overlap."""
-    if _common(box, taken) is None:
+    if _are_apart(box, taken):
         return [box]
     parts: list[Box] = []
     rest = list(box)
@@ -134,8 +154,8 @@ def _overlaps(pieces: Sequence[_Pieces], boxes: Sequence[Box]) -> tuple[Overlap,
     found: list[Overlap] = []
     for later, box in enumerate(boxes):
         for earlier in range(later):
-            shared = _common(boxes[earlier], box)
-            if shared is not None:
+            if not _are_apart(boxes[earlier], box):
+                shared = tuple(map(and_, boxes[earlier], box))
                 found.append(Overlap(earlier + 1, later + 1, _shown(pieces, shared)))
                 if len(found) == OVERLAPS_MAX:
                     return tuple(found)

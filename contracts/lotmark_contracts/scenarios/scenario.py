@@ -1,6 +1,6 @@
 """Reads a package's test: a story of events with the receipts, balances and values expected."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
@@ -13,6 +13,7 @@ from lotmark_contracts.package.builtin_types import (
     PARTIES_MAX,
 )
 from lotmark_contracts.package.json_node import Node
+from lotmark_contracts.suggestion import suggest
 from lotmark_contracts.wcel.lexer import INT_MAX, INT_MIN
 from lotmark_contracts.wcel.values import Value
 
@@ -22,9 +23,10 @@ EXPECTED_MAX = 64  # of each kind, a step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """An event, and what is expected of it."""
+    """A block: an event, or a time that is waited for, and what is expected of it."""
 
-    event: Event
+    node: Node
+    event: Event | None
     now_ms: int
     expected: Mapping[str, Node]  # receipts, because, balances, state, alerts, work_orders
 
@@ -35,7 +37,9 @@ class Scenario:
 
     path: str
     title: str
+    node: Node
     parties: tuple[Party, ...]
+    approved_by: frozenset[str] | None  # ids of parties; None: all of them
     steps: tuple[Step, ...]
 
 
@@ -45,14 +49,24 @@ def read_scenario(node: Node) -> Scenario:
     Raises:
         PackageRefused: It is malformed.
     """
-    fields = node.fields(("title", "steps"), ("parties",))
-    parties = fields["parties"].items(PARTIES_MAX) if "parties" in fields else ()
+    fields = node.fields(("title", "steps"), ("parties", "approved_by"))
+    party_nodes = fields["parties"].items(PARTIES_MAX) if "parties" in fields else ()
+    parties = tuple(map(_party, party_nodes))
     step_nodes = fields["steps"].items(STEPS_MAX, count_min=1)
     steps = tuple(_step(each, number) for number, each in enumerate(step_nodes, 1))
     for each, (before, after) in zip(step_nodes[1:], pairwise(steps), strict=True):
         if after.now_ms < before.now_ms:
-            raise each.members()["now"].refused("ledger time never goes back")
-    return Scenario(node.file.path, fields["title"].text(200), tuple(map(_party, parties)), steps)
+            members = each.members()
+            time = members["wait_until" if "wait_until" in members else "now"]
+            raise time.refused("ledger time never goes back")
+    return Scenario(
+        node.file.path,
+        fields["title"].text(200),
+        fields["steps"],
+        parties,
+        _approved_by(fields.get("approved_by"), [party.id for party in parties]),
+        steps,
+    )
 
 
 def _party(node: Node) -> Party:
@@ -60,21 +74,47 @@ def _party(node: Node) -> Party:
     return Party(fields["id"].text(NAME_LENGTH_MAX), fields["role"].text(NAME_LENGTH_MAX))
 
 
+def _approved_by(node: Node | None, parties: Sequence[str]) -> frozenset[str] | None:
+    if node is None:
+        return None
+    approved = []
+    for each in node.items(PARTIES_MAX):
+        if each.text(NAME_LENGTH_MAX) not in parties:
+            raise each.refused(f"{each.text()!r} is no party{suggest(each.text(), parties)}")
+        approved.append(each.text())
+    return frozenset(approved)
+
+
 def _step(node: Node, number: int) -> Step:
+    if "wait_until" in node.members():
+        fields = node.fields(("wait_until", "expect"))
+        return Step(
+            node=node,
+            event=None,
+            now_ms=fields["wait_until"].integer(0, INT_MAX),
+            expected=_expected(fields["expect"]),
+        )
     fields = node.fields(("event", "now", "data", "expect"), ("id", "author", "provenance"))
-    ancestors = fields["provenance"].items(ANCESTORS_MAX) if "provenance" in fields else ()
+    nodes = fields["provenance"].items(ANCESTORS_MAX) if "provenance" in fields else ()
+    ancestors = tuple(map(_ancestor, nodes))
     fields["data"].members()
     event = Event(
         id=fields["id"].text(100) if "id" in fields else f"step-{number}",
         type=fields["event"].text(),
         author=fields["author"].text(NAME_LENGTH_MAX) if "author" in fields else "",
         fields=cast("dict[str, Value]", fields["data"].plain()),
-        provenance=tuple(map(_ancestor, ancestors)),
+        provenance=lambda: ancestors,
     )
-    expected = fields["expect"].fields(
-        ("receipts",), ("because", "balances", "state", "alerts", "work_orders")
+    return Step(
+        node=node,
+        event=event,
+        now_ms=fields["now"].integer(0, INT_MAX),
+        expected=_expected(fields["expect"]),
     )
-    return Step(event=event, now_ms=fields["now"].integer(0, INT_MAX), expected=expected)
+
+
+def _expected(node: Node) -> Mapping[str, Node]:
+    return node.fields(("receipts",), ("because", "balances", "state", "alerts", "work_orders"))
 
 
 def _ancestor(node: Node) -> Ancestor:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from lotmark_contracts.execution.inputs import Circumstances
 from lotmark_contracts.execution.memory_state import MemoryState
-from lotmark_contracts.execution.receipt import IssuedWorkOrder, RaisedAlert, RuleReceipt, Status
-from lotmark_contracts.execution.rule_book import RuleBook
-from lotmark_contracts.execution.state_keys import state_key
+from lotmark_contracts.execution.offline_block import execute_block
+from lotmark_contracts.execution.receipt import IssuedWorkOrder, RaisedAlert, RuleReceipt
+from lotmark_contracts.execution.rule_book import ActivePackage, RuleBook
+from lotmark_contracts.execution.state_keys import account_key, value_key
 from lotmark_contracts.money import shown_amount
 from lotmark_contracts.package.errors import PackageRefused, Problem
 from lotmark_contracts.package.json_node import Node
@@ -17,6 +18,9 @@ from lotmark_contracts.package.strict_json import parse_file
 from lotmark_contracts.scenarios.scenario import EXPECTED_MAX, Scenario, Step, read_scenario
 from lotmark_contracts.suggestion import suggest
 from lotmark_contracts.wcel.currencies import EXPONENTS
+
+TESTS_STEPS_MAX = 2_000  # in all tests of a package
+TESTS_GAS_MAX = 20_000_000  # of all tests of a package
 
 _SHOWN_MAX = 120  # characters of a value in a message
 
@@ -33,24 +37,59 @@ class ScenarioResult:
 
 def run_scenarios(package: Package, files: Mapping[str, bytes]) -> tuple[ScenarioResult, ...]:
     """Return what became of all tests among a package's files, by path."""
-    return tuple(
-        _run(package, path, files[path]) for path in sorted(files) if path.startswith(TESTS_FOLDER)
-    )
+    budget = _Budget()
+    paths = [path for path in sorted(files) if path.startswith(TESTS_FOLDER)]
+    return tuple(_run(package, path, files[path], budget) for path in paths)
 
 
-def _run(package: Package, path: str, data: bytes) -> ScenarioResult:
+@dataclass(slots=True)
+class _Budget:
+    """What all tests of a package together may still cost: every node runs them."""
+
+    steps_left: int = TESTS_STEPS_MAX
+    gas_left: int = TESTS_GAS_MAX
+
+    def take_steps(self, scenario: Scenario) -> None:
+        """Pay for a test's steps.
+
+        Raises:
+            PackageRefused: There are too many.
+        """
+        self.steps_left -= len(scenario.steps)
+        if self.steps_left < 0:
+            raise scenario.node.refused(
+                f"all tests together have more than {TESTS_STEPS_MAX:,} steps: leave some out"
+            )
+
+    def take_gas(self, step: Step, gas: int) -> None:
+        """Pay for what a step has cost.
+
+        Raises:
+            PackageRefused: It was too much.
+        """
+        self.gas_left -= gas
+        if self.gas_left < 0:
+            raise step.node.refused(
+                f"all tests together cost more than {TESTS_GAS_MAX:,} gas up to here:"
+                " leave some out"
+            )
+
+
+def _run(package: Package, path: str, data: bytes, budget: _Budget) -> ScenarioResult:
     try:
         scenario = read_scenario(parse_file(path, data))
-        return _Run(package, scenario).result()
+        budget.take_steps(scenario)
+        return _Run(package, scenario, budget).result()
     except PackageRefused as refused:
         return ScenarioResult(path=path, title="", checks=0, problems=refused.problems)
 
 
 class _Run:
-    def __init__(self, package: Package, scenario: Scenario) -> None:
+    def __init__(self, package: Package, scenario: Scenario, budget: _Budget) -> None:
         self._package = package
         self._scenario = scenario
-        self._rules = RuleBook([package])
+        self._budget = budget
+        self._rules = RuleBook([ActivePackage(package, scenario.approved_by)])
         self._state = MemoryState()
         self._checks = 0
         self._problems: list[Problem] = []
@@ -58,20 +97,23 @@ class _Run:
     def result(self) -> ScenarioResult:
         """Execute every step, and compare."""
         for number, step in enumerate(self._scenario.steps, 1):
-            circumstances = Circumstances(
-                now_ms=step.now_ms, height=number, parties=self._scenario.parties
-            )
-            outcomes = self._rules.execute(step.event, circumstances, self._state.read)
-            for outcome in outcomes:
-                self._state.write(outcome.writes)
-            assert not any(self._state.sums(self._package.name).values()), "accounts sum to zero"
-            self._compare(step, [outcome.receipt for outcome in outcomes])
+            self._compare(step, self._execute(step, number))
+        assert not any(self._state.sums(self._package.name).values()), "accounts sum to zero"
         return ScenarioResult(
             path=self._scenario.path,
             title=self._scenario.title,
             checks=self._checks,
             problems=tuple(self._problems),
         )
+
+    def _execute(self, step: Step, height: int) -> list[RuleReceipt]:
+        circumstances = Circumstances(
+            now_ms=step.now_ms, height=height, parties=self._scenario.parties
+        )
+        events = () if step.event is None else (step.event,)
+        receipts, gas = execute_block(self._rules, circumstances, self._state, events)
+        self._budget.take_gas(step, gas)
+        return receipts
 
     def _compare(self, step: Step, receipts: Sequence[RuleReceipt]) -> None:
         expected = step.expected
@@ -92,15 +134,21 @@ class _Run:
                 self._expect(expected[name], name, count)
 
     def _expect_receipts(self, node: Node, receipts: Sequence[RuleReceipt]) -> None:
-        got = {receipt.rule: _status(receipt) for receipt in receipts}
+        got: dict[str, str | list[str]] = {}
+        for receipt in receipts:
+            before, status = got.get(receipt.rule), receipt.ending
+            if before is None:
+                got[receipt.rule] = status
+            else:  # of timers: several in a block
+                got[receipt.rule] = [*([before] if isinstance(before, str) else before), status]
         members = node.members(EXPECTED_MAX)
         _check_known(members, [rule.name for rule in self._package.rules], "rule")
         for rule, each in members.items():
             self._expect(each, f"receipt of {rule}", got.pop(rule, "none"))
-        for rule, status in got.items():
+        for rule, left in got.items():
             self._checks += 1
             self._problems.extend(
-                node.refused(f"{rule} has a receipt that is not expected: {status}").problems
+                node.refused(f"{rule} has a receipt that is not expected: {_plain(left)}").problems
             )
 
     def _expect_because(self, node: Node, receipts: Sequence[RuleReceipt]) -> None:
@@ -119,13 +167,13 @@ class _Run:
                 self._expect(value, f"{rule}.{name}", got, shown=shown)
 
     def _expect_balances(self, node: Node) -> None:
-        balances = self._state.balances(self._package.name)
         for name, each in node.members(EXPECTED_MAX).items():
             currency, _, account = name.partition(" ")
             is_family = account.partition(":")[0] in self._package.manifest.accounts
             if currency not in EXPONENTS or not is_family:
                 raise each.refused(f"{name[:60]!r} is no account; write 'EUR supplier:T1-STATOR'")
-            got = balances.get((currency, account), 0)
+            got = self._state.read(account_key(self._package.name, currency, account)) or 0
+            assert isinstance(got, int), "a balance is a number"
             self._expect(each, f"balance of {name}", got, shown=shown_amount(got, currency))
 
     def _expect_state(self, node: Node) -> None:
@@ -134,7 +182,7 @@ class _Run:
         _check_known(members, state, "state family")
         for family, values in members.items():
             for key, each in values.members(EXPECTED_MAX).items():
-                got = self._state.read(state_key(self._package.name, family, key))
+                got = self._state.read(value_key(self._package.name, family, key))
                 self._expect(each, f"{family} {key}", state[family].default if got is None else got)
 
     def _expect(self, node: Node, what: str, got: object, *, shown: str = "") -> None:
@@ -153,12 +201,8 @@ def _check_known(members: Mapping[str, Node], known: Collection[str], what: str)
             raise node.refused(f"there is no {what} {name[:40]!r}{suggest(name, known)}")
 
 
-def _status(receipt: RuleReceipt) -> str:
-    if receipt.status is Status.REFUSED:
-        return f"refused {receipt.reason}"
-    if receipt.failure is not None:
-        return f"failed {receipt.failure.code} at {receipt.failure.at}"
-    return str(receipt.status)
+def _plain(status: str | list[str]) -> str:
+    return status if isinstance(status, str) else ", ".join(status)
 
 
 def _shown(value: object) -> str:

@@ -42,9 +42,12 @@ from lotmark_contracts.wcel.types import (
     is_too_large,
     join,
     list_type,
+    nodes_of,
     record_type,
     string_type,
 )
+
+NODE_WORK = 6  # of a node of an expression, in nodes of types that are compared
 
 _EQUALITIES = (BinaryOperator.EQUAL, BinaryOperator.UNEQUAL)
 _ORDERINGS = (
@@ -63,6 +66,7 @@ class Checked:
     types: Mapping[Expression, Type]
     variables: Mapping[Name | Macro, Variable]  # what a name stands for, and what a macro counts in
     slot_count: int  # that a frame must have
+    work: int  # in nodes of types that were compared; a node of the expression is as much as some
 
     @property
     def type(self) -> Type:
@@ -78,7 +82,7 @@ def check(source: str, root: Expression, scope: Scope) -> Checked:
     """
     checker = _Checker(source, scope.slot_count)
     checker.type_of(root, scope)
-    return Checked(root, checker.types, checker.variables, checker.slot_count)
+    return Checked(root, checker.types, checker.variables, checker.slot_count, checker.work)
 
 
 class _Checker:
@@ -87,6 +91,7 @@ class _Checker:
         self.types: dict[Expression, Type] = {}
         self.variables: dict[Name | Macro, Variable] = {}
         self.slot_count = slot_count
+        self.work = 0
         # Of two types that were joined before; they are kept, so that no other takes their id.
         self._joined: dict[tuple[int, int], tuple[Type, Type, Type | None]] = {}
 
@@ -98,6 +103,7 @@ class _Checker:
                 RefusalCode.LIMIT, node, "a value of this type is nested too deep or too large"
             )
         self.types[node] = found
+        self.work += NODE_WORK
         return found
 
     def _found(self, node: Expression, scope: Scope) -> Type:
@@ -214,11 +220,13 @@ class _Checker:
         """Join two types; a hostile source joins the same large ones thousands of times."""
         key = id(left), id(right)
         if key not in self._joined:
+            self.work += nodes_of(left) + nodes_of(right)
             self._joined[key] = left, right, join(left, right)
         return self._joined[key][2]
 
     def _binary(self, node: Binary, scope: Scope) -> Type:
         left, right = self.type_of(node.left, scope), self.type_of(node.right, scope)
+        self.work += nodes_of(left) + nodes_of(right)
         if node.operator is BinaryOperator.IN:
             return self._in(node, left, right)
         if node.operator in _EQUALITIES:

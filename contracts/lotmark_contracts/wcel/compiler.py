@@ -51,6 +51,7 @@ class Program:
     base_gas: int  # charged when it begins
     worst_gas: int  # more it never costs
     slot_count: int  # that a frame must have
+    check_work: int  # that it was to check it
     code: Code
 
     def run(self, frame: Frame) -> Any:
@@ -97,6 +98,7 @@ def compile_expression(source: str, scope: Scope, wanted: Type | None = None) ->
         base_cost(root),
         worst_cost(checked),
         checked.slot_count,
+        checked.work,
         _Compiler(checked).code_of(root),
     )
 
@@ -105,6 +107,7 @@ class _Compiler:
     def __init__(self, checked: Checked) -> None:
         self._types = checked.types
         self._variables = checked.variables
+        self._failing: dict[Expression, bool] = {}  # what is asked of a node by all above it
 
     def code_of(self, node: Expression) -> Code:
         """Return the closure that evaluates a node; its gas has been charged by who calls it."""
@@ -131,7 +134,7 @@ class _Compiler:
                     node.operator,
                     self.code_of(node.left),
                     self.code_of(node.right),
-                    left_can_fail=can_fail(node.left, self._types),
+                    left_can_fail=self._can_fail(node.left),
                 )
             case Conditional():
                 return self._conditional(node)
@@ -151,8 +154,29 @@ class _Compiler:
                     slot=self._variables[node].slot,
                     item_cost=item_cost(node),
                     offset=node.offset,
-                    body_can_fail=can_fail(node.body, self._types),
+                    body_can_fail=self._can_fail(node.body),
                 )
+
+    def _can_fail(self, node: Expression) -> bool:
+        """Return whether a node may have no value. That gas may run out does not count."""
+        if node not in self._failing:
+            self._failing[node] = self._fails_itself(node) or any(
+                map(self._can_fail, children_of(node))
+            )
+        return self._failing[node]
+
+    def _fails_itself(self, node: Expression) -> bool:
+        match node:
+            case Select():
+                return not _is_always_there(self._types[node.operand], node.field)
+            case Index() | Unary(operator=UnaryOperator.NEGATE):
+                return True
+            case Binary():
+                return _can_overflow(node, self._types)
+            case Call():
+                return node.function in FUNCTIONS and FUNCTIONS[node.function].can_fail
+            case _:
+                return False
 
     def _select(self, node: Select) -> Code:
         field, offset = node.field, node.offset
@@ -200,22 +224,6 @@ class _Compiler:
         if function.item_gas or function.compares_text:
             return _charged_call(function, arguments, node.offset)
         return _call(function, arguments, node.offset)
-
-
-def can_fail(node: Expression, types: Mapping[Expression, Type]) -> bool:
-    """Return whether a node may have no value. That gas may run out does not count."""
-    match node:
-        case Select() if not _is_always_there(types[node.operand], node.field):
-            return True
-        case Index():
-            return True
-        case Unary(operator=UnaryOperator.NEGATE):
-            return True
-        case Binary() if _can_overflow(node, types):
-            return True
-        case Call() if node.function in FUNCTIONS and FUNCTIONS[node.function].can_fail:
-            return True
-    return any(can_fail(child, types) for child in children_of(node))
 
 
 _ARITHMETIC = frozenset("+-*/%")

@@ -13,7 +13,7 @@ class Frame(Meter):
     __slots__ = ("slots",)
 
     def __init__(self, slot_count: int, gas_left: int) -> None:
-        super().__init__(gas_left)
+        self.gas_left = gas_left  # as `Meter` does, without the call
         self.slots: list[Any] = [None] * slot_count
 
     def charge(self, cost: int, offset: int) -> None:
