@@ -12,6 +12,7 @@ from tools import protocol_example_blocks as blocks
 from tools import protocol_example_items as items
 from tools import protocol_example_log as log
 from tools import protocol_example_operators as operators
+from tools import protocol_example_packages as packages
 from tools import protocol_example_tables as tables
 from tools.protocol_example_fields import Block, check_references, shown_lines
 from tools.protocol_example_ledger import make_ledger
@@ -52,6 +53,7 @@ def _examples() -> dict[str, Block]:
         **log.checkpoint_blocks(ledger),
         **log.state_blocks(ledger),
         **items.item_blocks(ledger),
+        **packages.package_blocks(ledger),
     }
     check_references(made)
     return made

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from lotmark.admission import AdmissionAnswer
-from lotmark.batch import Batch, ClockState, sign_batch
+from lotmark.batch import ZERO_HASH, Batch, ClockState, sign_batch
 from lotmark.block import Block, Proposal, batches_root, sign_block
 from lotmark.block_results import leaves
 from lotmark.checkpoint import Checkpoint
@@ -56,6 +56,7 @@ CREATED_MS = 1_767_600_000_000  # 2026-01-05T08:00:00Z
 KEYS_UNTIL_MS = 1_893_456_000_000  # 2030-01-01
 BLOCK_MS = CREATED_MS + 60_250
 WINDING, ASSEMBLY, MEASUREMENT = 21, 23, 19  # event types
+ABOUT_PACKAGES = (54, 55, 56, 57)
 
 ROOT_LABELS = {MAKER: ("OEM-A root",), SUPPLIER: ("T1-STATOR root 1", "T1-STATOR root 2")}
 KEY_LABELS = {
@@ -88,7 +89,8 @@ def roots_of(party: str) -> list[PrivateKey]:
 def grant(label: str, *, replaces: bytes = bytes(32)) -> KeyGrant:
     """Return the grant of a first key, or that of the key which later replaces the batch key."""
     party, purpose, holder = KEY_LABELS.get(label, KEY_LABELS[BATCH_LABEL])
-    types = (MEASUREMENT, WINDING, ASSEMBLY) if purpose is KeyPurpose.BATCH else ()
+    of_batches = (MEASUREMENT, WINDING, ASSEMBLY, *ABOUT_PACKAGES)
+    types = of_batches if purpose is KeyPurpose.BATCH else ()
     return KeyGrant(
         key=private_key(label).public,
         party=party,
@@ -235,6 +237,8 @@ class ExampleLedger:
     checkpoint_note: bytes
     reused: Batch  # in block 2: the first one's number once more
     leaf_data: list[bytes]  # of heights 0 to 2
+    state: LedgerState  # after block 2
+    reader: StateInMemory  # likewise
 
 
 def make_ledger() -> ExampleLedger:
@@ -250,18 +254,18 @@ def make_ledger() -> ExampleLedger:
     reader.write(founded.changes.changed())
     state = load_state(reader, founded.position, chain=chain_of(genesis, chain))
     *events, late_event = _events()
-    batch = _batch(state, events, seen=True)
+    batch = make_batch(state, events, seen=True)
     admission = _admission(state, batch)
     leaf_data = list(founded.leaves)
 
-    block = _block(state, [batch], time_ms=BLOCK_MS)
-    effects = _apply(state, reader, block, leaf_data)
+    block = make_block(state, [batch], time_ms=BLOCK_MS)
+    effects = apply(state, reader, block, leaf_data)
     rows = list(reader.rows(b""))
     root = state.frontier.root()
     checkpoint = Checkpoint(origin(genesis, chain), state.size, root)
 
-    reused = _batch(state, [late_event], seen=False)
-    _apply(state, reader, _block(state, [reused], time_ms=BLOCK_MS + 60_000), leaf_data)
+    reused = make_batch(state, [late_event], seen=False)
+    apply(state, reader, make_block(state, [reused], time_ms=BLOCK_MS + 60_000), leaf_data)
     return ExampleLedger(
         genesis=genesis,
         genesis_json=raw,
@@ -279,18 +283,28 @@ def make_ledger() -> ExampleLedger:
         checkpoint_note=_checkpoint_note(genesis, checkpoint),
         reused=reused,
         leaf_data=leaf_data,
+        state=state,
+        reader=reader,
     )
 
 
-def _batch(state: LedgerState, events: list[event_pb2.Event], *, seen: bool) -> Batch:
-    """Sign the first batch of lane 7, with or without the newest checkpoint in its header."""
+def make_batch(
+    state: LedgerState,
+    events: list[event_pb2.Event],
+    *,
+    seen: bool,
+    sequence: int = 1,
+    previous: bytes = ZERO_HASH,
+) -> Batch:
+    """Sign a batch of lane 7, with or without the newest checkpoint in its header."""
     head = state.bases[-1]
     return sign_batch(
         private_key(BATCH_LABEL),
         [event.SerializeToString(deterministic=True) for event in events],
         chain_id=state.chain_id,
         lane=7,
-        sequence=1,
+        sequence=sequence,
+        previous=previous,
         created_at_ms=CREATED_MS + 50_000,
         clock=ClockState.SYNCHRONISED,
         clock_uncertainty_us=1_500,
@@ -315,7 +329,8 @@ def _admission(state: LedgerState, batch: Batch) -> AdmissionAnswer:
     return answer.sign(private_key("OEM-A/n1 admit"), state.chain_id)
 
 
-def _block(state: LedgerState, batches: list[Batch], *, time_ms: int) -> Block:
+def make_block(state: LedgerState, batches: list[Batch], *, time_ms: int) -> Block:
+    """Return the next block, signed by the voter."""
     key = private_key("OEM-A/n1 proposal")
     head = state.bases[-1]
     proposal = Proposal(
@@ -331,7 +346,7 @@ def _block(state: LedgerState, batches: list[Batch], *, time_ms: int) -> Block:
     return sign_block(key, proposal, batches)
 
 
-def _apply(
+def apply(
     state: LedgerState, reader: StateInMemory, block: Block, leaf_data: list[bytes]
 ) -> BlockEffects:
     """Apply a block and add its leaves to `leaf_data`."""

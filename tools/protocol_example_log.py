@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from lotmark import merkle
 from lotmark.c2sp_encoding import decode_base64
-from lotmark.entry import EntryHead, EntryKind, event_payload, leaf_data
 from lotmark.key_grant import KeyPurpose
 from lotmark.merkle import leaf_hash
 from lotmark_node.state_machine import lthash
@@ -51,12 +50,12 @@ def log_blocks(ledger: ExampleLedger) -> dict[str, Block]:
     first: Part = (len(ledger.batch.signed_header), "=batch.signed_header")
     second: Part = (len(ledger.reused.signed_header), "=batch.reused")
     return {
-        "leaf.0": _leaf(leaves[0], (32, "chain id")),
-        "leaf.1": _leaf(leaves[1], *_CLOSE),
-        "leaf.2": _leaf(leaves[2], first),
-        "leaf.3": _leaf(leaves[3], *_EVENT),
-        "leaf.4": _leaf(leaves[4], *_EVENT),
-        "leaf.5": _leaf(leaves[5], *_CLOSE),
+        "leaf.0": leaf_fields(leaves[0], (32, "chain id")),
+        "leaf.1": leaf_fields(leaves[1], *_CLOSE),
+        "leaf.2": leaf_fields(leaves[2], first),
+        "leaf.3": leaf_fields(leaves[3], *_EVENT),
+        "leaf.4": leaf_fields(leaves[4], *_EVENT),
+        "leaf.5": leaf_fields(leaves[5], *_CLOSE),
         "tree": _nodes([leaf_hash(leaf) for leaf in leaves[:_SIGNED_SIZE]]),
         "batch.reused": cut(
             ledger.reused.signed_header,
@@ -67,22 +66,14 @@ def log_blocks(ledger: ExampleLedger) -> dict[str, Block]:
             ),
             (64, f"signature of {BATCH_LABEL}"),
         ),
-        "leaf.6": _leaf(leaves[6], second),
-        "leaf.7": _leaf(leaves[7], ("u64", "first batch entry index"), first, second),
-        "leaf.receipt": _leaf(_receipt_leaf(ledger), *_EVENT[:2], (2, "canonical JSON {}")),
+        "leaf.6": leaf_fields(leaves[6], second),
+        "leaf.7": leaf_fields(leaves[7], ("u64", "first batch entry index"), first, second),
     }
 
 
-def _leaf(leaf: bytes, *payload: Part) -> list[Field]:
+def leaf_fields(leaf: bytes, *payload: Part) -> list[Field]:
+    """Return the fields of leaf data whose payload has this layout, and its hash."""
     return [*cut(leaf, *_ENTRY, *payload), following(leaf_hash(leaf), "leaf hash")]
-
-
-def _receipt_leaf(ledger: ExampleLedger) -> bytes:
-    """Return a leaf of the one kind that no ledger has yet."""
-    head = EntryHead(
-        kind=EntryKind.RULE_RECEIPT, index=5, height=1, time_ms=ledger.block.proposal.time_ms
-    )
-    return leaf_data(head, event_payload(2, 1, b"{}"))
 
 
 def _nodes(hashes: Sequence[bytes]) -> list[Field]:
@@ -119,7 +110,7 @@ def state_blocks(ledger: ExampleLedger) -> dict[str, Block]:
     rows: list[Field] = []
     for key, value in ledger.rows:
         is_policy = key[0] == Table.POLICY
-        rows += [Field(key, _row_name(key)), Field(value, "=policy" if is_policy else "value")]
+        rows += [Field(key, row_name(key)), Field(value, "=policy" if is_policy else "value")]
     founded = lthash.digest(ledger.founded.lanes)
     closed = ledger.effects.results.close.state_digest
     parents = [row for row in ledger.rows if row[0][0] == Table.PARENT]
@@ -139,7 +130,8 @@ def state_blocks(ledger: ExampleLedger) -> dict[str, Block]:
     }
 
 
-def _row_name(key: bytes) -> str:
+def row_name(key: bytes) -> str:
+    """Return a row's table and the parts of its key, as people write them."""
     table, parts = split_row_key(key)
     shown = [f"table {int(table)} {table.name.lower().replace('_', ' ')}:"]
     for part in parts:

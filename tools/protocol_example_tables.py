@@ -7,12 +7,12 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from lotmark import event, event_rules
+from lotmark import event, event_rules, rule_value
 from lotmark.event_rules import ANYTHING, BODY_RULES, Rule
 from lotmark.key_grant import TIME_MAX_MS, TIME_MIN_MS
 from lotmark.outcome import MEANINGS, Outcome
 from lotmark.text import IDENTIFIER_CHARACTER
-from lotmark.v1 import event_pb2, governance_pb2, operators_pb2, quality_pb2
+from lotmark.v1 import contracts_pb2, event_pb2, governance_pb2, operators_pb2, quality_pb2
 
 _TYPE_NAMES = {
     FieldDescriptor.TYPE_BOOL: "bool",
@@ -29,6 +29,7 @@ _FIXED_RULES = {
     event_rules.DIGEST: "32 bytes",
     event_rules.OPTIONAL_DIGEST: "0 or 32 bytes",
     event_rules.PARTY: "party",
+    event_rules._FIELDS_OF_RULES: "values, below",
 }
 _OCTETS = re.compile(rb"\(\?s\)\.\{(\d+),(\d+)\}")
 _SIZES = re.compile(r"(.*)\{(\d+),(\d+)\}")
@@ -123,6 +124,27 @@ def message_table() -> list[str]:
             operators_pb2.OperatorGrant.DESCRIPTOR.fields_by_name, _IN_SECTION_2
         ),
         operators_pb2.WebauthnAssertion.DESCRIPTOR: _member_texts(event_rules._ASSERTION),
+        **{
+            each: dict.fromkeys(each.fields_by_name, _IN_SECTION_2)
+            for each in (
+                contracts_pb2.PackageChange.DESCRIPTOR,
+                contracts_pb2.PackageActivation.DESCRIPTOR,
+                contracts_pb2.PackageName.DESCRIPTOR,
+            )
+        },
+        contracts_pb2.Value.DESCRIPTOR: {
+            "integer": "any",
+            "truth": "any",
+            "text": f"text, up to {rule_value.TEXT_SIZE_MAX:,} bytes",
+            "list": "any",
+            "record": "any",
+        },
+        contracts_pb2.ValueList.DESCRIPTOR: {"values": "values, below"},
+        contracts_pb2.ValueRecord.DESCRIPTOR: {"fields": "names ascending, no repeats"},
+        contracts_pb2.NamedValue.DESCRIPTOR: {
+            "name": f"text, 1 to {rule_value.NAME_SIZE_MAX:,} bytes",
+            "value": "must be present",
+        },
     }
     rows: list[Row] = []
     for descriptor, texts in rules.items():
@@ -154,7 +176,11 @@ def _body_rule(field: FieldDescriptor, rule: Rule) -> str:
 
 def _field_rows(name: str, descriptor: Descriptor, texts: Mapping[str, str]) -> Iterable[Row]:
     """Return one row for each field that is no body; `name` stands in the first one."""
-    fields = [field for field in descriptor.fields if field.containing_oneof is None]
+    fields = [
+        field
+        for field in descriptor.fields
+        if field.containing_oneof is None or field.containing_oneof.name != "body"
+    ]
     assert {field.name for field in fields} == texts.keys(), f"{descriptor.name}: all its fields"
     for field in fields:
         yield name, str(field.number), field.name, _type_name(field), texts[field.name]
@@ -209,7 +235,8 @@ def _describe_pattern(pattern: str) -> str:
     characters, size_min, size_max = sizes[1], int(sizes[2]), int(sizes[3])
     if characters == "[ -~]":  # the quick test of a text
         return f"text, up to {size_max:,} bytes"
-    assert characters == IDENTIFIER_CHARACTER, f"a pattern of unknown kind: {pattern}"
+    if characters != IDENTIFIER_CHARACTER:
+        return f"`{pattern}`"
     return f"identifier up to {size_max}" + ("" if size_min else ", or empty")
 
 

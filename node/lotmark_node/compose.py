@@ -24,6 +24,7 @@ from lotmark_node.monitoring.http_listener import HttpListener
 from lotmark_node.monitoring.node_metrics import node_registry, not_ready
 from lotmark_node.node_settings import NodeSettings, check_peers
 from lotmark_node.rpc.checkpoint_peers import checkpoint_peers
+from lotmark_node.rpc.contract_service import ContractService
 from lotmark_node.rpc.grpc_peers import GrpcPeers
 from lotmark_node.rpc.identity import Identities
 from lotmark_node.rpc.ledger_service import LedgerService
@@ -146,6 +147,7 @@ async def run_node(settings: NodeSettings, ready: Callable[[RunningNode], None])
                 certificate_not_after_ms=lambda: tls.current.not_after_ms,
             ),
             provenance,
+            ContractService(engine, identities, provenance.answers),
             PeerService(engine, identities, peers.wire) if peers else None,
             engine.membership,
             address=settings.listen,

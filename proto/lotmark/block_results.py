@@ -23,6 +23,7 @@ from lotmark.merkle import leaf_hash
 _DOMAIN = b"lotmark/results/v1\n"
 _HEAD = struct.Struct(">QH")
 _BATCH = struct.Struct(">HHH")
+_U32 = struct.Struct(">I")
 _CLOSE_SIZE = 226
 
 
@@ -47,11 +48,17 @@ class BlockResults:
     first_index: int
     batches: Sequence[BatchResult]
     close: BlockClose
+    receipts: Sequence[bytes] = ()  # payloads of rule receipts, which stand before the close
+
+    @property
+    def first_receipt_index(self) -> int:
+        """Index of the first rule receipt, or of the close where there is none."""
+        return self.first_index + sum(result.entry_count for result in self.batches)
 
     @property
     def close_index(self) -> int:
         """Index of the block's last entry."""
-        return self.first_index + sum(result.entry_count for result in self.batches)
+        return self.first_receipt_index + len(self.receipts)
 
     def encode(self) -> bytes:
         """Return the results' bytes."""
@@ -61,6 +68,9 @@ class BlockResults:
             parts.append(_BATCH.pack(result.outcome, count, len(result.evidence)))
             parts.append(struct.pack(f">{count}H", *result.event_outcomes))
             parts.append(result.evidence)
+        parts.append(_U32.pack(len(self.receipts)))
+        for receipt in self.receipts:
+            parts += (_U32.pack(len(receipt)), receipt)
         return b"".join([*parts, self.close.encode()])
 
 
@@ -84,11 +94,24 @@ def parse_results(raw: bytes) -> BlockResults:
             at += 2 * count
             batches.append(BatchResult(outcome, outcomes, raw[at : at + evidence_size]))
             at += evidence_size
+        receipts, at = _parse_receipts(raw, at)
     except struct.error as error:
         raise MalformedError("block results are cut off") from error
     if len(raw) - at != _CLOSE_SIZE:
         raise MalformedError(f"{len(raw) - at} bytes stand where a block close of 226 belongs")
-    return BlockResults(first_index, batches, parse_close(raw[at:]))
+    return BlockResults(first_index, batches, parse_close(raw[at:]), receipts)
+
+
+def _parse_receipts(raw: bytes, at: int) -> tuple[list[bytes], int]:
+    (count,) = _U32.unpack_from(raw, at)
+    at += _U32.size
+    receipts = []
+    for _ in range(count):
+        (size,) = _U32.unpack_from(raw, at)
+        at += _U32.size
+        receipts.append(raw[at : at + size])
+        at += size
+    return receipts, at
 
 
 def leaf_hashes(batches: Sequence[Batch], results: BlockResults) -> list[bytes]:
@@ -105,7 +128,7 @@ def leaf_hashes(batches: Sequence[Batch], results: BlockResults) -> list[bytes]:
         if result.evidence:
             hashes.append(leaf_hash(_evidence_leaf(result, index + 1, height, time_ms)))
         index += result.entry_count
-    hashes.append(leaf_hash(_close_leaf(results, index)))
+    hashes += [leaf_hash(leaf) for leaf in _last_leaves(results)]
     return hashes
 
 
@@ -121,7 +144,8 @@ def leaves(batches: Sequence[Batch], results: BlockResults) -> Iterator[tuple[by
         if result.evidence:
             yield _evidence_leaf(result, index + 1, height, time_ms), b""
         index += result.entry_count
-    yield _close_leaf(results, index), b""
+    for leaf in _last_leaves(results):
+        yield leaf, b""
 
 
 def event_leaf(
@@ -150,9 +174,11 @@ def _evidence_leaf(result: BatchResult, index: int, height: int, time_ms: int) -
     return leaf_data(head, result.evidence)
 
 
-def _close_leaf(results: BlockResults, index: int) -> bytes:
-    close = results.close
-    head = EntryHead(
-        kind=EntryKind.BLOCK_CLOSE, index=index, height=close.height, time_ms=close.time_ms
-    )
-    return leaf_data(head, close.encode())
+def _last_leaves(results: BlockResults) -> Iterator[bytes]:
+    """Return the leaf data of a block's rule receipts and of its close."""
+    close, index = results.close, results.first_receipt_index
+    payloads = [(EntryKind.RULE_RECEIPT, each) for each in results.receipts]
+    payloads.append((EntryKind.BLOCK_CLOSE, close.encode()))
+    for at, (kind, payload) in enumerate(payloads, index):
+        head = EntryHead(kind=kind, index=at, height=close.height, time_ms=close.time_ms)
+        yield leaf_data(head, payload)

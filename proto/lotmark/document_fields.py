@@ -6,6 +6,7 @@ Driven by the message descriptors alone, so that a new field or event type needs
 - bytes are hexadecimal; a field named ``*_digest`` may name a file instead: ``{path = "x.xml"}``
 - a field named ``*_ms`` is a time such as ``2026-01-12T08:00:00.123Z``, or Unix milliseconds
 - an enum is written without its prefix: ``CONFORMING`` for ``VERDICT_CONFORMING``
+- values for rules are written as they are: whole numbers, texts, true, false, lists and tables
 
 Numbers, flags and enums always have to be written, because 0 and false are answers that nobody
 should give by leaving a line out. Whether an empty text is allowed is for the event's rules.
@@ -21,6 +22,8 @@ from google.protobuf.message import Message
 
 from lotmark.errors import MalformedError
 from lotmark.rfc3339 import TEXT_MAX_MS, parse_ms, text_of_ms
+from lotmark.rule_value import RuleValue, record_of, values_of
+from lotmark.v1 import contracts_pb2
 
 DocumentValue: TypeAlias = (
     bool | int | str | Sequence["DocumentValue"] | Mapping[str, "DocumentValue"]
@@ -191,10 +194,32 @@ def fill(message: Message, value: object, place: Place, digest_file: FileDigeste
                     fill(target.add(), element, at.element(index), digest_file)
         elif field.message_type is None:
             setattr(message, field.name, _scalar_at(field, table[field.name], at, digest_file))
+        elif isinstance(record := getattr(message, field.name), contracts_pb2.ValueRecord):
+            record.CopyFrom(_record_at(table[field.name], at))
+            record.SetInParent()
         else:
             submessage = getattr(message, field.name)
             submessage.SetInParent()  # a table without members is there all the same
             fill(submessage, table[field.name], at, digest_file)
+
+
+def _record_at(value: object, place: Place) -> contracts_pb2.ValueRecord:
+    """Return the values for rules that a table holds."""
+    if not isinstance(value, dict):
+        raise place.refusal(f"{shown(value)} is no table; write the fields by name")
+    return record_of(
+        {name: _rule_value_at(each, place.member(name)) for name, each in value.items()}
+    )
+
+
+def _rule_value_at(value: object, place: Place) -> RuleValue:
+    if isinstance(value, list):
+        return [_rule_value_at(each, place.element(index)) for index, each in enumerate(value)]
+    if isinstance(value, dict):
+        return {name: _rule_value_at(each, place.member(name)) for name, each in value.items()}
+    if isinstance(value, bool | str):
+        return value
+    return integer_at(value, place, -(2**63), 2**63 - 1)
 
 
 def _fields(message: Message) -> Sequence[FieldDescriptor]:
@@ -254,6 +279,8 @@ def _scalar_at(
 
 def table_of(message: Message) -> dict[str, DocumentValue]:
     """Return the table that `fill` makes `message` from; it never fails, whatever stands in it."""
+    if isinstance(message, contracts_pb2.ValueRecord):
+        return dict(values_of(message))
     table: dict[str, DocumentValue] = {}
     for field in _fields(message):
         value = getattr(message, field.name)

@@ -16,6 +16,7 @@ _U16 = struct.Struct(">H")
 _U64 = struct.Struct(">Q")
 
 PROTOCOL = 1
+RULE_RECEIPT_SIZE_MAX = 4 << 20  # of its document
 NO_INDEX = 2**64 - 1
 
 
@@ -101,6 +102,37 @@ def event_leaf_hashes(
 def equivocation_payload(first_index: int, first: bytes, second: bytes) -> bytes:
     """Return the payload of an equivocation: two headers with signatures under one number."""
     return _U64.pack(first_index) + first + second
+
+
+@dataclass(frozen=True, slots=True)
+class RuleReceiptPayload:
+    """What a rule made of an event: the event's place, and the rule receipt itself."""
+
+    batch_index: int  # of the event; where a timer was due, of the event that set it
+    position: int
+    document: bytes  # canonical JSON
+
+    def encode(self) -> bytes:
+        """Return the payload's bytes."""
+        return _U64.pack(self.batch_index) + _U16.pack(self.position) + self.document
+
+    @property
+    def event_index(self) -> int:
+        """The entry index of the event."""
+        return self.batch_index + 1 + self.position
+
+
+def parse_rule_receipt(payload: bytes) -> RuleReceiptPayload:
+    """Parse the payload of a rule receipt; its document is not looked at.
+
+    Raises:
+        MalformedError: The bytes are no such payload.
+    """
+    if len(payload) <= _U64.size + _U16.size:
+        raise MalformedError(f"a rule receipt has more than 10 bytes, not {len(payload)}")
+    return RuleReceiptPayload(
+        _U64.unpack_from(payload)[0], _U16.unpack_from(payload, 8)[0], payload[10:]
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

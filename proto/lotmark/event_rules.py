@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from lotmark.errors import MalformedError
 from lotmark.key_grant import PARTY_PATTERN, TIME_MAX_MS, TIME_MIN_MS
+from lotmark.rule_value import check_record
 from lotmark.text import (
     DECIMAL_PATTERN,
     IDENTIFIER_CHARACTER,
@@ -17,6 +18,7 @@ from lotmark.text import (
     check_identifier,
     check_text,
 )
+from lotmark.v1 import contracts_pb2
 
 ATTRIBUTES_MAX = 32
 REPORT_FIELDS_MAX = 64
@@ -28,6 +30,7 @@ CREDENTIAL_ID_SIZE_MAX = 1_000  # of 1,023 that WebAuthn allows: it is part of a
 AUTHENTICATOR_DATA_SIZE_MAX = 256
 CLIENT_DATA_SIZE_MAX = 2_048
 ASSERTION_SIGNATURE_SIZE_MAX = 128
+PACKAGE_PART_SIZE_MAX = 15_360
 
 
 class ForbiddenTextError(MalformedError):
@@ -161,6 +164,16 @@ def _explain_currency(value: str, what: str) -> None:
     raise MalformedError(f"{what} {value!r} is no ISO 4217 code of three capitals")
 
 
+def _explain_event_name(value: str, what: str) -> None:
+    raise MalformedError(
+        f"{what} {value[:60]!r} is no name: 1 to 40 of a-z, 0-9 and _, a letter first"
+    )
+
+
+def _explain_fields(record: contracts_pb2.ValueRecord, what: str) -> None:
+    check_record(record, what=what)
+
+
 ITEM_ID = identifier(128)
 DEVICE = identifier(64)
 UNIT = identifier(16)
@@ -183,6 +196,8 @@ _ASSERTION = members(
     signature=octets(1, ASSERTION_SIGNATURE_SIZE_MAX),
 )
 _EPCIS_DOCUMENT = Rule(_is_empty, _explain_epcis_document)
+_CONTRACT_EVENT_NAME = Rule(re.compile(r"[a-z][a-z0-9_]{0,39}").fullmatch, _explain_event_name)
+_FIELDS_OF_RULES = Rule(_never, _explain_fields)
 
 # Body name -> (field, rule) in the order of the .proto file.
 BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
@@ -338,6 +353,11 @@ BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
     ),
     "governance_proposal": (("proposal", ANYTHING), ("party", PARTY), ("roots", ANYTHING)),
     "governance_approval": (("proposal", DIGEST), ("party", PARTY), ("roots", ANYTHING)),
+    "contract_event": (("name", _CONTRACT_EVENT_NAME), ("fields", _FIELDS_OF_RULES)),
+    # What packages are, the state machine judges.
+    "package_proposal": (("change", ANYTHING), ("party", PARTY), ("roots", ANYTHING)),
+    "package_part": (("data", octets(1, PACKAGE_PART_SIZE_MAX)),),
+    "package_approval": (("proposal", DIGEST), ("party", PARTY), ("roots", ANYTHING)),
     # So are operators' grants and assertions, by the operator rules.
     "operator_registration": (("grant", ANYTHING), ("possession", ANYTHING), ("roots", ANYTHING)),
     "operator_revocation": (

@@ -39,6 +39,7 @@ from lotmark.signed_note import NOTE_SIGNATURES_MAX
 PROTOCOL_VERSION = 1
 GENESIS_SIZE_MAX = 1 << 20
 ACCEPTANCES_SIZE_MAX = 1 << 20
+MEMBERS_MAX = 64  # parties at a time: rules are shown all of them
 COSIGNERS_MAX = NOTE_SIGNATURES_MAX - 1  # a checkpoint has the log's signature beside theirs
 
 _GENESIS_DOMAIN = b"lotmark/genesis/v1\n"
@@ -296,6 +297,8 @@ def _check_ascending(values: Iterable[tuple[str, ...]], what: str) -> None:
 
 
 def _check_parties(parties: Sequence[Party]) -> None:
+    if len(parties) > MEMBERS_MAX:
+        raise MalformedError(f"{len(parties)} parties; a consortium has at most {MEMBERS_MAX}")
     if not parties:
         raise MalformedError("the genesis has no party; it needs one at least")
     # Ids have no lower-case letters, so none can differ from another in case only.

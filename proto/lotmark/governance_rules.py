@@ -9,6 +9,7 @@ from dataclasses import replace
 from lotmark.ca_certificate import ca_key, load_ca
 from lotmark.errors import ProtocolError
 from lotmark.finality_policy import policy_of_rows
+from lotmark.genesis import MEMBERS_MAX
 from lotmark.governance import (
     COSIGNERS_SPACING_MS,
     OPEN_PROPOSALS_MAX,
@@ -263,6 +264,9 @@ def _judge_addition(rows: Rows, addition: governance_pb2.PartyAddition, place: P
     except ProtocolError:
         return Outcome.PROPOSAL_INVALID
     if party_row(rows, addition.party) is not None:
+        return Outcome.PROPOSAL_INVALID
+    present = [parse_party_row(value) for _, value in rows.rows(bytes([Table.PARTY]))]
+    if sum(each.removed_height == NEVER for each in present) >= MEMBERS_MAX:
         return Outcome.PROPOSAL_INVALID
     issuer = ca_key(load_ca(addition.ca, party=addition.party))
     for key, value in rows.rows(bytes([Table.PARTY])):

@@ -20,7 +20,8 @@ from lotmark.key_grant import (
     root_rotation_statement,
     statement,
 )
-from lotmark.v1 import event_pb2, governance_pb2
+from lotmark.package_change import change_approval_statement, change_bytes, change_hash
+from lotmark.v1 import contracts_pb2, event_pb2, governance_pb2
 
 DEVICE = "governance"
 
@@ -142,6 +143,41 @@ class GoverningEvents:
             proposal=proposal, party=party, roots=self._approval(proposal, party, roots)
         )
         return self._event(governance_approval=body)
+
+    def propose_package(
+        self, change: contracts_pb2.PackageChange, party: str, roots: Sequence[Signer]
+    ) -> bytes:
+        """Return the event that proposes a change of rule packages.
+
+        Raises:
+            MalformedError: The party is none.
+        """
+        hashed = change_hash(self._chain_id, change_bytes(change))
+        body = contracts_pb2.PackageProposal(
+            change=change, party=party, roots=self._change_approval(hashed, party, roots)
+        )
+        return self._event(package_proposal=body)
+
+    def bring_package_part(self, data: bytes) -> bytes:
+        """Return the event that brings a part of a package that is proposed."""
+        return self._event(package_part=contracts_pb2.PackagePart(data=data))
+
+    def approve_package(self, proposal: bytes, party: str, roots: Sequence[Signer]) -> bytes:
+        """Return the event by which a party approves the change of rule packages of a hash.
+
+        Raises:
+            MalformedError: The party is none, or the hash has another size.
+        """
+        body = contracts_pb2.PackageApproval(
+            proposal=proposal, party=party, roots=self._change_approval(proposal, party, roots)
+        )
+        return self._event(package_approval=body)
+
+    def _change_approval(
+        self, hashed: bytes, party: str, roots: Sequence[Signer]
+    ) -> list[governance_pb2.KeySignature]:
+        signed = change_approval_statement(chain_id=self._chain_id, proposal=hashed, party=party)
+        return signatures(signed, roots)
 
     def _approval(
         self, hashed: bytes, party: str, roots: Sequence[Signer]

@@ -56,6 +56,11 @@ class Outcome(IntEnum):
     APPROVED_ALREADY = 125
     PROPOSALS_TOO_MANY = 126
     BATCH_KEYS_TOO_MANY = 127
+    RULE_REFUSED = 130
+    PACKAGE_CHANGE_INVALID = 131
+    PACKAGE_PROPOSALS_TOO_MANY = 132
+    PACKAGE_PART_UNKNOWN = 133
+    PACKAGE_INVALID = 134
     OPERATOR_GRANT_INVALID = 140
     CREDENTIAL_ALREADY_REGISTERED = 141
     CREDENTIAL_UNKNOWN = 142
@@ -264,6 +269,34 @@ MEANINGS: dict[Outcome, Meaning] = {
         " all",
         "revoke keys that are not used any more, expired ones too; after 65,536 go on with those"
         " that the party has",
+    ),
+    Outcome.RULE_REFUSED: Meaning(
+        "FAILED_PRECONDITION",
+        "a rule of a package in force refuses the event",
+        "read its rule receipt, which stands before the block's close: it says why",
+    ),
+    Outcome.PACKAGE_CHANGE_INVALID: Meaning(
+        "INVALID_ARGUMENT",
+        "the change of packages breaks a rule, or does not fit what is in force",
+        "compare it with `lotmark contract status`: a version is the one in force plus 1",
+    ),
+    Outcome.PACKAGE_PROPOSALS_TOO_MANY: Meaning(
+        "FAILED_PRECONDITION",
+        "the party has 4 open proposals about packages, or all parties together 16; or two packages"
+        " were checked in the block already",
+        "wait until some are decided or expire; send a part again in the next block",
+    ),
+    Outcome.PACKAGE_PART_UNKNOWN: Meaning(
+        "NOT_FOUND",
+        "no open proposal waits for this part of a package",
+        "propose the package first; a part that came already need not come again",
+    ),
+    Outcome.PACKAGE_INVALID: Meaning(
+        "INVALID_ARGUMENT",
+        "the package that its parts make is not the one proposed, or is refused by the checks that"
+        " every node makes; its proposal is void",
+        "run `lotmark contract lint` and `lotmark contract test`, which show the place, and propose"
+        " it again",
     ),
     Outcome.OPERATOR_GRANT_INVALID: Meaning(
         "INVALID_ARGUMENT",

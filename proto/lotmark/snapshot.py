@@ -30,9 +30,9 @@ STATE_NAME = "state.bin"
 CHECKPOINT_NAME = "checkpoint.txt"
 
 MANIFEST_SIZE_MAX = 4 << 20
-BLOCK_FILE_SIZE_MAX = 32 << 20
-RESULTS_SIZE_MAX = 2 << 20
-ROW_KEY_SIZE_MAX = 1_024
+BLOCK_FILE_SIZE_MAX = 64 << 20
+RESULTS_SIZE_MAX = 40 << 20  # rule receipts are most of it
+ROW_KEY_SIZE_MAX = 2_048
 ROW_VALUE_SIZE_MAX = 1 << 20
 
 _FORMAT_FAMILY = "lotmark/snapshot/v"

@@ -27,9 +27,7 @@ class Table(IntEnum):
     LANE = 4
     RECENT_BLOCK = 5
     HEAD = 6
-    ITEM = 7
     PARENT = 8
-    CHILD = 9
     COUNTER = 10
     QUOTA = 11
     POLICY = 12
@@ -38,7 +36,20 @@ class Table(IntEnum):
     ITEM_EPOCH = 15
     NODE_KEY = 16
     BATCH_KEY_COUNT = 17
+    PACKAGE = 18
+    PACKAGE_VERSION = 19
     OPERATOR = 20
+    PACKAGE_PROPOSAL = 21
+    OPEN_PACKAGE_PROPOSALS = 22
+    PACKAGE_PART = 23
+    RULE_VALUE = 24
+    ONCE = 25
+    ACCOUNT = 26
+    CLAIM = 27
+    CLAIM_RECEIPT = 28
+    TIMER = 29
+    TIMER_PLACE = 30
+    EVIDENCE = 31
 
 
 # What follows from the genesis and the events about keys and governance alone.

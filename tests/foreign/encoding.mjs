@@ -83,6 +83,7 @@ function canonicalForm(value, rule, levels) {
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map((item) => canonicalForm(item, rule, levels - 1))}]`;
   const names = Object.keys(value).sort();
+  check(names.every((name) => /^[\0-\x7f]*$/.test(name)), rule, "a name in the JSON is not ASCII");
   return `{${names.map((name) => `${JSON.stringify(name)}:${canonicalForm(value[name], rule, levels - 1)}`)}}`;
 }
 

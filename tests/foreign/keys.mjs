@@ -1,5 +1,5 @@
 // Key grants, the keys of a ledger, and the events that change them: document, sections 1, 2 and 6.
-import { NEVER, Reader, ZERO, ascending, check, concat, domain, equal, hex, str8, uint } from "./encoding.mjs";
+import { CannotTell, NEVER, Reader, ZERO, ascending, check, concat, domain, equal, hex, str8, uint } from "./encoding.mjs";
 import { isRegistrable, signatureHolds } from "./proofs.mjs";
 
 const PURPOSES = [null, "batch", "proposal", "log", "cosign", "admit", "root"];
@@ -26,7 +26,7 @@ export function checkGrant(ledger, grant, binding, possession, rule) {
   check(ledger.parties.has(party) && PURPOSES.slice(1, 6).includes(purpose), rule, `${name} is for ${purpose} of ${party}`);
   check((purpose === "batch" ? HOLDER : NODE).test(holder), rule, `${name} has the holder ${holder}`);
   check(isGrantTime(notBeforeMs) && isGrantTime(notAfterMs) && notBeforeMs < notAfterMs, rule, `${name} has wrong times`);
-  const typesFit = types.every((type) => Number.isInteger(type) && type >= 16 && type <= 50) && ascending(types);
+  const typesFit = types.every((type) => Number.isInteger(type) && type >= 16 && type <= 79) && ascending(types);
   check(typesFit && types.length <= (purpose === "batch" ? 64 : 0), rule, `${name} has the event types ${types}`);
   check(!equal(replaces, key) && isRegistrable(key), rule, `${name} is for a key that may not be registered so`);
   check(signatureHolds(key, grantBytes(binding, grant), possession), rule, `the possession in ${name} does not hold`);
@@ -62,7 +62,7 @@ export function keyOutcome(ledger, { key, party }, purpose, height, timeMs) {
 
 // ---- Protobuf: section 1 ------------------------------------------------------------------------------------------------------------
 
-function varint(reader) {
+export function varint(reader) {
   let value = 0n;
   for (let shift = 0n; ; shift += 7n) {
     const byte = reader.uint(1);
@@ -74,7 +74,7 @@ function varint(reader) {
   }
 }
 
-function protobufFields(bytes) {
+export function protobufFields(bytes) {
   const reader = new Reader(bytes, "event");
   const fields = [];
   while (reader.rest > 0) {
@@ -88,7 +88,7 @@ function protobufFields(bytes) {
 }
 
 // `layout` gives each field number a name and what it has where it is absent: 0n, "" for a text, no bytes, or [] for repeated messages.
-function protobufMessage(bytes, layout) {
+export function protobufMessage(bytes, layout) {
   const message = Object.fromEntries(Object.values(layout));
   for (const { number, value } of protobufFields(bytes)) {
     const [name, absent] = layout[number] ?? [];
@@ -101,12 +101,18 @@ function protobufMessage(bytes, layout) {
   return message;
 }
 
-// The type and body of an event that the ledger accepted; of other types than 48 to 50 only the envelope is read.
+const TYPES = { first: 16, end: 42 };
+const OTHER_TYPES = [48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 61, 62, 63];
+const NOT_FOLLOWED = [51, 52, 53, 61, 62, 63]; // rotations, proposals and approvals; operators
+
+// The type and body of an event that the ledger accepted; of other types than 48 to 50 and 54 to 57 only the envelope is read.
 export function readBody(event) {
   const fields = protobufFields(event);
   const isOrdered = fields.every(({ number }, at) => [5, 6, 7].includes(number) || fields[at - 1]?.number !== number);
   const [body, ...others] = fields.filter(({ number }) => number > 7);
-  const isKnown = body?.number >= 16 && (body.number <= 40 || (body.number >= 48 && body.number <= 50)) && typeof body.value === "object";
+  const isType = (body?.number >= TYPES.first && body.number < TYPES.end) || OTHER_TYPES.includes(body?.number);
+  const isKnown = isType && typeof body.value === "object";
+  if (NOT_FOLLOWED.includes(body?.number)) throw new CannotTell(`an event of type ${body.number}, which this verifier does not follow`);
   check(isKnown && isOrdered && others.length === 0, "event", "an accepted event has not one body of a known type");
   return body;
 }
@@ -180,7 +186,7 @@ function keyOf(ledger, party, key) {
   return row;
 }
 
-function checkRoots(ledger, party, statement, roots) {
+export function checkRoots(ledger, party, statement, roots) {
   const { threshold, roots: known } = ledger.parties.get(party);
   const signatures = roots.map((bytes) => protobufMessage(bytes, SIGNATURE));
   const isEnough = ascending(signatures.map(({ key }) => hex(key))) && signatures.length >= threshold;

@@ -12,18 +12,21 @@ import { CannotTell, Fault, NEVER, Reader, ZERO, ascii, check, concat, decimal, 
 import { members, readJson, readTar, uint } from "./encoding.mjs";
 import { checkAcceptances, readGenesis } from "./genesis.mjs";
 import { applyEvent, isTime, keyOutcome, readBody } from "./keys.mjs";
+import { PACKAGE_INVALID, applyPackageEvent } from "./packages.mjs";
 import { Tree, checkNote, leafHash, readNote, signatureHolds, treeRoot } from "./proofs.mjs";
 
-const BLOCK_FILE_SIZE_MAX = 33_554_432;
+const BLOCK_FILE_SIZE_MAX = 67_108_864;
 const BLOCK_SIZE_MAX = 4_194_304;
-const RESULTS_SIZE_MAX = 2_097_152;
+const RESULTS_SIZE_MAX = 41_943_040;
+const RULE_RECEIPT_SIZE_MAX = 4_194_304; // of its JSON
 const BATCH_SIZE_MAX = 1_048_576;
 const EVENT_SIZE_MAX = 16_384;
 const BLOCK_EVENTS_MAX = 2_000;
 const HEADS_MAX = 8;
-const [GENESIS, EVENT, CLOSE, BATCH, EQUIVOCATION] = [0, 1, 3, 4, 5];
+const [GENESIS, EVENT, RULE_RECEIPT, CLOSE, BATCH, EQUIVOCATION] = [0, 1, 2, 3, 4, 5];
 const BATCH_OUTCOMES = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 21, 22, 23, 24, 25];
-const EVENT_OUTCOMES = [0, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113];
+const between = (first, last) => Array.from({ length: last - first + 1 }, (_, at) => first + at);
+const EVENT_OUTCOMES = [0, ...between(100, 113), ...between(120, 127), ...between(130, 134), ...between(140, 151)];
 
 const found = { size: null, height: null }; // what the file says it holds
 const position = { height: null, index: null }; // the block and entry that are being verified
@@ -74,7 +77,7 @@ function readManifest(bytes) {
 function verifyStart(ledger, bytes) {
   const timeMs = ledger.createdMs;
   const state = { tree: new Tree(), heads: [], height: 0, timeMs, term: 0n, counter: 0n, closeIndex: NEVER };
-  Object.assign(ledger, state, { closedLanes: new Set(), batchKeyCounts: new Map(), lanes: new Map(), consumed: new Map(), window: [] });
+  Object.assign(ledger, state, { closedLanes: new Set(), batchKeyCounts: new Map(), packageChanges: new Map(), lanes: new Map(), consumed: new Map(), window: [] });
   Object.assign(position, { height: 0, index: 0 });
   const first = leaf(GENESIS, 0, 0, timeMs, 0, ledger.chainId);
   const reader = new Reader(bytes, "start");
@@ -193,9 +196,10 @@ function readResults(bytes, block) {
     check(isKnown, "results", `no outcomes: ${outcome}, ${eventOutcomes}`);
     return { outcome, eventOutcomes, evidence: reader.bytes(evidenceSize) };
   });
+  const receipts = reader.times(reader.uint(4), () => reader.sized(4));
   const close = reader.bytes(226);
   reader.end();
-  return { firstIndex, outcomes, close };
+  return { firstIndex, outcomes, receipts, close };
 }
 
 function verifyBlock(ledger, blockBytes, resultBytes) {
@@ -216,6 +220,9 @@ function verifyBlock(ledger, blockBytes, resultBytes) {
   position.index = work.index;
   const leaves = block.batches.map(({ signedHeader, events, root }) => concat(signedHeader, uint(2, events.length), root));
   check(equal(block.batchesRoot, treeRoot(leaves)), "proposal", "the batches root is not that of the batches");
+  const firstReceipt = work.index;
+  for (const receipt of results.receipts) verifyReceipt(work, receipt, firstReceipt);
+  position.index = work.index;
   const previous = ledger.heads.at(-1);
   work.leaves.forEach((data) => ledger.tree.append(data));
   checkClose(ledger, results.close, {
@@ -301,17 +308,32 @@ function verifyEquivocation(ledger, work, { signedHeader }, record, evidence) {
   work.counts[5] += 1;
 }
 
+// What the rule says can only be judged by executing it; here, that it stands where it may and reads as it must.
+function verifyReceipt(work, payload, firstReceipt) {
+  position.index = work.index;
+  const reader = new Reader(payload, "rule receipt");
+  const [entryIndex, at] = [reader.u64(), reader.uint(2)];
+  const eventIndex = entryIndex + 1n + BigInt(at);
+  check(eventIndex < BigInt(firstReceipt), "rule receipt", `it is about entry ${eventIndex}, and stands behind ${firstReceipt - 1}`);
+  check(reader.rest <= RULE_RECEIPT_SIZE_MAX, "rule receipt", `it has ${reader.rest} bytes`);
+  readJson(reader.bytes(reader.rest), "rule receipt");
+  addEntry(work, RULE_RECEIPT, 0, payload);
+  work.counts[4] += 1;
+}
+
 function verifyEvent(ledger, work, header, { entryIndex, at, event, outcome }) {
   position.index = work.index;
   addEntry(work, EVENT, outcome, concat(uint(8, entryIndex), uint(2, at), leafHash(event)));
   work.counts[2] += 1;
   work.counts[3] += outcome === 0 ? 0 : 1;
   check(event.length > EVENT_SIZE_MAX === (outcome === 100), "event", `outcome ${outcome} is recorded of ${event.length} bytes`);
+  if (outcome === PACKAGE_INVALID) applyPackageEvent(ledger, readBody(event), work.timeMs, outcome);
   if (outcome !== 0) return;
   const body = readBody(event);
   const { types } = ledger.keys.get(hex(header.key));
   check(types.length === 0 || types.includes(body.number), "event", `the key may not sign events of type ${body.number}`);
   applyEvent(ledger, body, work.height, work.timeMs);
+  applyPackageEvent(ledger, body, work.timeMs, outcome);
   work.weight += 1n;
 }
 

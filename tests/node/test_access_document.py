@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lotmark.genesis import PartyRole
-from lotmark.v1 import ledger_pb2, provenance_pb2
+from lotmark.v1 import contract_queries_pb2, ledger_pb2, provenance_pb2
 from lotmark_node.rpc.access import ACCESS, Caller, refusal
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "access.md"
@@ -23,6 +23,7 @@ def test_the_document_has_a_row_for_every_call_and_a_column_for_every_role() -> 
     services = (
         ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"],
         provenance_pb2.DESCRIPTOR.services_by_name["ProvenanceService"],
+        contract_queries_pb2.DESCRIPTOR.services_by_name["ContractService"],
     )
     calls = [method.name for service in services for method in service.methods]
 

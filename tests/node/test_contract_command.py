@@ -63,7 +63,7 @@ def test_the_help_names_every_shipped_package() -> None:
     said = "".join(contract("new", "--help").stdout.split())  # lines end at hyphens, too
 
     assert all(name in said for name in shipped_names())
-    assert len(shipped_names()) == 6
+    assert len(shipped_names()) == 7
 
 
 def test_a_mistake_is_shown_with_file_line_column_and_caret() -> None:

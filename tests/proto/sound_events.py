@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from google.protobuf.message import Message
 
-from lotmark.v1 import event_pb2, governance_pb2, operators_pb2, quality_pb2
+from lotmark.rule_value import record_of
+from lotmark.v1 import contracts_pb2, event_pb2, governance_pb2, operators_pb2, quality_pb2
 from tests.proto.sample_genesis import CREATED_MS
 
 _DIGEST = hashlib.sha256(b"content").digest()
@@ -162,6 +163,32 @@ SOUND_BODIES: Mapping[str, Message] = {
         roots=_ROOTS,
     ),
     "governance_approval": governance_pb2.GovernanceApproval(
+        proposal=_DIGEST, party="OEM-A", roots=_ROOTS
+    ),
+    "contract_event": contracts_pb2.ContractEvent(
+        name="scrap_reported",
+        fields=record_of(
+            {
+                "cause": "burr",
+                "pieces": 7,
+                "is_final": False,
+                "minutes": [-1, 0],
+                "part": {"id": "P-1", "weights": {"ä": 1}},
+            }
+        ),
+    ),
+    "package_proposal": contracts_pb2.PackageProposal(
+        change=contracts_pb2.PackageChange(
+            expires_ms=CREATED_MS,
+            activate=contracts_pb2.PackageActivation(
+                name="scrap-credit", version=1, package=_DIGEST, parts=[_DIGEST]
+            ),
+        ),
+        party="OEM-A",
+        roots=_ROOTS,
+    ),
+    "package_part": contracts_pb2.PackagePart(data=b"lotmark/package/v1\n"),
+    "package_approval": contracts_pb2.PackageApproval(
         proposal=_DIGEST, party="OEM-A", roots=_ROOTS
     ),
     "operator_registration": operators_pb2.OperatorRegistration(

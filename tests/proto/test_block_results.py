@@ -13,7 +13,14 @@ from lotmark.block_results import (
     leaves,
     parse_results,
 )
-from lotmark.entry import EntryKind, equivocation_payload, parse_close, parse_leaf_data
+from lotmark.entry import (
+    EntryKind,
+    RuleReceiptPayload,
+    equivocation_payload,
+    parse_close,
+    parse_leaf_data,
+    parse_rule_receipt,
+)
 from lotmark.errors import MalformedError, ProtocolError
 from lotmark.merkle import leaf_hash
 from lotmark.outcome import Outcome
@@ -36,6 +43,7 @@ RESULTS = st.builds(
         max_size=5,
     ),
     close=CLOSES,
+    receipts=st.lists(st.binary(max_size=30), max_size=4),
 )
 
 BATCHES = [
@@ -56,6 +64,7 @@ SAMPLE = BlockResults(
         BatchResult(0, (Outcome.EVENT_MALFORMED,)),
     ],
     CLOSE,
+    [RuleReceiptPayload(9, 0, b'{"a":1}').encode(), RuleReceiptPayload(2, 7, b"{}").encode()],
 )
 
 
@@ -68,7 +77,7 @@ def test_results_are_parsed_to_what_was_encoded(made: BlockResults) -> None:
     assert parse_results(made.encode()) == made
 
 
-def test_the_leaves_stand_in_the_order_of_the_batches_with_the_close_last() -> None:
+def test_the_leaves_stand_in_the_order_of_the_batches_then_rule_receipts_then_the_close() -> None:
     made = list(leaves(BATCHES, SAMPLE))
     heads = [parse_leaf_data(data)[0] for data, _ in made]
 
@@ -82,9 +91,16 @@ def test_the_leaves_stand_in_the_order_of_the_batches_with_the_close_last() -> N
         (EntryKind.EQUIVOCATION, 0),
         (EntryKind.BATCH, 0),
         (EntryKind.EVENT, Outcome.EVENT_MALFORMED),
+        (EntryKind.RULE_RECEIPT, 0),
+        (EntryKind.RULE_RECEIPT, 0),
         (EntryKind.BLOCK_CLOSE, 0),
     ]
-    assert [event for _, event in made] == [b"", b"one", b"two", b"", b"", b"", b"", b"five", b""]
+    assert [at for at, (_, event) in enumerate(made) if event] == [1, 2, 7]
+    assert [event for _, event in made if event] == [b"one", b"two", b"five"]
+    receipts = [parse_leaf_data(data)[1] for data, _ in made[8:10]]
+    assert receipts == SAMPLE.receipts
+    assert [parse_rule_receipt(each).event_index for each in receipts] == [10, 10]
+    assert SAMPLE.first_receipt_index == 9 + 8
     assert {(head.height, head.time_ms) for head in heads} == {(CLOSE.height, CLOSE.time_ms)}
     assert parse_close(parse_leaf_data(made[-1][0])[1]) == CLOSE
 

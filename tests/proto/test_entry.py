@@ -14,6 +14,7 @@ from lotmark.entry import (
     BlockClose,
     EntryHead,
     EntryKind,
+    RuleReceiptPayload,
     equivocation_payload,
     event_leaf_hashes,
     event_payload,
@@ -21,6 +22,7 @@ from lotmark.entry import (
     parse_close,
     parse_event_payload,
     parse_leaf_data,
+    parse_rule_receipt,
 )
 from lotmark.errors import MalformedError, ProtocolError
 from lotmark.merkle import EMPTY_ROOT, leaf_hash
@@ -172,14 +174,34 @@ def test_the_quick_event_hashes_are_those_of_the_leaves(
     assert event_leaf_hashes(batch_index, height, time_ms, ids, outcomes) == slow
 
 
+@given(
+    batch_index=U64, position=st.integers(0, 2**16 - 1), document=st.binary(min_size=1, max_size=20)
+)
+def test_a_rule_receipt_s_payload_is_parsed_to_what_was_made(
+    batch_index: int, position: int, document: bytes
+) -> None:
+    made = RuleReceiptPayload(batch_index, position, document)
+
+    assert made.encode() == batch_index.to_bytes(8) + position.to_bytes(2) + document
+    assert parse_rule_receipt(made.encode()) == made
+    assert made.event_index == batch_index + 1 + position
+
+
+@pytest.mark.parametrize("size", range(11))
+def test_a_rule_receipt_without_a_document_is_refused(size: int) -> None:
+    with pytest.raises(MalformedError, match=f"more than 10 bytes, not {size}"):
+        parse_rule_receipt(bytes(size))
+
+
 PARSERS: list[tuple[Callable[[bytes], object], bytes]] = [
     (parse_leaf_data, golden_leaves()["EVENT"]),
     (parse_close, CLOSE.encode()),
     (parse_event_payload, event_payload(9, 2, bytes(32))),
+    (parse_rule_receipt, RuleReceiptPayload(9, 2, b"{}").encode()),
 ]
 
 
-@pytest.mark.parametrize(("parse", "whole"), PARSERS, ids=["leaf", "close", "event"])
+@pytest.mark.parametrize(("parse", "whole"), PARSERS, ids=["leaf", "close", "event", "receipt"])
 def test_damaged_bytes_raise_nothing_but_protocol_errors(
     parse: Callable[[bytes], object], whole: bytes
 ) -> None:

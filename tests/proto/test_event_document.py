@@ -19,7 +19,10 @@ from lotmark.errors import MalformedError
 from lotmark.event import EVENT_TYPES, check_event
 from lotmark.event_document import describe, read_events
 from lotmark.merkle import leaf_hash
-from lotmark.v1 import event_pb2
+from lotmark.rule_value import RuleValue, record_of, values_of
+from lotmark.v1 import contracts_pb2, event_pb2
+from tests.proto.sound_events import sound_event
+from tests.proto.test_rule_value import RECORDS
 
 GOLDEN = Path(__file__).parent / "golden"
 DOCUMENT = """
@@ -194,6 +197,103 @@ def test_beside_many_events_no_member_is_allowed() -> None:
     assert "d.toml: type is unknown; allowed here are event" in refusal(
         json.dumps({**tables, "event": [tables]})
     )
+
+
+CONTRACT_EVENT = """
+type = "contract_event"
+device = "erp"
+time = "2025-12-23T09:14:07.312Z"
+uncertainty_us = 2000
+capture = "MANUAL"
+
+[contract_event]
+name = "scrap_reported"
+
+[contract_event.fields]
+pieces = 7
+cause = "burr"
+part = { ids = ["P-1", "P-2"] }
+"""
+
+
+def test_values_for_rules_are_those_that_were_written() -> None:
+    (event,) = read(CONTRACT_EVENT)
+
+    body = event.contract_event
+    assert body.name == "scrap_reported"
+    assert values_of(body.fields) == {
+        "cause": "burr",
+        "part": {"ids": ["P-1", "P-2"]},
+        "pieces": 7,
+    }
+
+
+@given(values=RECORDS)
+def test_any_values_for_rules_are_described_and_read_back_as_equal_bytes(
+    values: dict[str, RuleValue],
+) -> None:
+    event = sound_event(
+        "contract_event", contracts_pb2.ContractEvent(name="a", fields=record_of(values))
+    )
+
+    (again,) = read_events(
+        json.dumps(describe(event)).encode(), name="again", nonce=lambda: event.nonce
+    )
+    assert encoded(again) == encoded(event)
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "message"),
+    [
+        ("= 7", "= 7.5", "d.toml: contract_event.fields.pieces: 7.5 is "),
+        (
+            "= 7",
+            "= 9223372036854775808",
+            "contract_event.fields.pieces: 9223372036854775808 is no whole",
+        ),
+        ("= 7", "= -9223372036854775809", "is no whole number from -9223372036854775808"),
+        ("= 7", "= 2025-12-23", "contract_event.fields.pieces: "),
+        ('"P-2"', "inf", "d.toml: contract_event.fields.part.ids[1]: inf is "),
+        ('"P-2"', "{ x = 0.5 }", "contract_event.fields.part.ids[1].x: 0.5 is "),
+        ('"burr"', '"a\\u0007"', "contract_event.fields.cause"),
+        ("cause", '""', "d.toml: contract_event.fields: '' is empty"),
+        ("cause", '"e\u0301"', "d.toml: contract_event.fields: a name"),
+        ('"scrap_reported"', '"Scrap"', "contract_event.name 'Scrap' is no name: 1 to 40 of a-z"),
+        ("[contract_event.fields]\n", "fields = 1\n[other]\n", "other is unknown"),
+        ("[contract_event.fields]", "[contract_event.field]", "contract_event.field is unknown"),
+    ],
+)
+def test_an_error_in_values_for_rules_names_the_place(
+    written: str, instead: str, message: str
+) -> None:
+    assert written in CONTRACT_EVENT
+
+    assert message in refusal(CONTRACT_EVENT.replace(written, instead, 1))
+
+
+@pytest.mark.parametrize("fields", [1, [], "a", None, True])
+def test_values_for_rules_that_are_no_table_are_refused(fields: object) -> None:
+    tables = tomllib.loads(CONTRACT_EVENT)
+    tables["contract_event"]["fields"] = fields
+
+    assert "contract_event.fields: " in refusal(json.dumps(tables))
+
+
+def test_null_is_no_value_for_rules() -> None:
+    tables = tomllib.loads(CONTRACT_EVENT)
+    tables["contract_event"]["fields"]["pieces"] = None
+
+    assert "contract_event.fields.pieces: " in refusal(json.dumps(tables))
+
+
+def test_values_for_rules_that_nest_too_deep_are_refused() -> None:
+    tables = tomllib.loads(CONTRACT_EVENT)
+    deep: Any = 1
+    for _ in range(16):
+        deep = [deep]
+    tables["contract_event"]["fields"]["pieces"] = deep
+
+    assert "nested deeper than 16 levels" in refusal(json.dumps(tables))
 
 
 def test_an_oversized_event_is_told_to_use_a_file() -> None:

@@ -27,7 +27,7 @@ from lotmark.event_rules import (
 )
 from lotmark.outcome import Outcome
 from lotmark.text import check_decimal, check_identifier, check_text
-from lotmark.v1 import event_pb2, operators_pb2, quality_pb2
+from lotmark.v1 import contracts_pb2, event_pb2, operators_pb2, quality_pb2
 from tests.proto.sound_events import SOUND_BODIES, encoded, sound_event
 
 KINDS: dict[str, str] = {
@@ -72,6 +72,10 @@ KINDS: dict[str, str] = {
     "root_rotation": "party=party generation=any threshold=any keys=any signatures=any",
     "governance_proposal": "proposal=any party=party roots=any",
     "governance_approval": "proposal=digest party=party roots=any",
+    "contract_event": "name=event_name fields=values",
+    "package_proposal": "change=any party=party roots=any",
+    "package_part": "data=part",
+    "package_approval": "proposal=digest party=party roots=any",
     "operator_registration": "grant=any possession=any roots=any",
     "operator_revocation": "credential_id=credential party=party compromised_since_ms=any"
     " reason=text roots=any",
@@ -101,6 +105,15 @@ def assertion(
     return operators_pb2.WebauthnAssertion(
         authenticator_data=data, client_data_json=client, signature=signature
     )
+
+
+def values(*names: str) -> contracts_pb2.ValueRecord:
+    fields = [named(name, contracts_pb2.Value(integer=0)) for name in names]
+    return contracts_pb2.ValueRecord(fields=fields)
+
+
+def named(name: str, value: contracts_pb2.Value) -> contracts_pb2.NamedValue:
+    return contracts_pb2.NamedValue(name=name, value=value)
 
 
 # Kind -> values that break the rule. A kind with ? may be empty besides.
@@ -133,6 +146,10 @@ BREAKING: dict[str, tuple[object, ...]] = {
         [attribute(f"n{number}") for number in range(ATTRIBUTES_MAX + 1)],
         [attribute("")], [attribute("a b")], [attribute("x" * 65)],
     ),
+    "event_name": ("", "x" * 41, "7", "_a", "Ab", "a-b", "a.b", "a b", "ä", "a\n"),
+    "values": (values(""), values("b", "a"), values("a", "a"), values("x" * 257),
+               contracts_pb2.ValueRecord(fields=[named("a", contracts_pb2.Value())])),
+    "part": (b"", bytes(15_361)),
     "digests": ([bytes(32)] * 65, [b""], [bytes(32), bytes(31)]),
     "items": (["x"] * 17, [""], ["a b"], ["ok", "x" * 129]),
     "any": (),
@@ -163,6 +180,9 @@ PASSING: dict[str, tuple[object, ...]] = {
     "document": (b"", bytes(12_288)),
     "money": (money(0, "EUR"), money(2**53 - 1, "XXX")),
     "attributes": ([], [attribute("x" * 64, "ä" * 128)] * ATTRIBUTES_MAX),
+    "event_name": ("a", "a" * 40, "a_7"),
+    "values": (None, values("a", "b"), values("x" * 256, "ä")),
+    "part": (b"\n", bytes(15_360)),
     "digests": ([], [b"\n" * 32] * 64),
     "items": ([], ["x" * 128] * 16),
     "any": (),
@@ -222,7 +242,8 @@ def test_only_numbers_booleans_and_what_the_key_rules_judge_may_be_anything() ->
             FieldDescriptor.TYPE_ENUM,
         }
         registers = {"key_registration", "operator_registration"}
-        governance = body in registers | {"root_rotation", "governance_proposal"}
+        proposes = {"governance_proposal", "package_proposal"}
+        governance = body in registers | proposes | {"root_rotation"}
         governance |= field == "roots"
         assert (kind != "any") or plain or governance, (body, field)
 

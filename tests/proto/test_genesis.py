@@ -136,6 +136,7 @@ OEM = 1  # index of OEM-A among the parties
         (lambda d: d.update(created_ms=str(2**64)), "decimal string"),
         (lambda d: d.update(parties={}), "genesis.parties is an object, not an array"),
         (lambda d: d.update(parties=[], keys=[], voters=[]), "no party"),
+        (lambda d: d.update(parties=d["parties"] * 22), "66 parties; a consortium has at most 64"),
         (lambda d: d["parties"].reverse(), "parties must ascend"),
         (lambda d: d["parties"].insert(1, d["parties"][1]), "parties must ascend"),
         (lambda d: d["parties"].append("OEM-B"), r"parties\[3\] is 'OEM-B', not an object"),

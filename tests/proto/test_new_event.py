@@ -16,7 +16,8 @@ from lotmark.v1 import event_pb2, quality_pb2
 from tests.proto.sound_events import SOUND_BODIES
 
 TIME = datetime(2026, 1, 12, 8, 0, 0, 123_456, tzinfo=UTC)
-GOVERNANCE = {*GOVERNING_BODIES, "lane_closure"}
+PACKAGES = {"package_proposal", "package_part", "package_approval"}
+GOVERNANCE = {*GOVERNING_BODIES, "lane_closure", *PACKAGES}
 COMMON: dict[str, Any] = {
     "device": "gauge-3",
     "capture": event_pb2.CAPTURE_MODE_SENSOR_DIRECT,
@@ -35,7 +36,7 @@ def measured(**changed: Any) -> quality_pb2.Measurement:
     return quality_pb2.Measurement(**{**values, **changed})
 
 
-def test_the_type_of_bodies_names_every_quality_fact_that_there_is() -> None:
+def test_the_type_of_bodies_names_every_fact_that_there_is() -> None:
     named = {body.__name__ for body in get_args(EventBody)}
     fields = event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields
 

@@ -196,19 +196,14 @@ def test_the_rows_of_block_1_follow_from_its_batch() -> None:
     head = u64(0) + u64(2) + node_hash(*leaf_hashes()[:2]) + u64(1) + u64(1)
     recent = (2).to_bytes(4) + b"".join(event_ids()) + (1).to_bytes(2) + u64(2)
     size, party = len(batch), b"T1-STATOR"
-    state_keys = 1 + 3 + 4  # lane, items, edges
+    state_keys = 1 + 2  # lane, edges
     minute = 1767600060250 // 60_000
     expected = {
         row_key(4, key, (7).to_bytes(4)): u64(1) + batch_id + u64(2) + b"\0",
         row_key(5, u64(1)): recent + example_bytes("batch.signed_header"),
         row_key(6): b"\1" + head,
-        row_key(7, wire): u64(3),
-        row_key(7, stator): u64(3),
-        row_key(7, motor): u64(4),
         row_key(8, stator, wire, u64(3)): consumed,
-        row_key(9, wire, stator, u64(3)): consumed,
         row_key(8, motor, stator, u64(4)): mounted,
-        row_key(9, stator, motor, u64(4)): mounted,
         row_key(10, party): b"".join(map(u64, (1, 0, 2, 0, size))),
         row_key(11, party): b"".join(map(u64, (minute, 2, size, 1, state_keys))),
     }

@@ -178,13 +178,17 @@ class HistoryLedger:
     ) -> None:
         self._undo.close()
 
-    def append(self, history: Iterable[SignedLater]) -> Iterator[int]:
+    def append(self, history: Iterable[SignedLater], *, is_new: bool = False) -> Iterator[int]:
         """Append a history; what of it is on the ledger already is made again and passed over.
+
+        Args:
+            history: From its beginning.
+            is_new: Nothing of it is on the ledger, although its authors may have begun.
 
         Yields:
             After each block, how many events more are done.
         """
-        authors = {name: self._author(name) for name in SIGNERS}
+        authors = {name: self._author(name, is_new=is_new) for name in SIGNERS}
         block: list[PreparedBatch] = []
         passed = events = size = 0
         for author in _ready(history, authors):
@@ -204,10 +208,11 @@ class HistoryLedger:
             self._apply(block)
         yield passed + events
 
-    def _author(self, name: str) -> _Author:
+    def _author(self, name: str, *, is_new: bool) -> _Author:
         settings = read_client_settings(client_settings_file(self.folder, name))
         key = read_key_file(settings.batch_key)
-        return _Author(settings.party, key, lane_row(self.store, key.public, 0))
+        lane = lane_row(self.store, key.public, 0)
+        return _Author(settings.party, key, lane, lane.sequence if is_new else 0)
 
     def _apply(self, prepared: Sequence[PreparedBatch]) -> None:
         """Sign a block of batches, as a node does that leads alone, and apply it."""

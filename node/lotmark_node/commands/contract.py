@@ -1,23 +1,32 @@
-"""`lotmark contract`: writes, checks and tries rule packages, without a node."""
+"""`lotmark contract`: rule packages, written and tried offline, then agreed on by the parties."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lotmark_node import terminal
+from lotmark_node.commands._contract_accounts import balances, settlement, statement
+from lotmark_node.commands._contract_approve import approve
+from lotmark_node.commands._contract_backtest import backtest
+from lotmark_node.commands._contract_explain import explain
+from lotmark_node.commands._contract_propose import propose, resume, suspend
+from lotmark_node.commands._contract_status import status
+from lotmark_node.commands._package_folder import (
+    PackageFolder,
+    problem_document,
+    problem_lines,
+    read_folder,
+    tell_problems,
+)
 
 if TYPE_CHECKING:
-    from lotmark_contracts.package.errors import Problem
     from lotmark_contracts.package.package import Package
     from lotmark_contracts.package.table import Table
     from lotmark_contracts.scenarios.scenario_runner import ScenarioResult
 
-app = typer.Typer(help="Write, check and try rule packages, offline.")
-
-PackageFolder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A package's folder.")]
+app = typer.Typer(help="Write and try rule packages offline, agree on them, see what they decide.")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _OVERLAPS_SHOWN = 5
@@ -36,7 +45,7 @@ def new(
     """Write a package that works, with a test, into a folder of its name.
 
     Shipped packages to begin from: technical-factor, reference-market, sensor-cover, lot-event,
-    tiers-and-disputes, model-quality.
+    tiers-and-disputes, model-quality, process-steps.
     """
     from lotmark_contracts.suggestion import suggest
     from lotmark_node.package_folder import beginning, shipped_names
@@ -69,9 +78,9 @@ def lint(folder: PackageFolder, *, as_json: terminal.JsonFlag = False) -> None:
     from lotmark_contracts.package.package import load_package
 
     try:
-        package = load_package(_read(folder))
+        package = load_package(read_folder(folder))
     except PackageRefused as refused:
-        _tell_problems(folder, refused.problems, as_json=as_json)
+        tell_problems(folder, refused.problems, as_json=as_json)
     terminal.answer(
         {
             "folder": str(folder),
@@ -105,10 +114,10 @@ def run_tests(folder: PackageFolder, *, as_json: terminal.JsonFlag = False) -> N
     from lotmark_contracts.scenarios.scenario_runner import run_scenarios
 
     try:
-        files = _read(folder)
+        files = read_folder(folder)
         results = run_scenarios(load_package(files), files)
     except PackageRefused as refused:
-        _tell_problems(folder, refused.problems, as_json=as_json)
+        tell_problems(folder, refused.problems, as_json=as_json)
     if not results:
         terminal.fail(f"{folder} has no tests.", "Write one: tests/NAME.json, docs/contracts.md.")
     good = not any(result.problems for result in results)
@@ -121,7 +130,7 @@ def run_tests(folder: PackageFolder, *, as_json: terminal.JsonFlag = False) -> N
                     "path": result.path,
                     "title": result.title,
                     "checks": result.checks,
-                    "problems": [_problem_document(each) for each in result.problems],
+                    "problems": [problem_document(each) for each in result.problems],
                 }
                 for result in results
             ],
@@ -131,42 +140,6 @@ def run_tests(folder: PackageFolder, *, as_json: terminal.JsonFlag = False) -> N
     )
     if not good:
         raise typer.Exit(terminal.ExitCode.NO)
-
-
-def _read(folder: Path) -> dict[str, bytes]:
-    from lotmark_node.package_folder import read_package_folder
-
-    if not folder.is_dir():
-        terminal.fail(f"{folder} is no folder.", "To begin one: lotmark contract new NAME")
-    return read_package_folder(folder)
-
-
-def _tell_problems(folder: Path, problems: "Sequence[Problem]", *, as_json: bool) -> NoReturn:
-    terminal.answer(
-        {
-            "folder": str(folder),
-            "good": False,
-            "problems": [_problem_document(problem) for problem in problems],
-        },
-        lambda: "\n".join(_problem_lines(folder, problem) for problem in problems),
-        as_json=as_json,
-    )
-    raise typer.Exit(terminal.ExitCode.NO)
-
-
-def _problem_document(problem: "Problem") -> dict[str, object]:
-    position = problem.position
-    return {
-        "path": problem.path,
-        "line": position and position.line,
-        "column": position and position.column,
-        "reason": problem.reason,
-    }
-
-
-def _problem_lines(folder: Path, problem: "Problem") -> str:
-    caret = f"\n{problem.caret}" if problem.caret else ""
-    return f"{folder}/{problem}{caret}"
 
 
 def _report(package: "Package") -> str:
@@ -210,5 +183,20 @@ def _table_document(table: "Table") -> dict[str, object]:
 def _result_lines(folder: Path, result: "ScenarioResult") -> str:
     if not result.problems:
         return f"✓ {result.path}: {result.title} ({result.checks} checks)"
-    problems = "\n".join(_problem_lines(folder, problem) for problem in result.problems)
+    problems = "\n".join(problem_lines(folder, problem) for problem in result.problems)
     return f"✗ {result.path}: {result.title or 'cannot be run'}\n{problems}"
+
+
+for _command in (
+    backtest,
+    propose,
+    approve,
+    status,
+    suspend,
+    resume,
+    explain,
+    balances,
+    statement,
+    settlement,
+):
+    app.command()(_command)

@@ -6,6 +6,8 @@ lets batches gather for `BUSY_INTERVAL_S`. The next block goes to the disk while
 being applied only if half a full one waits. `BLOCKS_UNAPPLIED_MAX` also keeps a proposal's base
 among the newest heads.
 
+When a timer of a rule is due and nothing waits, an empty block is cut, so that it fires.
+
 Only the leader of a term cuts, and only once its ledger holds all that earlier leaders have had
 ordered. A block is proposed in its term or never: what waits when leadership ends is forgotten
 here, and whoever admitted it hands it to the next leader.
@@ -43,6 +45,7 @@ BLOCKS_UNAPPLIED_MAX = 2
 OVERLAP_EVENTS_MIN = 1_000  # so many wait: cut the next block while the newest is still applied
 BUSY_EVENTS = 64  # a block of more than so many is one of a busy node
 BUSY_INTERVAL_S = 0.01  # at least so long from the cut of such a block to the next cut
+TIMER_CHECK_MAX_S = 60.0  # a clock that is set anew is noticed after so long
 BATCHES_SIZE_MAX = BLOCK_SIZE_MAX - 1_024  # what a block's own head leaves
 FULL_DISK_RETRY_S = 1.0
 
@@ -158,24 +161,36 @@ class BlockCutter:
     def _may_cut(self) -> bool:
         if self._waiting_events >= OVERLAP_EVENTS_MIN:
             return self._unapplied < BLOCKS_UNAPPLIED_MAX
-        return bool(self._waiting) and not self._unapplied and not self._gathering_s()
+        if self._unapplied:
+            return False
+        return not self._gathering_s() if self._waiting else self._timer_wait_s() == 0
 
     def _gathering_s(self) -> float:
         """Return how long a busy node lets more batches come before it cuts."""
         return max(0.0, self._gather_until_s - time.monotonic())
 
+    def _timer_wait_s(self) -> float | None:
+        """Return how long it is until a timer is due; None: nothing to wait for here."""
+        due_ms = self._state.next_due_ms
+        if self._term is None or due_ms is None:
+            return None
+        return min(max(0, due_ms - self._now_ms()) / 1_000, TIMER_CHECK_MAX_S)
+
     def _wait(self) -> None:
         """Wait until a block may be cut, or none ever will; called with the lock held."""
         while not (self._may_cut() or self._may_end()):
-            gathers = self._waiting and not self._unapplied
-            self._changed.wait(self._gathering_s() if gathers else None)
+            if self._unapplied:
+                wait_s = None
+            else:
+                wait_s = self._gathering_s() if self._waiting else self._timer_wait_s()
+            self._changed.wait(wait_s)
 
     def _run(self) -> None:
         try:
             while True:
                 with self._changed:
                     self._wait()
-                    if self._given_up or not self._waiting:
+                    if self._given_up or self._may_end():
                         return
                     turn = self._turn()
                 with self._clock.stage("cut"):
@@ -190,7 +205,7 @@ class BlockCutter:
 
     def _turn(self) -> _Turn:
         """Take what goes into the next block; called with the lock held."""
-        assert self._term is not None, "only a leader has batches waiting"
+        assert self._term is not None, "only a leader has batches or timers waiting"
         taken = self._take()
         self._unapplied += 1
         self._counter += 1

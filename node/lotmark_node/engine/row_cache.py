@@ -11,10 +11,8 @@ from collections.abc import Iterable
 from lotmark_node.state_machine.state import RowChange
 from lotmark_node.state_machine.tables import Table
 
-# Not what is large (recent blocks) or read by prefix (parents, children).
-_TABLES = frozenset(
-    {Table.PARTY, Table.KEY, Table.LANE, Table.HEAD, Table.ITEM, Table.COUNTER, Table.QUOTA}
-)
+# Not what is large (recent blocks) or read by prefix (parents, evidence).
+_TABLES = frozenset({Table.PARTY, Table.KEY, Table.LANE, Table.HEAD, Table.COUNTER, Table.QUOTA})
 
 
 class RowCache:

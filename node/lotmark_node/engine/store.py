@@ -149,6 +149,10 @@ class LedgerStore:
         """Return the state rows whose keys begin with `prefix`, in ascending order."""
         return self._state.rows(prefix, prefix)
 
+    def rows_from(self, first_key: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Return the state rows from a key on whose keys begin with `prefix`, ascending."""
+        return self._state.rows(first_key, prefix)
+
     def _read_own(self, key: bytes) -> bytes | None:
         """Return what the store keeps about itself."""
         try:

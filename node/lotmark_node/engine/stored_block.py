@@ -78,8 +78,11 @@ class StoredBlock:
         return [self._placed(at) for at in range(len(self._batches))]
 
     def batch_of(self, index: int) -> PlacedBatch | None:
-        """Return the batch to which an entry of the block belongs; None: it is the close."""
-        if index == self.results.close_index:
+        """Return the batch to which an entry of the block belongs.
+
+        None: it is a rule receipt or the close.
+        """
+        if index >= self.results.first_receipt_index:
             return None
         return self._placed(bisect_right(self._indexes, index) - 1)
 

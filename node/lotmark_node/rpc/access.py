@@ -33,6 +33,13 @@ ACCESS: dict[str, frozenset[PartyRole]] = {
     "SuspectWindow": _ALL,
     "VerifyRaw": _ALL,
     "GetItemProof": _ALL,
+    "ListPackages": _ALL,
+    "GetPackage": _ALL,
+    "ListClaims": _ALL,
+    "GetClaim": _ALL,
+    "GetBalances": _ALL,
+    "GetStatement": _ALL,
+    "StreamRuleReceipts": _ALL,
 }
 
 

@@ -30,7 +30,7 @@ class PagedAnswers:
     """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="provenance")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answers")
         self.answer_count = 0
         self.wide_count = 0
 
@@ -54,8 +54,7 @@ class PagedAnswers:
         """
         if self.answer_count >= ANSWERS_MAX:
             raise TooManyAnswers(
-                f"{ANSWERS_MAX} questions about provenance are being answered; ask again later, or"
-                " another node"
+                f"{ANSWERS_MAX} questions are being answered; ask again later, or another node"
             )
         self.answer_count += 1
         pages, is_wide = _Pages(make_pages()), False
@@ -75,7 +74,7 @@ class PagedAnswers:
     def _widen(self) -> None:
         if self.wide_count >= WIDE_ANSWERS_MAX:
             raise TooManyAnswers(
-                f"{WIDE_ANSWERS_MAX} long answers about provenance are under way; ask again when"
+                f"{WIDE_ANSWERS_MAX} long answers are under way; ask again when"
                 " they are done, ask for less at once, or ask another node"
             )
         self.wide_count += 1

@@ -9,6 +9,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from lotmark.v1 import (
+    contract_queries_pb2,
+    contract_queries_pb2_grpc,
     ledger_pb2,
     ledger_pb2_grpc,
     peer_pb2_grpc,
@@ -17,6 +19,7 @@ from lotmark.v1 import (
 )
 from lotmark_consensus.raft.grpc_wire import SERVER_OPTIONS
 from lotmark_node.engine.membership import Membership
+from lotmark_node.rpc.contract_service import ContractService
 from lotmark_node.rpc.ledger_service import LedgerService
 from lotmark_node.rpc.peer_service import PeerService
 from lotmark_node.rpc.provenance_service import ProvenanceService
@@ -24,6 +27,7 @@ from lotmark_node.tls_pair import TlsPair
 
 SERVICE = ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
 PROVENANCE = provenance_pb2.DESCRIPTOR.services_by_name["ProvenanceService"].full_name
+CONTRACTS = contract_queries_pb2.DESCRIPTOR.services_by_name["ContractService"].full_name
 STOP_GRACE_S = 5.0
 CALLS_MAX = 512  # at once, streams included; further ones are told RESOURCE_EXHAUSTED
 
@@ -45,6 +49,7 @@ class Serving:
 async def start_server(
     service: LedgerService,
     provenance: ProvenanceService,
+    contracts: ContractService,
     peers: PeerService | None,
     membership: Membership,
     *,
@@ -56,6 +61,7 @@ async def start_server(
     Args:
         service: The ledger's service.
         provenance: Answers where things come from.
+        contracts: Answers what rules have made of events.
         peers: What other voters may ask; None where there are none.
         membership: Names the parties whose clients may connect, at each moment.
         address: host:port to listen at.
@@ -71,14 +77,15 @@ async def start_server(
     )
     ledger_pb2_grpc.add_LedgerServiceServicer_to_server(service, server)
     provenance_pb2_grpc.add_ProvenanceServiceServicer_to_server(provenance, server)
+    contract_queries_pb2_grpc.add_ContractServiceServicer_to_server(contracts, server)
     if peers is not None:
         peer_pb2_grpc.add_PeerServiceServicer_to_server(peers, server)
     healths = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
-    for name in (SERVICE, PROVENANCE, ""):
+    for name in (SERVICE, PROVENANCE, CONTRACTS, ""):
         await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
     reflection.enable_server_reflection(
-        (SERVICE, PROVENANCE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        (SERVICE, PROVENANCE, CONTRACTS, health.SERVICE_NAME, reflection.SERVICE_NAME), server
     )
 
     def authorities() -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from lotmark.event import EVENT_TYPES, CheckedEvent
 from lotmark.governance_rules import GOVERNING_BODIES, govern
+from lotmark.item_name import canonical_item
 from lotmark.key_rules import Place
 from lotmark.operator_grant import OPERATOR_BODIES
 from lotmark.outcome import Outcome
@@ -15,12 +16,13 @@ from lotmark_node.state_machine.operator_effects import (
     register_operator,
     revoke_operator,
 )
+from lotmark_node.state_machine.package_effects import approve, propose, take_part
+from lotmark_node.state_machine.packages_in_force import Packages
 from lotmark_node.state_machine.state import StateChanges
 from lotmark_node.state_machine.tables import (
     Relation,
     Table,
     edge_value,
-    item_key,
     row_key,
     u64,
 )
@@ -35,24 +37,28 @@ _CHILD = event_pb2.ITEM_ROLE_CHILD
 Effect = Callable[[StateChanges, CheckedEvent, int, Place], Outcome]
 
 
-def apply_event(state: StateChanges, event: CheckedEvent, index: int, place: Place) -> Outcome:
-    """Change the state as the event of entry `index` says, or refuse it and change nothing."""
+def apply_event(
+    state: StateChanges, event: CheckedEvent, index: int, place: Place, packages: Packages
+) -> Outcome:
+    """Change the state as the event of entry `index` says, or refuse it and change nothing.
+
+    Args:
+        state: The state as the block has it so far.
+        event: The event.
+        index: Of its entry.
+        place: The block.
+        packages: That were approved before it.
+    """
     message = event.message
     if message.audience:
         for party in message.audience:
             row = party_row(state, party)
             if row is None or not row.is_member(place.height):
                 return Outcome.PARTY_UNKNOWN
+    if event.event_type == _PACKAGE_PART:
+        return take_part(state, message.package_part, place, packages)
     effect = _EFFECTS.get(event.event_type)
-    if effect is not None:
-        outcome = effect(state, event, index, place)
-        if outcome:
-            return outcome
-    for item_id in event.item_ids:
-        key = item_key(item_id)
-        if state.get(key) is None:
-            state.put(key, u64(index))
-    return Outcome.ACCEPTED
+    return Outcome.ACCEPTED if effect is None else effect(state, event, index, place)
 
 
 def _need_subject(_state: StateChanges, event: CheckedEvent, _index: int, _place: Place) -> Outcome:
@@ -68,7 +74,7 @@ def _transform(state: StateChanges, event: CheckedEvent, index: int, _place: Pla
         return Outcome.RELATION_INVALID
     for consumed in inputs:
         for made in outputs:
-            _put_edge(state, consumed, made.id, Relation.CONSUMED, index)
+            _put_edge(state, consumed, made, Relation.CONSUMED, index)
     return Outcome.ACCEPTED
 
 
@@ -88,7 +94,7 @@ def _relate(begun: Relation, ended: Relation) -> Effect:
             return Outcome.RELATION_INVALID
         relation = by_action[event.body.action]
         for item in contained:
-            _put_edge(state, item, containers[0].id, relation, index)
+            _put_edge(state, item, containers[0], relation, index)
         return Outcome.ACCEPTED
 
     return effect
@@ -97,15 +103,14 @@ def _relate(begun: Relation, ended: Relation) -> Effect:
 def _put_edge(
     state: StateChanges,
     source: event_pb2.ItemReference,
-    product: str,
+    product: event_pb2.ItemReference,
     relation: Relation,
     index: int,
 ) -> None:
-    """Write that `source` is part of the history of `product`, readable from both ends."""
+    """Write that `source` is part of the history of `product`."""
     value = edge_value(relation, source.quantity.value, source.quantity.unit)
-    parent, child, at = source.id.encode(), product.encode(), u64(index)
-    state.put(row_key(Table.PARENT, child, parent, at), value)
-    state.put(row_key(Table.CHILD, parent, child, at), value)
+    parent, child = canonical_item(source.id).encode(), canonical_item(product.id).encode()
+    state.create(row_key(Table.PARENT, child, parent, u64(index)), value)
 
 
 def _govern(state: StateChanges, event: CheckedEvent, _index: int, place: Place) -> Outcome:
@@ -146,6 +151,26 @@ def _judge_operator_signature(
     )
 
 
+def _name_no_other(
+    _state: StateChanges, event: CheckedEvent, _index: int, _place: Place
+) -> Outcome:
+    """Refuse an event of packages that has the name of one of the ledger's own."""
+    return Outcome.FIELD_INVALID if event.body.name in EVENT_TYPES else Outcome.ACCEPTED
+
+
+def _propose_package(
+    state: StateChanges, event: CheckedEvent, _index: int, place: Place
+) -> Outcome:
+    return propose(state, event.message.package_proposal, place)
+
+
+def _approve_package(
+    state: StateChanges, event: CheckedEvent, _index: int, place: Place
+) -> Outcome:
+    return approve(state, event.message.package_approval, place)
+
+
+_PACKAGE_PART = EVENT_TYPES["package_part"]
 _EFFECTS: dict[int, Effect] = {
     EVENT_TYPES["lot_created"]: _need_subject,
     EVENT_TYPES["transformation"]: _transform,
@@ -156,5 +181,8 @@ _EFFECTS: dict[int, Effect] = {
     EVENT_TYPES["operator_registration"]: _register_operator,
     EVENT_TYPES["operator_revocation"]: _revoke_operator,
     EVENT_TYPES["operator_signature"]: _judge_operator_signature,
+    EVENT_TYPES["contract_event"]: _name_no_other,
+    EVENT_TYPES["package_proposal"]: _propose_package,
+    EVENT_TYPES["package_approval"]: _approve_package,
     **{EVENT_TYPES[body]: _govern for body in GOVERNING_BODIES},
 }

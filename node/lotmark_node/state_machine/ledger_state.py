@@ -12,6 +12,8 @@ from lotmark_node.state_machine.batch_rules import Quotas
 from lotmark_node.state_machine.duplicate_window import DuplicateWindow
 from lotmark_node.state_machine.item_chain import ItemChain, ItemStore, load_item_chain
 from lotmark_node.state_machine.item_epochs import ItemsInMemory
+from lotmark_node.state_machine.packages_in_force import Packages, load_packages
+from lotmark_node.state_machine.rule_rows import next_due_ms
 from lotmark_node.state_machine.state import StateReader
 from lotmark_node.state_machine.tables import LogHead, Table, parse_heads, row_key
 
@@ -26,6 +28,8 @@ class LedgerState:
     reader: StateReader
     window: DuplicateWindow
     items: ItemChain
+    packages: Packages
+    next_due_ms: int | None  # of the timers that rules have set
     lanes: lthash.Lanes
     frontier: Frontier
     height: int
@@ -107,6 +111,8 @@ def load_state(
         reader=reader,
         window=DuplicateWindow.load(reader, parameter(reader, "duplicate_window_events")),
         items=load_item_chain(reader, items or ItemsInMemory()),
+        packages=load_packages(reader),
+        next_due_ms=next_due_ms(reader),
         lanes=lthash.lanes_from_bytes(position.lanes),
         frontier=frontier,
         height=position.height,

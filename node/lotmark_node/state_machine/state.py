@@ -1,5 +1,6 @@
 """The state as rules see it: a reader of rows, and the changes one block makes to it."""
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -21,8 +22,56 @@ class StateReader(Protocol):
         ...
 
 
+# Tables that rules walk through in part: of millions of rows those of one item, or those due.
+_WALKED_BY_PART = frozenset({Table.PARENT, Table.EVIDENCE})
+_WALKED_IN_ORDER = frozenset({Table.TIMER})
+
+
+def _first_part(key: bytes) -> bytes:
+    """Return a row's key up to the end of its first part."""
+    return key[: 3 + int.from_bytes(key[1:3])]
+
+
 class StateInMemory(RowsInMemory):
     """Rows in memory that blocks change: for the verifier and for tests."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        super().__init__()
+        self._by_part: dict[bytes, list[bytes]] = {}  # first part -> keys, ascending
+        self._in_order: list[bytes] = []
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Write a row."""
+        if self.get(key) is None:
+            if key[0] in _WALKED_BY_PART:
+                insort(self._by_part.setdefault(_first_part(key), []), key)
+            elif key[0] in _WALKED_IN_ORDER:
+                insort(self._in_order, key)
+        super().put(key, value)
+
+    def delete(self, key: bytes) -> None:
+        """Remove a row that is there."""
+        super().delete(key)
+        if key[0] in _WALKED_BY_PART:
+            self._by_part[_first_part(key)].remove(key)
+        elif key[0] in _WALKED_IN_ORDER:
+            del self._in_order[bisect_left(self._in_order, key)]
+
+    def rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Return the rows whose keys begin with `prefix`, in ascending order."""
+        keys: Iterable[bytes]
+        if prefix[:1] and prefix[0] in _WALKED_IN_ORDER and len(prefix) == 1:
+            keys = self._in_order
+        elif len(prefix) > 1 and prefix[0] in _WALKED_BY_PART:
+            keys = self._by_part.get(_first_part(prefix), ())
+        else:
+            yield from super().rows(prefix)
+            return
+        for key in keys:
+            value = self.get(key)
+            if value is not None and key.startswith(prefix):
+                yield key, value
 
     def write(self, changes: Iterable[RowChange]) -> None:
         """Take over what a block changed."""
@@ -41,7 +90,9 @@ class StateChanges:
         self._old: dict[bytes, bytes | None] = {}
         self._new: dict[bytes, bytes | None] = {}
         self._tables: set[int] = set()
+        self._by_part: dict[bytes, list[bytes]] = {}  # of tables that rules walk through
         self.created_count = 0  # rows that were not there before the block
+        self.package_checks = 0  # of packages that were made whole
         self.signature_checks = 0  # of operators: what a block costs beside its batches' signatures
 
     def get(self, key: bytes) -> bytes | None:
@@ -56,17 +107,33 @@ class StateChanges:
         """Write a row."""
         if self.get(key) is None:
             self.created_count += 1
+            if key[0] in _WALKED_BY_PART:
+                self._by_part.setdefault(_first_part(key), []).append(key)
         self._new[key] = value
         self._tables.add(key[0])
+
+    def create(self, key: bytes, value: bytes) -> None:
+        """Write a row that no block before can have written: its key holds an entry index."""
+        if key not in self._new:
+            self._old[key] = None  # not looked up: a store takes longest to say that it has none
+        self.put(key, value)
 
     def delete(self, key: bytes) -> None:
         """Remove a row."""
         self.get(key)
         self._new[key] = None
+        self._tables.add(key[0])
 
     def rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Return the rows whose keys begin with `prefix` as the block has them, ascending."""
         found = dict(self._reader.rows(prefix))
+        if len(prefix) > 1 and prefix[0] in _WALKED_BY_PART:
+            for key in self._by_part.get(_first_part(prefix), ()):
+                new = self._new[key]
+                assert new is not None, "rows of these tables are never removed"
+                if key.startswith(prefix):
+                    found[key] = new
+            return iter(sorted(found.items()))
         for key, new in self._new.items():
             if not key.startswith(prefix):
                 continue
@@ -77,7 +144,7 @@ class StateChanges:
         return iter(sorted(found.items()))
 
     def wrote(self, table: Table) -> bool:
-        """Return whether the block has written a row of a table."""
+        """Return whether the block has written or removed a row of a table."""
         return table in self._tables
 
     def changed(self) -> list[RowChange]:

@@ -34,7 +34,6 @@ __all__ = [
     "edge_value",
     "encode_heads",
     "encode_recent",
-    "item_key",
     "lane_key",
     "parse_counters",
     "parse_edge_value",
@@ -65,19 +64,13 @@ class Relation(IntEnum):
     ASSOCIATION_ENDED = 5
 
 
-def item_key(item: str) -> bytes:
-    """Return the key of an item's row; hot, so written out."""
-    raw = item.encode("ascii")
-    return b"\x07" + _U16.pack(len(raw)) + raw
-
-
 def edge_value(relation: Relation, quantity: str, unit: str) -> bytes:
-    """Return the value of a parent or child row."""
+    """Return the value of a parent row."""
     return _U8.pack(relation) + str8(quantity) + str8(unit)
 
 
 def parse_edge_value(raw: bytes) -> tuple[Relation, str, str]:
-    """Return relation, quantity and unit of a parent or child row."""
+    """Return relation, quantity and unit of a parent row."""
     quantity, at = read_str8(raw, 1)
     unit, _ = read_str8(raw, at)
     return Relation(raw[0]), quantity, unit

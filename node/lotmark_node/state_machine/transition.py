@@ -12,7 +12,7 @@ from lotmark.block import BASES_MAX, Block, Proposal, batches_root
 from lotmark.block_results import BatchResult, BlockResults, leaf_hashes
 from lotmark.entry import BlockClose, equivocation_payload
 from lotmark.errors import ProtocolError, SignatureError
-from lotmark.event import EventRefused
+from lotmark.event import CheckedEvent, EventRefused
 from lotmark.governance_rules import end_block, put_policy
 from lotmark.item_epochs import (
     ZERO_HASH,
@@ -37,6 +37,7 @@ from lotmark_node.state_machine.batch_rules import (
     lane_row,
     signer_row,
 )
+from lotmark_node.state_machine.block_rules import BlockRules
 from lotmark_node.state_machine.duplicate_window import (
     RecentBlock,
     find_recent_header,
@@ -44,13 +45,17 @@ from lotmark_node.state_machine.duplicate_window import (
 )
 from lotmark_node.state_machine.event_effects import GOVERNING_TYPES, apply_event
 from lotmark_node.state_machine.item_chain import ITEM_EPOCH_KEY, ItemChanges, Touches
+from lotmark_node.state_machine.item_evidence import put_evidence
 from lotmark_node.state_machine.ledger_state import (
     HEAD_KEY,
     LedgerState,
     read_policy_digest,
     read_quotas,
 )
+from lotmark_node.state_machine.package_effects import decide
+from lotmark_node.state_machine.packages_in_force import load_packages
 from lotmark_node.state_machine.prepared_batch import PreparedBatch
+from lotmark_node.state_machine.rule_rows import next_due_ms
 from lotmark_node.state_machine.state import RowChange, StateChanges
 from lotmark_node.state_machine.tables import (
     Counters,
@@ -93,6 +98,8 @@ class BlockEffects:
     items: ItemChanges
     epoch: RunningEpoch | None  # of the item chain, from the next block on
     epoch_rule: EpochRule | None  # likewise
+    packages_changed: bool
+    timers_changed: bool
     members_changed: bool  # a party has come or gone, or has other roots
     policy_changed: bool
 
@@ -109,6 +116,11 @@ class BlockEffects:
         state.bases = [*state.bases, head][-BASES_MAX:]
         state.items.rule, state.items.running = self.epoch_rule, self.epoch
         state.items.store.advance(self.items)
+        if self.packages_changed:
+            known = {each.package.hash: each.package for each in state.packages.versions}
+            state.packages = load_packages(state.reader, known)
+        if self.timers_changed:
+            state.next_due_ms = next_due_ms(state.reader)
 
 
 def check_proposal(state: LedgerState, block: Block) -> None:
@@ -168,13 +180,14 @@ def apply_block(
     """
     check_proposal(state, block)
     making = _BlockInTheMaking(state, block.proposal.time_ms)
+    making.begin()
     batch_results = [making.add_batch(each) for each in prepared]
     making.finish(block.proposal)
     making.end_epoch()
     changed = making.changes.changed()
     lanes = lthash.updated(state.lanes, changed)
     close = making.close(block.proposal, lthash.digest(lanes))
-    results = BlockResults(state.size, batch_results, close)
+    results = BlockResults(state.size, batch_results, close, making.rules.receipts)
     hashes = leaf_hashes(block.batches, results)
     frontier = state.frontier.copy()
     frontier.extend(hashes)
@@ -194,6 +207,9 @@ def apply_block(
         items=making.item_changes(hashes),
         epoch=making.epoch,
         epoch_rule=making.epoch_rule,
+        packages_changed=making.changes.wrote(Table.PACKAGE)
+        or making.changes.wrote(Table.PACKAGE_VERSION),
+        timers_changed=making.changes.wrote(Table.TIMER),
         members_changed=making.changes.wrote(Table.PARTY),
         policy_changed=close.policy_digest != state.policy_digest,
     )
@@ -218,9 +234,17 @@ class _BlockInTheMaking:
         self.decided = False  # a proposal
         self.recent = RecentBlock(self._height)
         self.leaving: list[int] = []
+        in_force = state.packages.rules_at(self._height)
+        self._evidence_types = in_force.evidence_types
+        self.rules = BlockRules(in_force, self.changes, self._place)
         self._touches = Touches()
         self._ended: EndedEpoch | None = None
         self.epoch, self.epoch_rule = state.items.running, state.items.rule
+
+    def begin(self) -> None:
+        """Fire the timers that are due."""
+        state = self._state
+        self.rules.fire_timers(state.reader, state.next_due_ms, self._bill_rows)
 
     def add_batch(self, prepared: PreparedBatch) -> BatchResult:
         """Take in one batch and return what became of it."""
@@ -289,7 +313,6 @@ class _BlockInTheMaking:
 
     def _add_events(self, prepared: PreparedBatch, row: KeyRow) -> list[int]:
         window, own, permitted = self._state.window, self._event_ids, row.event_types
-        chains = self.epoch is not None
         outcomes: list[int] = []
         index = self._index
         for event, event_id in zip(prepared.events, prepared.batch.event_ids, strict=True):
@@ -301,16 +324,33 @@ class _BlockInTheMaking:
             elif event_id in own or window.has_event(event_id):
                 outcomes.append(Outcome.EVENT_DUPLICATE)
             else:
-                outcome = apply_event(self.changes, event, index, self._place)
+                outcome = self._add_event(event, index, row.party)
                 outcomes.append(outcome)
                 if not outcome:
-                    if event.event_type in GOVERNING_TYPES:
-                        self.governing.append(index)
-                    if event.item_ids and chains:
-                        self._touches.add(index, event.item_ids)
                     own.add(event_id)
                     self.recent.event_ids.append(event_id)
         return outcomes
+
+    def _add_event(self, event: CheckedEvent, index: int, party: str) -> Outcome:
+        """Let an event have its effect, unless a rule or what it does itself stands against it."""
+        rules, seen = self.rules, None
+        if rules.listens(event):
+            seen = rules.refuse(event, author=party, index=index, batch_index=self._index)
+            if seen is None:
+                return Outcome.RULE_REFUSED
+        outcome = apply_event(self.changes, event, index, self._place, self._state.packages)
+        if outcome:
+            return outcome
+        if seen is not None:
+            rules.wait(seen, self._index, index - self._index - 1)
+        if event.event_type in GOVERNING_TYPES:
+            self.governing.append(index)
+        if event.item_ids:
+            if self.epoch is not None:
+                self._touches.add(index, event.item_ids)
+            if event.event_type in self._evidence_types:
+                put_evidence(self.changes, event, party, index, self._time_ms)
+        return outcome
 
     def _move_lane(self, batch: Batch) -> None:
         header = batch.header
@@ -361,12 +401,19 @@ class _BlockInTheMaking:
             self._usages[party] = parse_usage(raw, self._time_ms // MINUTE_MS)
         return self._usages[party]
 
+    def _bill_rows(self, party: str, created_count: int) -> None:
+        """Bill a party for rows that rules have made for its events."""
+        self._usage(party).state_keys += created_count
+
     def finish(self, proposal: Proposal) -> None:
         """Write what is written once a block."""
         changes = self.changes
+        self.rules.execute(self._bill_rows)
+        self.rules.put_claim_receipts(self._index)
+        decide(changes, self._place, self._state.packages)
         self.decided = end_block(changes, self._place)
         if self.decided:
-            self.governing.append(self._index)  # the close
+            self.governing.append(self._close_index)
         if changes.wrote(Table.NODE_KEY):
             put_policy(changes, self._place)
         for party, counters in self._counters.items():
@@ -381,9 +428,14 @@ class _BlockInTheMaking:
         heads = self._state.bases[-BASES_MAX:]
         changes.put(HEAD_KEY, encode_heads(heads, proposal.term, proposal.counter))
 
+    @property
+    def _close_index(self) -> int:
+        """The entry index of the close, once all rules are executed."""
+        return self._index + len(self.rules.receipts)
+
     def end_epoch(self) -> None:
         """Move the epoch of the item chain on, or begin with the first after this block."""
-        size = self._index + 1
+        size = self._close_index + 1
         if self.epoch is None:
             if self.decided:
                 self.epoch_rule = rule_in_force(self.changes)
@@ -432,5 +484,6 @@ class _BlockInTheMaking:
             refused_batch_count=refused_batches,
             event_count=events,
             refused_event_count=refused_events,
+            receipt_count=len(self.rules.receipts),
             equivocation_count=equivocations,
         )

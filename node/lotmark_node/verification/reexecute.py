@@ -1,12 +1,14 @@
 """Executes the blocks of a snapshot again and compares what comes of them, byte for byte."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import BinaryIO
 
 from lotmark.block import Block, parse_block
 from lotmark.block_results import BlockResults, parse_results
-from lotmark.entry import parse_close, parse_leaf_data
+from lotmark.entry import parse_close, parse_leaf_data, parse_rule_receipt
 from lotmark.errors import ProofError
 from lotmark.genesis import Genesis
 from lotmark.outcome import Outcome
@@ -25,6 +27,7 @@ from lotmark_node.state_machine.transition import apply_block
 from lotmark_node.verification.state_file import (
     check_governed_rows,
     check_operator_rows,
+    check_package_rows,
     load_rows,
 )
 
@@ -95,12 +98,34 @@ def _result_difference(found: BlockResults, expected: BlockResults) -> Fault:
             text = "the evidence of a reused number is not what execution gives"
             return Fault("evidence", text, height, index + 1)
         index += theirs.entry_count
+    receipts = zip_longest(found.receipts, expected.receipts)
+    for at, (recorded_receipt, executed_receipt) in enumerate(receipts, index):
+        if recorded_receipt != executed_receipt:
+            return _receipt_fault(recorded_receipt, executed_receipt, height, at)
+    index += len(expected.receipts)
     if found.close != expected.close:
         name, recorded_text, executed_text = first_difference(found.close, expected.close)
         text = f"{name} {recorded_text} is recorded, execution gives {executed_text}"
         rule = _CLOSE_RULES.get(name, "close")
         return Fault(rule, text, height, index)
     return Fault("results", "they are of other batches than the block's", height)
+
+
+def _receipt_fault(
+    recorded: bytes | None, executed: bytes | None, height: int, index: int
+) -> Fault:
+    if executed is None:
+        text = "a rule receipt is recorded where no rule has anything to say"
+    else:
+        receipt = json.loads(parse_rule_receipt(executed).document)
+        text = (
+            f"rule {receipt['rule']} of {receipt['package']} version {receipt['version']} is"
+            f" {receipt['status']} for event {receipt['event']} by execution, and the rule receipt"
+            " on record is not that"
+        )
+    if recorded is None:
+        text = f"a rule receipt is missing: {text}"
+    return Fault("rule receipt", text, height, index)
 
 
 def _outcome_fault(what: str, recorded: int, executed: int, height: int, index: int) -> Fault:
@@ -135,6 +160,7 @@ def begin_replay(reader: SnapshotReader, genesis: Genesis, chain_id: bytes) -> R
             stated = RootsAsStated()
             check_governed_rows(rows, keys)
             check_operator_rows(rows, operators)
+            check_package_rows(rows)
         state = load_state(rows, position, chain=keys.chain, items=stated)
     return Replay(state, rows, stated=stated)
 

@@ -2,23 +2,49 @@
 
 import struct
 from collections.abc import Iterable
+from dataclasses import replace
+
+from google.protobuf.message import DecodeError
 
 from lotmark.errors import MalformedError, ProofError
 from lotmark.item_epochs import parse_running_epoch
+from lotmark.package_change import change_bytes
+from lotmark.rule_value import encode_value, parse_value
 from lotmark.state_rows import (
     GOVERNED_TABLES,
     NODE_KEY_VALUE,
     parse_batch_key_count,
     parse_proposal_row,
 )
+from lotmark.v1 import contracts_pb2
 from lotmark.verify.key_register import KeyRegister
 from lotmark.verify.operator_register import OperatorRegister
+from lotmark_contracts.package.errors import PackageRefused
+from lotmark_contracts.package.package import load_package
 from lotmark_node.state_machine import lthash
+from lotmark_node.state_machine.contract_rows import (
+    PRESENT,
+    VersionRow,
+    encode_balance,
+    evidence_value,
+    package_names,
+    package_proposal,
+    package_row,
+    parse_balance,
+    parse_claim_row,
+    parse_evidence_value,
+    parse_package_row,
+    parse_timer_row,
+    parse_version_row,
+    part_key,
+    version_rows,
+)
 from lotmark_node.state_machine.operator_row import (
     OperatorRow,
     operator_key,
     parse_operator_row,
 )
+from lotmark_node.state_machine.packages_in_force import VERSIONS_MAX, files_of
 from lotmark_node.state_machine.state import StateInMemory
 from lotmark_node.state_machine.tables import (
     Table,
@@ -77,7 +103,7 @@ def _check_row(key: bytes, value: bytes) -> None:
     try:
         table, parts = split_row_key(key)
         sound = row_key(table, *parts) == key and _written_again(table, value) == value
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, IndexError, ValueError, DecodeError) as error:
         raise MalformedError(f"row {key[:_SHOWN_MAX].hex()} cannot be read") from error
     if not sound:
         raise MalformedError(f"row {key[:_SHOWN_MAX].hex()} has another form than its table's")
@@ -85,7 +111,7 @@ def _check_row(key: bytes, value: bytes) -> None:
 
 def _written_again(table: Table, value: bytes) -> bytes:
     match table:
-        case Table.PARAMETER | Table.ITEM:
+        case Table.PARAMETER | Table.TIMER_PLACE | Table.ONCE:
             return value[:8].rjust(8, b"\0")
         case Table.PARTY:
             return parse_party_row(value).encode()
@@ -99,7 +125,7 @@ def _written_again(table: Table, value: bytes) -> bytes:
             return encode_heads(*parse_heads(value))
         case Table.ITEM_EPOCH:
             return parse_running_epoch(value).encode()
-        case Table.PARENT | Table.CHILD:
+        case Table.PARENT:
             return edge_value(*parse_edge_value(value))
         case Table.COUNTER:
             return parse_counters(value).encode()
@@ -107,14 +133,41 @@ def _written_again(table: Table, value: bytes) -> bytes:
             return parse_usage(value, int.from_bytes(value[:8])).encode()
         case Table.PROPOSAL:
             return parse_proposal_row(value).encode()
-        case Table.POLICY | Table.OPEN_PROPOSALS:
+        case Table.POLICY | Table.OPEN_PROPOSALS | Table.OPEN_PACKAGE_PROPOSALS:
             return value
+        case Table.PACKAGE_PART:
+            return value
+        case Table.PACKAGE:
+            return parse_package_row(value).encode()
+        case Table.PACKAGE_VERSION:
+            return parse_version_row(value).encode()
+        case Table.PACKAGE_PROPOSAL:
+            return _package_proposal_again(value)
+        case Table.RULE_VALUE:
+            return encode_value(parse_value(value))
+        case Table.ACCOUNT:
+            return encode_balance(parse_balance(value))
+        case Table.CLAIM:
+            return parse_claim_row(value).encode()
+        case Table.CLAIM_RECEIPT:
+            return PRESENT
+        case Table.TIMER:
+            return parse_timer_row(value).encode()
+        case Table.EVIDENCE:
+            return evidence_value(*parse_evidence_value(value))
         case Table.NODE_KEY:
             return NODE_KEY_VALUE
         case Table.BATCH_KEY_COUNT:
             return parse_batch_key_count(value).encode()
         case Table.OPERATOR:
             return parse_operator_row(value).encode()
+
+
+def _package_proposal_again(value: bytes) -> bytes:
+    row = parse_proposal_row(value)
+    change = contracts_pb2.PackageChange.FromString(row.proposal)
+    change.DiscardUnknownFields()
+    return replace(row, proposal=change_bytes(change)).encode()
 
 
 def check_governed_rows(state: StateInMemory, keys: KeyRegister) -> None:
@@ -132,6 +185,37 @@ def check_governed_rows(state: StateInMemory, keys: KeyRegister) -> None:
                     f"{table.name.lower().replace('_', ' ')} {_named(key)} is not in the state as"
                     " the genesis and the events of the file that govern have it"
                 )
+
+
+def check_package_rows(state: StateInMemory) -> None:
+    """Check that the packages of a state can be executed: nothing they are made of is missing.
+
+    Raises:
+        ProofError: A version that may be executed lacks a row, or is no package.
+    """
+    for name in package_names(state):
+        row, versions = package_row(state, name), version_rows(state, name)
+        newest = row.version if row else 0
+        if not versions or versions[-1][0] != newest:
+            raise ProofError(f"package {name} has no version {newest} in the state")
+        for number, version in versions[-VERSIONS_MAX:]:
+            _check_version(state, f"package {name} version {number}", version)
+
+
+def _check_version(state: StateInMemory, what: str, version: VersionRow) -> None:
+    proposal = package_proposal(state, version.proposal)
+    if proposal is None:
+        raise ProofError(f"{what} has no change in the state")
+    try:
+        change = contracts_pb2.PackageChange.FromString(proposal.proposal)
+        for at in range(len(change.activate.parts)):
+            if state.get(part_key(version.proposal, at)) is None:
+                raise ProofError(f"{what} lacks part {at} in the state")
+        package = load_package(files_of(state, version.proposal))
+    except (DecodeError, MalformedError, PackageRefused) as error:
+        raise ProofError(f"{what} is no package in the state: {error}") from error
+    if package.hash != version.package_hash:
+        raise ProofError(f"{what} is another package in the state than was approved")
 
 
 def check_operator_rows(state: StateInMemory, register: OperatorRegister) -> None:

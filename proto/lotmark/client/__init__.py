@@ -1,13 +1,15 @@
 """What a system embeds that submits to a ledger and keeps its receipts.
 
 `Client` sends, `LedgerSession` reads and proves, `ProvenanceReader` asks over such a session where
-things come from, `new_event` makes events, `seal_report` seals. The bodies of events and their
-enumerations are `lotmark.v1.quality_pb2` and `lotmark.v1.event_pb2`.
+things come from, `ContractReader` what rule packages decide, `new_event` makes events,
+`seal_report` seals. The bodies of events and their enumerations are `lotmark.v1.quality_pb2` and
+`lotmark.v1.event_pb2`.
 """
 
 import logging
 
 from lotmark.client.client import Client
+from lotmark.client.contracts import ContractReader
 from lotmark.client.delivery import Delivery, Pending
 from lotmark.client.errors import (
     ClientClosed,
@@ -35,6 +37,7 @@ __all__ = [
     "ClientClosed",
     "ClientError",
     "ClientSettings",
+    "ContractReader",
     "Delivery",
     "EventRefused",
     "EventResult",

@@ -11,7 +11,8 @@
     )
 
 The bodies are the generated classes of `quality.proto` and `operators.proto`, so a type checker
-knows every field. The rules are those that nodes apply, so nothing here can differ from them.
+knows every field, and `ContractEvent`, whose fields `lotmark.rule_value.record_of` makes. The
+rules are those that nodes apply, so nothing here can differ from them.
 """
 
 import os
@@ -20,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from lotmark.event import NONCE_SIZE, check_event
-from lotmark.v1 import event_pb2, operators_pb2, quality_pb2
+from lotmark.v1 import contracts_pb2, event_pb2, operators_pb2, quality_pb2
 
 EventBody: TypeAlias = (
     quality_pb2.LotCreated
@@ -49,6 +50,7 @@ EventBody: TypeAlias = (
     | quality_pb2.PartAnalysis
     | quality_pb2.ClaimDecision
     | quality_pb2.ItemIdentified
+    | contracts_pb2.ContractEvent
     | operators_pb2.OperatorRegistration
     | operators_pb2.OperatorRevocation
     | operators_pb2.OperatorSignature

@@ -13,6 +13,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from lotmark.v1 import contracts_pb2 as _contracts_pb2
 from lotmark.v1 import governance_pb2 as _governance_pb2
 from lotmark.v1 import operators_pb2 as _operators_pb2
 from lotmark.v1 import quality_pb2 as _quality_pb2
@@ -266,6 +267,10 @@ class Event(_message.Message):
     ROOT_ROTATION_FIELD_NUMBER: _builtins.int
     GOVERNANCE_PROPOSAL_FIELD_NUMBER: _builtins.int
     GOVERNANCE_APPROVAL_FIELD_NUMBER: _builtins.int
+    CONTRACT_EVENT_FIELD_NUMBER: _builtins.int
+    PACKAGE_PROPOSAL_FIELD_NUMBER: _builtins.int
+    PACKAGE_PART_FIELD_NUMBER: _builtins.int
+    PACKAGE_APPROVAL_FIELD_NUMBER: _builtins.int
     OPERATOR_REGISTRATION_FIELD_NUMBER: _builtins.int
     OPERATOR_REVOCATION_FIELD_NUMBER: _builtins.int
     OPERATOR_SIGNATURE_FIELD_NUMBER: _builtins.int
@@ -420,6 +425,22 @@ class Event(_message.Message):
         """A party approves a proposal."""
 
     @_builtins.property
+    def contract_event(self) -> _contracts_pb2.ContractEvent:
+        """Something that rule packages read."""
+
+    @_builtins.property
+    def package_proposal(self) -> _contracts_pb2.PackageProposal:
+        """A change of rule packages is proposed to the parties."""
+
+    @_builtins.property
+    def package_part(self) -> _contracts_pb2.PackagePart:
+        """A part of a package that is proposed."""
+
+    @_builtins.property
+    def package_approval(self) -> _contracts_pb2.PackageApproval:
+        """A party approves a change of rule packages."""
+
+    @_builtins.property
     def operator_registration(self) -> _operators_pb2.OperatorRegistration:
         """An operator's credential comes into force."""
 
@@ -473,15 +494,19 @@ class Event(_message.Message):
         root_rotation: _governance_pb2.RootRotation | None = ...,
         governance_proposal: _governance_pb2.GovernanceProposal | None = ...,
         governance_approval: _governance_pb2.GovernanceApproval | None = ...,
+        contract_event: _contracts_pb2.ContractEvent | None = ...,
+        package_proposal: _contracts_pb2.PackageProposal | None = ...,
+        package_part: _contracts_pb2.PackagePart | None = ...,
+        package_approval: _contracts_pb2.PackageApproval | None = ...,
         operator_registration: _operators_pb2.OperatorRegistration | None = ...,
         operator_revocation: _operators_pb2.OperatorRevocation | None = ...,
         operator_signature: _operators_pb2.OperatorSignature | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "association", b"association", "body", b"body", "calibration", b"calibration", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "correction", b"correction", "epcis_document", b"epcis_document", "gap", b"gap", "governance_approval", b"governance_approval", "governance_proposal", b"governance_proposal", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "item_identified", b"item_identified", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "root_rotation", b"root_rotation", "shipment", b"shipment", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "association", b"association", "body", b"body", "calibration", b"calibration", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "contract_event", b"contract_event", "correction", b"correction", "epcis_document", b"epcis_document", "gap", b"gap", "governance_approval", b"governance_approval", "governance_proposal", b"governance_proposal", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "item_identified", b"item_identified", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "package_approval", b"package_approval", "package_part", b"package_part", "package_proposal", b"package_proposal", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "root_rotation", b"root_rotation", "shipment", b"shipment", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "association", b"association", "audience", b"audience", "body", b"body", "calibration", b"calibration", "capture_mode", b"capture_mode", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "correction", b"correction", "device", b"device", "epcis_document", b"epcis_document", "files", b"files", "gap", b"gap", "governance_approval", b"governance_approval", "governance_proposal", b"governance_proposal", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "item_identified", b"item_identified", "items", b"items", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "nonce", b"nonce", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "root_rotation", b"root_rotation", "shipment", b"shipment", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "association", b"association", "audience", b"audience", "body", b"body", "calibration", b"calibration", "capture_mode", b"capture_mode", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "contract_event", b"contract_event", "correction", b"correction", "device", b"device", "epcis_document", b"epcis_document", "files", b"files", "gap", b"gap", "governance_approval", b"governance_approval", "governance_proposal", b"governance_proposal", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "item_identified", b"item_identified", "items", b"items", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "nonce", b"nonce", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "package_approval", b"package_approval", "package_part", b"package_part", "package_proposal", b"package_proposal", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "root_rotation", b"root_rotation", "shipment", b"shipment", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["lot_created", "material_receipt", "incoming_inspection", "measurement", "observation_window", "transformation", "aggregation", "association", "inference_result", "review_verdict", "report_seal", "calibration", "maintenance", "gap", "clock_quality", "model_registered", "model_promoted", "model_rolled_back", "correction", "shipment", "epcis_document", "claim", "claim_statement", "part_analysis", "claim_decision", "item_identified", "key_registration", "key_revocation", "lane_closure", "root_rotation", "governance_proposal", "governance_approval", "operator_registration", "operator_revocation", "operator_signature"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["lot_created", "material_receipt", "incoming_inspection", "measurement", "observation_window", "transformation", "aggregation", "association", "inference_result", "review_verdict", "report_seal", "calibration", "maintenance", "gap", "clock_quality", "model_registered", "model_promoted", "model_rolled_back", "correction", "shipment", "epcis_document", "claim", "claim_statement", "part_analysis", "claim_decision", "item_identified", "key_registration", "key_revocation", "lane_closure", "root_rotation", "governance_proposal", "governance_approval", "contract_event", "package_proposal", "package_part", "package_approval", "operator_registration", "operator_revocation", "operator_signature"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

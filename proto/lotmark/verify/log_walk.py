@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 
-from lotmark import ed25519, merkle
+from lotmark import canonical_json, ed25519, merkle
 from lotmark.batch import SCHEMA, Batch
 from lotmark.block import BASES_MAX, Block, Proposal, batches_root, parse_block
 from lotmark.block_results import BatchResult, BlockResults, leaf_hashes, parse_results
-from lotmark.entry import PROTOCOL, BlockClose
+from lotmark.entry import PROTOCOL, RULE_RECEIPT_SIZE_MAX, BlockClose, parse_rule_receipt
 from lotmark.errors import MalformedError, ProofError, SignatureError
 from lotmark.event import CheckedEvent, EventRefused, check_event
 from lotmark.item_epochs import touched_hashes
@@ -132,7 +132,10 @@ class LogWalk:
                 raise ProofError("the block carries other batches than its proposal binds")
         with blaming("governance", height=height, index=index):
             is_decided = self._keys.end_block(height=height, time_ms=block.proposal.time_ms)
-        with blaming("close", height=height, index=index):
+        for at, receipt in enumerate(results.receipts, index):
+            with blaming("rule receipt", height=height, index=at):
+                _check_rule_receipt(receipt, index)
+        with blaming("close", height=height, index=index + len(results.receipts)):
             self._check_close(block.proposal, results, is_decided=is_decided)
         self._move(block, results)
 
@@ -268,6 +271,7 @@ class LogWalk:
             refused_batch_count=sum(1 for result in batches if result.outcome),
             event_count=len(outcomes),
             refused_event_count=sum(1 for outcome in outcomes if outcome),
+            receipt_count=len(results.receipts),
             equivocation_count=sum(1 for result in batches if result.evidence),
         )
         if found != expected:
@@ -283,6 +287,19 @@ class LogWalk:
         self.time_ms = block.proposal.time_ms
         self.batch_count += results.close.batch_count
         self.event_count += results.close.event_count
+
+
+def _check_rule_receipt(payload: bytes, end_index: int) -> None:
+    """Check the form of a rule receipt; whether the rule says so, the full level judges.
+
+    Args:
+        payload: Of the entry.
+        end_index: Before which the event must stand that it is about.
+    """
+    receipt = parse_rule_receipt(payload)
+    if receipt.event_index >= end_index:
+        raise ProofError(f"it is about entry {receipt.event_index}, which is no earlier event")
+    canonical_json.load(receipt.document, size_max=RULE_RECEIPT_SIZE_MAX)
 
 
 def first_difference(found: BlockClose, expected: BlockClose) -> tuple[str, str, str]:

@@ -7,7 +7,13 @@ import pytest
 
 from lotmark.outcome import Outcome
 from tests.node.engine.running_engine import NODE, Clock, put, run, running_engine, submit
-from tests.node.ledger_in_memory import LedgerInMemory, consortium, measurement, measurements
+from tests.node.ledger_in_memory import (
+    LedgerInMemory,
+    consortium,
+    measurement,
+    measurements,
+    transformation,
+)
 from tests.node.operator_events import registered
 from tests.node.state_machine.reading import batch_outcomes
 from tests.proto.sample_genesis import CREATED_MS
@@ -44,7 +50,13 @@ async def used_up(
 
 @pytest.mark.parametrize("parameter", QUOTAS)
 def test_admission_refuses_what_the_log_would(tmp_path: Path, parameter: str) -> None:
-    run(used_up(tmp_path, {parameter: QUOTAS[parameter]}, measurements(0, 4), measurements(4, 4)))
+    first, second = measurements(0, 4), measurements(4, 4)
+    if parameter == "quota_state_keys":  # measurements leave no rows of their own
+        first, second = (
+            [*each[:3], transformation(f"p{at}", ["a", "b"], ["c"])]
+            for at, each in enumerate((first, second))
+        )
+    run(used_up(tmp_path, {parameter: QUOTAS[parameter]}, first, second))
 
 
 def test_checks_of_operators_use_up_the_signatures_at_admission_too(tmp_path: Path) -> None:

@@ -183,8 +183,8 @@ def test_a_state_row_too_few_or_too_many_is_named(data: Path) -> None:
 
     with vandal(data) as store:
         store.change("state", key, value)
-        store.change("state", b"\x07\x00\x03ab1", U64.pack(9))
-    assert damage(data).startswith(f"the state row item ab1 is not as block {BLOCKS} left it")
+        store.change("state", b"\x19\x00\x03ab1", U64.pack(9))
+    assert damage(data).startswith(f"the state row once ab1 is not as block {BLOCKS} left it")
 
 
 def test_a_wrong_kept_sum_over_right_rows_is_found(data: Path) -> None:

@@ -26,6 +26,7 @@ from lotmark_node.consortium.found import PARAMETERS, found_consortium
 from lotmark_node.consortium.plan import make_plan
 from lotmark_node.engine.ledger_engine import LedgerEngine
 from lotmark_node.node_settings import read_node_settings
+from lotmark_node.rpc.contract_service import ContractService
 from lotmark_node.rpc.identity import Identities
 from lotmark_node.rpc.ledger_service import LedgerService
 from lotmark_node.rpc.peer_service import PeerService
@@ -209,6 +210,7 @@ async def served(
     serving = await start_server(
         LedgerService(engine, identities, acceptances, certificate_not_after_ms=lambda: 0),
         provenance,
+        ContractService(engine, identities, provenance.answers),
         PeerService(engine, identities, wire),
         engine.membership,
         address="127.0.0.1:0",

@@ -22,7 +22,14 @@ from cryptography.hazmat.primitives.serialization import (
 
 from lotmark.certificates import make_ca, make_leaf
 from lotmark.genesis import PartyRole
-from lotmark.v1 import ledger_pb2, ledger_pb2_grpc, provenance_pb2, provenance_pb2_grpc
+from lotmark.v1 import (
+    contract_queries_pb2,
+    contract_queries_pb2_grpc,
+    ledger_pb2,
+    ledger_pb2_grpc,
+    provenance_pb2,
+    provenance_pb2_grpc,
+)
 from lotmark_node.rpc.access import ACCESS
 from tests.node.engine.running_engine import run
 from tests.node.rpc.served_ledger import CALL_S, PARTIES, FoundedConsortium, served
@@ -213,6 +220,27 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "GetItemProof": lambda stub: _stream_once(
         stub.GetItemProof(provenance_pb2.GetItemProofRequest(item="CU-7"), timeout=CALL_S)
     ),
+    "ListPackages": lambda stub: stub.ListPackages(
+        contract_queries_pb2.ListPackagesRequest(), timeout=CALL_S
+    ),
+    "GetPackage": lambda stub: stub.GetPackage(
+        contract_queries_pb2.GetPackageRequest(name="bills"), timeout=CALL_S
+    ),
+    "ListClaims": lambda stub: stub.ListClaims(
+        contract_queries_pb2.ListClaimsRequest(package="bills"), timeout=CALL_S
+    ),
+    "GetClaim": lambda stub: stub.GetClaim(
+        contract_queries_pb2.GetClaimRequest(package="bills", claim="C-1"), timeout=CALL_S
+    ),
+    "GetBalances": lambda stub: stub.GetBalances(
+        contract_queries_pb2.GetBalancesRequest(package="bills"), timeout=CALL_S
+    ),
+    "GetStatement": lambda stub: stub.GetStatement(
+        contract_queries_pb2.GetStatementRequest(), timeout=CALL_S
+    ),
+    "StreamRuleReceipts": lambda stub: _stream_once(
+        stub.StreamRuleReceipts(contract_queries_pb2.StreamRuleReceiptsRequest(), timeout=CALL_S)
+    ),
 }
 
 
@@ -222,6 +250,7 @@ def services(channel: Any) -> Any:
     for stub in (
         ledger_pb2_grpc.LedgerServiceStub(channel),
         provenance_pb2_grpc.ProvenanceServiceStub(channel),
+        contract_queries_pb2_grpc.ContractServiceStub(channel),
     ):
         vars(calls).update(vars(stub))
     return calls
@@ -231,6 +260,7 @@ def test_the_table_of_access_and_these_tests_name_every_call_of_the_service() ->
     services = (
         ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"],
         provenance_pb2.DESCRIPTOR.services_by_name["ProvenanceService"],
+        contract_queries_pb2.DESCRIPTOR.services_by_name["ContractService"],
     )
     names = {method.name for service in services for method in service.methods}
 

@@ -9,7 +9,6 @@ import pytest
 from lotmark.batch import ZERO_HASH, Batch
 from lotmark.key_grant import KeyPurpose
 from lotmark.outcome import CONSUMES_NUMBER_FROM, Outcome
-from lotmark_node.state_machine.tables import Table
 from tests.node.ledger_in_memory import (
     LedgerInMemory,
     consortium,
@@ -23,7 +22,6 @@ from tests.node.state_machine.reading import (
     counters,
     event_outcomes,
     lane,
-    rows,
 )
 from tests.proto.sample_genesis import CREATED_MS, grant, private_key
 
@@ -250,9 +248,6 @@ def test_a_refused_batch_takes_its_number_from_code_20_on_and_leaves_no_events(n
         assert after[8:40] == batches[-1].batch_id
     if case.outcome:
         assert list(result.event_outcomes) == []
-        assert not rows(ledger, Table.ITEM).keys() & {
-            b"\x07\x00\x0cST0000000500", b"\x07\x00\x0cST0000000501"
-        }  # fmt: skip
     assert ledger.size == entries_before + 1 + sum(
         each.entry_count for each in effects.results.batches
     )

@@ -1,4 +1,4 @@
-"""Items and edges: which rows an accepted event leaves, readable from both ends."""
+"""Edges: which rows an accepted event leaves of what went into what."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +10,7 @@ from lotmark_node.state_machine.tables import (
     parse_edge_value,
     split_row_key,
 )
-from tests.node.ledger_in_memory import LedgerInMemory, event, measurement, transformation
+from tests.node.ledger_in_memory import LedgerInMemory, event, transformation
 from tests.node.state_machine.reading import event_outcomes, rows
 
 ERP = "OEM-A/erp"
@@ -21,25 +21,13 @@ Edge = tuple[str, str, int, Relation, str, str]  # parent, child, entry, relatio
 
 
 def edges(ledger: LedgerInMemory) -> list[Edge]:
-    """Return all edges, after a check that both tables hold the same."""
-    found: list[list[Edge]] = []
-    for table, parent_at, child_at in ((Table.PARENT, 1, 0), (Table.CHILD, 0, 1)):
-        found.append([])
-        for key, value in rows(ledger, table).items():
-            _, parts = split_row_key(key)
-            parent, child = parts[parent_at].decode(), parts[child_at].decode()
-            found[-1].append((parent, child, int.from_bytes(parts[2]), *parse_edge_value(value)))
-    by_child, by_parent = found
-    assert sorted(by_child) == sorted(by_parent)
-    return sorted(by_child)
-
-
-def items(ledger: LedgerInMemory) -> dict[str, int]:
-    """Return the first entry of every item."""
-    return {
-        split_row_key(key)[1][0].decode(): int.from_bytes(value)
-        for key, value in rows(ledger, Table.ITEM).items()
-    }
+    """Return all edges."""
+    found: list[Edge] = []
+    for key, value in rows(ledger, Table.PARENT).items():
+        child, parent, entry = split_row_key(key)[1]
+        edge = parse_edge_value(value)
+        found.append((parent.decode(), child.decode(), int.from_bytes(entry), *edge))
+    return sorted(found)
 
 
 def put(ledger: LedgerInMemory, *raws: bytes) -> None:
@@ -54,23 +42,23 @@ def relation(name: str, action: int, *references: tuple[str, int]) -> bytes:
     return event(nonce=f"{name} {action} {references}", items=references, **{name: body})
 
 
-def test_an_item_keeps_the_first_entry_that_names_it() -> None:
-    ledger = LedgerInMemory()
-    put(ledger, measurement(1, item="A"), measurement(2, item="B"), measurement(3, item="A"))
-    put(ledger, measurement(4, item="B"), transformation("p", ["A"], ["C"]))
-
-    # Entries 0 and 1 are the genesis and its close, 2 and 7 the batches.
-    assert items(ledger) == {"A": 3, "B": 4, "C": 9}
-
-
-def test_an_item_of_any_role_is_known_but_only_inputs_and_outputs_are_related() -> None:
+def test_only_inputs_and_outputs_are_related() -> None:
     ledger = LedgerInMemory()
     body = quality_pb2.Transformation(process="p")
     references = [("S", SUBJECT), ("I", INPUT), ("O", OUTPUT), ("U", USED), ("P", PARENT)]
     put(ledger, event(transformation=body, nonce="all", items=references))
 
-    assert set(items(ledger)) == {"S", "I", "O", "U", "P"}
     assert [edge[:2] for edge in edges(ledger)] == [("I", "O")]
+
+
+def test_items_are_related_under_one_name_whichever_ids_events_bear() -> None:
+    ledger = LedgerInMemory()
+    urn = "urn:epc:class:lgtin:4012345.000001.CU-7"
+    link = "https://example.com/01/04012345000016/10/CU-7"
+    put(ledger, transformation("draw", [urn], ["W1"]), transformation("wind", [link], ["S1"]))
+
+    canonical = "https://id.gs1.org/01/04012345000016/10/CU-7"
+    assert [edge[:2] for edge in edges(ledger)] == [(canonical, "S1"), (canonical, "W1")]
 
 
 def test_a_transformation_relates_every_input_to_every_output_with_the_input_s_amount() -> None:
@@ -114,7 +102,7 @@ IDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=4, unique=True)
 
 
 @given(steps=st.lists(st.tuples(IDS, IDS), min_size=1, max_size=5))
-def test_edges_and_items_are_those_of_the_events_whatever_their_order(
+def test_edges_are_those_of_the_events_whatever_their_order(
     steps: list[tuple[list[str], list[str]]],
 ) -> None:
     ledger = LedgerInMemory()
@@ -128,7 +116,3 @@ def test_edges_and_items_are_those_of_the_events_whatever_their_order(
         for child in outputs
     ]
     assert [edge[:3] for edge in edges(ledger)] == sorted(expected)
-    named = {}
-    for at, step in reversed(list(enumerate(steps))):
-        named.update(dict.fromkeys([*step[0], *step[1]], 3 + at))
-    assert items(ledger) == named

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from lotmark.ed25519 import PrivateKey
+from lotmark.genesis import MEMBERS_MAX
 from lotmark.governance import (
     COSIGNERS_SPACING_MS,
     OPEN_PROPOSALS_OF_PARTY_MAX,
@@ -23,6 +24,7 @@ from lotmark.state_rows import (
     members,
     open_proposals,
     parse_proposal_row,
+    party_key,
     proposal_key,
 )
 from lotmark.tlog_policy import parse_policy
@@ -577,3 +579,16 @@ def test_an_event_without_a_proposal_is_refused() -> None:
     made = event_pb2.Event.FromString(event(governance_proposal=body, nonce="x"))
 
     assert put(ledger, made.SerializeToString(deterministic=True)) == [Outcome.PROPOSAL_INVALID]
+
+
+def test_no_party_joins_sixty_four_others() -> None:
+    ledger = LedgerInMemory()
+    other = ledger.rows.get(party_key("LAB-17025"))
+    assert other is not None
+    for at in range(MEMBERS_MAX - 4):
+        ledger.rows.put(party_key(f"P{at}"), other)
+    assert put(ledger, proposing(ledger, adding(ledger))) == [0], "there is room for one"
+
+    ledger.rows.put(party_key("P-LAST"), other)
+    later = adding(ledger, NewParty(holder="erp-2"))
+    assert put(ledger, proposing(ledger, later)) == [Outcome.PROPOSAL_INVALID]

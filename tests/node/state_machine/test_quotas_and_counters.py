@@ -68,17 +68,23 @@ def test_signatures_are_bounded() -> None:
 def test_state_keys_are_bounded_once_they_are_used_up() -> None:
     ledger = LedgerInMemory(consortium(quota_state_keys=5))
 
-    assert judged(ledger, 2) == [0]
-    assert usage(ledger, "OEM-A").state_keys == 3, "two items and a lane"
-    assert judged(ledger, 9) == [0], "there is still some room, so a whole batch is taken"
-    assert judged(ledger, 1) == [Outcome.QUOTA_EXCEEDED]
+    assert _made(ledger, 2) == [0]
+    assert usage(ledger, "OEM-A").state_keys == 3, "two edges and a lane"
+    assert _made(ledger, 9) == [0], "there is still some room, so a whole batch is taken"
+    assert _made(ledger, 1) == [Outcome.QUOTA_EXCEEDED]
+
+
+def _made(ledger: LedgerInMemory, count: int) -> list[Outcome]:
+    """Return what becomes of a batch of so many units, each made of one lot."""
+    raws = [transformation(f"{ledger.height}-{at}", ["lot"], [f"unit-{at}"]) for at in range(count)]
+    return batch_outcomes(ledger.block([ledger.batch(ERP, raws)]))
 
 
 def test_edges_count_as_the_rows_they_are() -> None:
     ledger = LedgerInMemory()
     ledger.block([ledger.batch(ERP, [transformation("p", ["a", "b"], ["c"])])])
 
-    assert usage(ledger, "OEM-A").state_keys == 1 + 3 + 2 * 2, "lane, items, edges at both ends"
+    assert usage(ledger, "OEM-A").state_keys == 1 + 2, "lane, edges"
 
 
 def test_quotas_are_each_party_s_own() -> None:
