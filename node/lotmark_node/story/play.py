@@ -19,6 +19,8 @@ FACTS = (
     "tree_size",
     "trace_ms",
     "recall_units",
+    "claims",
+    "posted_minor",
     "verified",
     "final",
     "tamper_detected",
