@@ -43,7 +43,8 @@ def backtest_snapshot(
     """Return what a package would have made of a snapshot's blocks.
 
     The snapshot is verified on the way, so the report rests on what the log holds. Beside the
-    package those versions of it are executed that are approved at the snapshot's end.
+    package those versions of it are executed, over all blocks, that are in force at the last one:
+    what is compared is rules, not what was posted under the rules of each time.
 
     Args:
         file: The snapshot, at its beginning; read twice.
@@ -76,6 +77,8 @@ def backtest_snapshot(
         ActivePackage(each.package, each.approved_by)
         for each in replay.state.packages.versions
         if each.package.name == package.name
+        and not each.is_suspended
+        and each.from_height <= manifest.last_height
     ]
     return backtest(history, old=old, new=ActivePackage(package), start=start)
 
@@ -135,7 +138,7 @@ class _Past:
         # Now: later blocks know more of its items.
         ancestors: Sequence[Ancestor] = ()
         if self._asks_provenance(name):
-            ancestors = ancestors_of(changes, event.item_names)
+            ancestors = ancestors_of(changes, event.item_names).ancestors
         return rule_event(
             event,
             index=index,

@@ -31,6 +31,7 @@ AUTHENTICATOR_DATA_SIZE_MAX = 256
 CLIENT_DATA_SIZE_MAX = 2_048
 ASSERTION_SIGNATURE_SIZE_MAX = 128
 PACKAGE_PART_SIZE_MAX = 15_360
+ENVELOPE_NAMES = ("capture", "from_device")  # of what packages read: taken from the event itself
 
 
 class ForbiddenTextError(MalformedError):
@@ -172,6 +173,12 @@ def _explain_event_name(value: str, what: str) -> None:
 
 def _explain_fields(record: contracts_pb2.ValueRecord, what: str) -> None:
     check_record(record, what=what)
+    for field in record.fields:
+        if field.name in ENVELOPE_NAMES:
+            raise MalformedError(
+                f"{what}.{field.name} is what the event itself says of its capture and device;"
+                " leave it out"
+            )
 
 
 ITEM_ID = identifier(128)

@@ -216,7 +216,7 @@ def _make_window(chance: random.Random, _number: int) -> Made:
     fields = {
         "warrantor": "OEM",
         "serial": _some(chance, "V", 60),
-        "device": "edge",
+        "from_device": "edge",
         "sensor": chance.choice(["spindle_temp", "vibration"]),
         "capture": chance.choice(["SENSOR_DIRECT", "MANUAL"]),
         "clock_synchronised": chance.random() < 0.95,

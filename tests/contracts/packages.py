@@ -1,7 +1,7 @@
 """Packages for tests: the template of a new one, changed as a test wants, and the shipped ones."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from lotmark_contracts.execution.inputs import Circumstances, Event, Party
 from lotmark_contracts.execution.memory_state import MemoryState
 from lotmark_contracts.execution.receipt import RuleReceipt
 from lotmark_contracts.execution.rule_book import ActivePackage, RuleBook
+from lotmark_contracts.execution.timers import DueTimer
 from lotmark_contracts.package.package import Package, load_package
 from lotmark_contracts.wcel.values import Value
 
@@ -91,10 +92,11 @@ class Desk:
     def wait(self, until_ms: int) -> list[RuleReceipt]:
         """Fire all timers that are due at a time, in blocks as the ledger would."""
         receipts: list[RuleReceipt] = []
-        while due := self.state.due_timers(until_ms, TIMERS_OF_BLOCK_MAX):
+        while self.state.next_due(until_ms) is not None:
             self.count += 1
             block = self._block(until_ms)
-            receipts += [receipt for timer in due for receipt in block.fire(timer)]
+            for timer in due_timers(self.state, until_ms, TIMERS_OF_BLOCK_MAX):
+                receipts += block.fire(timer)
         return receipts
 
     def _block(self, now_ms: int) -> RulesOfBlock:
@@ -124,3 +126,13 @@ def scrap(**changes: Any) -> dict[str, Any]:
         "piece_price": 1_111,
     }
     return {**report, **changes}
+
+
+def due_timers(state: MemoryState, now_ms: int, count_max: int = 64) -> Iterator[DueTimer]:
+    """Yield the timers that are due, each taken out, as a block does it."""
+    for _ in range(count_max):
+        timer = state.next_due(now_ms)
+        if timer is None:
+            return
+        state.take_timer(timer)
+        yield timer

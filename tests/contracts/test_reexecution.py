@@ -24,7 +24,15 @@ from lotmark_contracts.package.rule import AlertLevel, Rule
 from lotmark_contracts.package.strict_json import parse_file
 from lotmark_contracts.scenarios.scenario import read_scenario
 from tests.contracts.mixed_events import PARTIES, mixed_events
-from tests.contracts.packages import NOW_MS, SHIPPED, changed, scrap, shipped_files, template_files
+from tests.contracts.packages import (
+    NOW_MS,
+    SHIPPED,
+    changed,
+    due_timers,
+    scrap,
+    shipped_files,
+    template_files,
+)
 
 Told = tuple[Package, RuleReceipt, Event, Circumstances]
 
@@ -53,7 +61,7 @@ def scenario_receipts(name: str) -> Iterator[Told]:
             )
             block = RulesOfBlock(book, circumstances, state)
             events = [
-                (timer.event(), block.fire(timer)) for timer in state.due_timers(step.now_ms, 64)
+                (timer.event(), block.fire(timer)) for timer in due_timers(state, step.now_ms)
             ]
             if step.event is not None:
                 events.append((step.event, block.judge(step.event) or block.execute(step.event)))

@@ -266,7 +266,7 @@ def _triggered(at: Desk, *, at_ms: int, uncertainty_ms: int, km: int) -> RuleRec
         "T2",
         warrantor="OEM",
         serial="S",
-        device="edge",
+        from_device="edge",
         sensor="spindle_temp",
         capture="SENSOR_DIRECT",
         clock_synchronised=True,

@@ -202,8 +202,8 @@ def test_the_rows_of_block_1_follow_from_its_batch() -> None:
         row_key(4, key, (7).to_bytes(4)): u64(1) + batch_id + u64(2) + b"\0",
         row_key(5, u64(1)): recent + example_bytes("batch.signed_header"),
         row_key(6): b"\1" + head,
-        row_key(8, stator, wire, u64(3)): consumed,
-        row_key(8, motor, stator, u64(4)): mounted,
+        row_key(8, stator, u64(3), wire): consumed,
+        row_key(8, motor, u64(4), stator): mounted,
         row_key(10, party): b"".join(map(u64, (1, 0, 2, 0, size))),
         row_key(11, party): b"".join(map(u64, (minute, 2, size, 1, state_keys))),
     }

@@ -40,8 +40,8 @@ from tests.node.snapshot_source import (
 
 # A reader elsewhere must find these bytes: a change of them is a new version of the format, or of
 # what the ledger's rules make of the sample's blocks.
-GOLDEN_FULL_SHA256 = "be8754971d6c7c2733661d8bc6c677ae52c563469ee2c76325b839d1726a1293"
-GOLDEN_RANGE_SHA256 = "0200819bb63be227c1b97ee4c284311542da57c879a9b993a03208bdbbd59cab"
+GOLDEN_FULL_SHA256 = "2a2274342b3740b128655fb20b182f0bc70888edb106b5008f1ffb5281b2126b"
+GOLDEN_RANGE_SHA256 = "0261485b08d47c24ed0fe831ab2b923c2bb6fc50e542c394365f804173975323"
 
 FULL = snapshot_of(eventful_ledger())
 RANGE = snapshot_of(eventful_ledger(), first_height=6)

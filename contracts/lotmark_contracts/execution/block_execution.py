@@ -57,6 +57,11 @@ class RulesOfBlock:
         """Execute the rules of a timer's package that listen to it."""
         return self._execute(self._book.timer_listeners(timer.package, timer.name), timer.event())
 
+    def has_gas_for(self, package: str, timer: str) -> bool:
+        """Return whether all rules that listen to a timer can be executed; else it has to wait."""
+        listeners = self._book.timer_listeners(package, timer)
+        return sum(each.rule.worst_gas for each in listeners) <= self.gas_left
+
     def charge(self, gas: int) -> None:
         """Take gas for what executing a rule costs beside it, as far as there is any left."""
         self.gas_left = max(0, self.gas_left - gas)

@@ -15,6 +15,7 @@ from lotmark_contracts.package.rule import (
     Keep,
     Pay,
     Placed,
+    Slot,
     StartTimer,
     StopTimer,
     WorkOrder,
@@ -128,8 +129,9 @@ class Effects:
         key, due_ms = self._evaluation.key(timer.key), self._run(timer.at)
         fields: dict[str, Value] = {name: self._run(each) for name, each in timer.fields.items()}
         self._charge_kept(fields, timer.check, timer.key.place)
-        # Before all time is as good as at its beginning; so all keep timers in one order.
-        self.timers.append(SetTimer(name=timer.name, key=key, due_ms=max(0, due_ms), fields=fields))
+        # Not before now: nobody puts his timers before those that others have been waiting for.
+        due_ms = max(due_ms, self._frame.slots[Slot.NOW] + 1)
+        self.timers.append(SetTimer(name=timer.name, key=key, due_ms=due_ms, fields=fields))
 
     def _stop(self, timer: StopTimer) -> None:
         key = self._evaluation.key(timer.key)

@@ -20,7 +20,7 @@ from lotmark_contracts.execution.receipt import (
 from lotmark_contracts.execution.rule_book import Listener
 from lotmark_contracts.execution.state_keys import StateKey, claim_key, once_key, value_key
 from lotmark_contracts.package import rule_costs
-from lotmark_contracts.package.rule import Slot, Step, TableStep
+from lotmark_contracts.package.rule import Read, Slot, Step, TableStep
 from lotmark_contracts.package.value_check import ValueRefused
 from lotmark_contracts.wcel.errors import ExpressionFailed
 from lotmark_contracts.wcel.frame import Frame
@@ -58,6 +58,9 @@ class _Execution(Evaluation):
         self._occasion = occasion
         self._read = read
         self._fields = occasion.event.fields
+        if rule.envelope_names and occasion.event.envelope:
+            envelope = occasion.event.envelope
+            self._fields = self._fields | {name: envelope[name] for name in rule.envelope_names}
         if occasion.event.is_native or listener.is_superseded:
             self._fields = rule.event_projection(self._fields)
         self._claim = ""
@@ -160,9 +163,21 @@ class _Execution(Evaluation):
             key = self.key(each.key)
             self.frame.charge(rule_costs.READ, 0)
             kept = self._read(value_key(self._package.name, each.family, key))
-            value = each.default if kept is None else kept
+            value = each.default if kept is None else self._as_declared(each, kept)
             self.frame.slots[each.slot] = value
             self._reads.append(KeptRead(each.name, each.family, key, _told(value)))
+
+    def _as_declared(self, read: Read, kept: Value) -> Value:
+        """Return a kept value as this version knows it: a newer one may have kept more."""
+        if not self._listener.is_superseded:
+            return kept
+        value: Value = read.projection(kept)
+        try:
+            read.check(value)
+        except ValueRefused:
+            self.place = f"read.{read.name}"
+            raise RuleFailed(ExecutionCode.TOO_LONG) from None
+        return value
 
     def _take(self, step: Step | TableStep) -> None:
         if isinstance(step, Step):

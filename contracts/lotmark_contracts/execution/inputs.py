@@ -1,6 +1,6 @@
 """What a rule is told: the event and its author, what its items are made of, time, parties."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lotmark_contracts.package.builtin_types import ANCESTORS_MAX, PARTIES_MAX
@@ -40,6 +40,8 @@ class Event:
     type: str
     author: str  # the party that signed it
     fields: dict[str, Value]
+    # What the ledger knows of the event beside its fields, under names of `ENVELOPE_NAMES`.
+    envelope: Mapping[str, Value] | None = None
     # Asked at most once, and only for a rule that names `provenance`: a closure is slow to build.
     provenance: Callable[[], Sequence[Ancestor]] = no_provenance
     # Of the ledger's own types: fields that a package does not declare are passed over.

@@ -50,16 +50,19 @@ class MemoryState:
         """Take a timer back; where there is none, do nothing."""
         self._timers.pop((package, timer.name, timer.key), None)
 
-    def due_timers(self, now_ms: int, count_max: int) -> list[DueTimer]:
-        """Take out the timers that are due, by due time, package, name and key."""
-        due: list[DueTimer] = []
-        while self._by_due and self._by_due[0][0] <= now_ms and len(due) < count_max:
-            due_ms, *place = heappop(self._by_due)
-            timer = self._timers.get((place[0], place[1], place[2]))
+    def next_due(self, now_ms: int) -> DueTimer | None:
+        """Return the timer that is due first, by due time, package, name and key, if one is."""
+        while self._by_due and self._by_due[0][0] <= now_ms:
+            due_ms, package, name, key = self._by_due[0]
+            timer = self._timers.get((package, name, key))
             if timer is not None and timer.due_ms == due_ms:
-                due.append(timer)
-                del self._timers[timer.package, timer.name, timer.key]
-        return due
+                return timer
+            heappop(self._by_due)
+        return None
+
+    def take_timer(self, timer: DueTimer) -> None:
+        """Take a timer out that `next_due` has returned."""
+        del self._timers[timer.package, timer.name, timer.key]
 
     def timers(self) -> list[DueTimer]:
         """Return all timers, by package, name and key."""

@@ -25,7 +25,11 @@ def execute_block(
     """Fire what is due, ask the guards of each event, then execute what they have not refused."""
     block = RulesOfBlock(book, circumstances, state)
     receipts: list[RuleReceipt] = []
-    for timer in state.due_timers(circumstances.now_ms, TIMERS_MAX):
+    for fired in range(TIMERS_MAX):
+        timer = state.next_due(circumstances.now_ms)
+        if timer is None or (fired and not block.has_gas_for(timer.package, timer.name)):
+            break
+        state.take_timer(timer)
         receipts.extend(block.fire(timer))
     accepted: list[Event] = []
     for event in events:

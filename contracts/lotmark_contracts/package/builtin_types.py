@@ -23,5 +23,8 @@ ANCESTOR: Final = record_type(
         "recorded_at": Field(INT),  # ledger time in milliseconds
     }
 )
+# Fields of an event of packages that its author does not write: what signed it, and how it came to
+# be known.
+ENVELOPE_NAMES: Final = ("capture", "from_device")
 PARTIES: Final = ListType(PARTY, PARTIES_MAX)
 PROVENANCE: Final = ListType(ANCESTOR, ANCESTORS_MAX)

@@ -48,6 +48,8 @@ class Read:
     family: str
     key: Placed
     default: Value
+    projection: Projection  # of what a newer version may have kept
+    check: Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,7 @@ class Rule:
     early_checks: Mapping[str, tuple[Check, bool]]  # of the fields that `when` names
     event_check: Check
     event_projection: Projection
+    envelope_names: tuple[str, ...]  # of `ENVELOPE_NAMES` those that the package declares
     when: Placed | None
     claim: Placed | None
     claim_text: str  # as it is written; empty: there is none

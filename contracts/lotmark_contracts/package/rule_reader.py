@@ -5,7 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lotmark_contracts.package import rule_costs
-from lotmark_contracts.package.builtin_types import NAME_LENGTH_MAX, PARTIES, PROVENANCE
+from lotmark_contracts.package.builtin_types import (
+    ENVELOPE_NAMES,
+    NAME_LENGTH_MAX,
+    PARTIES,
+    PROVENANCE,
+)
 from lotmark_contracts.package.effect_reader import EffectReader, reference
 from lotmark_contracts.package.expressions import compile_node
 from lotmark_contracts.package.json_node import Node
@@ -115,6 +120,7 @@ class _RuleReader:
             early_checks=_early_checks(event, when),
             event_check=value_check(event),
             event_projection=projection(event),
+            envelope_names=tuple(name for name in ENVELOPE_NAMES if event.get(name) is not None),
             when=when,
             claim=claim,
             claim_text=self._fields["claim"].text() if claim is not None else "",
@@ -161,7 +167,12 @@ class _RuleReader:
             self._costs.append(_Cost(rule_costs.READ, each))
             declared = self._manifest.state[family]
             slot = self._define(name, each, declared.type)
-            reads.append(Read(slot, name, family, key, declared.default))
+            type_ = declared.type
+            reads.append(
+                Read(
+                    slot, name, family, key, declared.default, projection(type_), value_check(type_)
+                )
+            )
         return tuple(reads)
 
     def _steps(self) -> tuple[Step | TableStep, ...]:

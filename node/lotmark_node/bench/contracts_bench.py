@@ -135,7 +135,7 @@ def _telemetry(number: int) -> Sequence[Event]:
         fields={
             "warrantor": "OEM-A",
             "serial": f"VIN-{number}",
-            "device": "edge-1",
+            "from_device": "edge-1",
             "sensor": "vibration",
             "capture": "MANUAL",
             "clock_synchronised": True,

@@ -245,16 +245,6 @@ def timer_place_key(package: str, name: str, key: str) -> bytes:
     return row_key(Table.TIMER_PLACE, package.encode(), name.encode(), key.encode())
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Evidence:
-    """An entry about an item."""
-
-    entry: int
-    party: str
-    event_type: int
-    recorded_at_ms: int
-
-
 def evidence_key(item: str, party: str, event_type: int, slot: int) -> bytes:
     """Return the key of an evidence row: of one of the first entries of a party and type."""
     return row_key(
@@ -271,13 +261,3 @@ def parse_evidence_value(raw: bytes) -> tuple[int, int]:
     """Return entry index and time of an evidence row."""
     entry, time_ms = _EVIDENCE.unpack(raw)
     return entry, time_ms
-
-
-def evidence_of(rows: RowReader, item: str) -> list[Evidence]:
-    """Return the entries about an item that are kept as evidence, in their order."""
-    found = []
-    for key, value in rows.rows(row_key(Table.EVIDENCE, item.encode())):
-        _, party, event_type, _ = split_row_key(key)[1]
-        entry, time_ms = parse_evidence_value(value)
-        found.append(Evidence(entry, party.decode(), int.from_bytes(event_type), time_ms))
-    return sorted(found)

@@ -110,7 +110,7 @@ def _put_edge(
     """Write that `source` is part of the history of `product`."""
     value = edge_value(relation, source.quantity.value, source.quantity.unit)
     parent, child = canonical_item(source.id).encode(), canonical_item(product.id).encode()
-    state.create(row_key(Table.PARENT, child, parent, u64(index)), value)
+    state.create(row_key(Table.PARENT, child, u64(index), parent), value)
 
 
 def _govern(state: StateChanges, event: CheckedEvent, _index: int, place: Place) -> Outcome:

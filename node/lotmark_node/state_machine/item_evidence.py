@@ -5,8 +5,8 @@ whole, and of those that packages in force ask for. Measurements by the thousand
 provenance index, which rules cannot wait for.
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from lotmark.event import EVENT_TYPES, CheckedEvent
 from lotmark.item_name import canonical_item
@@ -16,8 +16,8 @@ from lotmark_contracts.execution.inputs import Ancestor
 from lotmark_contracts.package.builtin_types import ANCESTORS_MAX
 from lotmark_node.state_machine.contract_rows import (
     evidence_key,
-    evidence_of,
     evidence_value,
+    parse_evidence_value,
 )
 from lotmark_node.state_machine.state import StateChanges
 from lotmark_node.state_machine.tables import Relation, parse_edge_value
@@ -34,14 +34,17 @@ EVIDENCE_TYPES = frozenset(
 )
 DEPTH_MAX = 8
 ITEMS_MAX = 256  # that a closure goes through
-PARTS_MAX = 256  # of one item that it looks at
+ROWS_MAX = 1_024  # that it looks at
 # Of an item, a party and a type the first ones: nobody can hide what others have on record. Of
 # types that only a package asks for, such as measurements by the thousand, just the first one.
 ENTRIES_MAX = 8
 
 _USED = event_pb2.ITEM_ROLE_USED
 _BODY_NAMES = {number: body for body, number in EVENT_TYPES.items()}
-_ENDED = (Relation.AGGREGATION_ENDED, Relation.ASSOCIATION_ENDED)
+_ENDED = {
+    Relation.AGGREGATION_ENDED: Relation.AGGREGATED,
+    Relation.ASSOCIATION_ENDED: Relation.ASSOCIATED,
+}
 
 
 def put_evidence(
@@ -61,55 +64,84 @@ def put_evidence(
                 break
 
 
-def ancestors_of(changes: StateChanges, items: Sequence[str]) -> list[Ancestor]:
-    """Return the evidence about items and about what they were made of, nearest first.
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """What is on record of items and of what they were made of."""
+
+    ancestors: Sequence[Ancestor]  # nearest first
+    row_count: int  # of the state, that were looked at
+
+
+def ancestors_of(changes: StateChanges, items: Sequence[str]) -> Closure:
+    """Return the evidence about items and about what they were made of.
+
+    What came first counts first, so that nobody hides by later events what was there before: parts
+    in the order of their entries, and at most `ANCESTORS_MAX` entries. After `ROWS_MAX` rows no
+    more are looked at.
 
     Args:
         changes: The state as the block has it so far.
         items: Canonical names.
-
-    Returns:
-        At most `ANCESTORS_MAX` entries: of each item those that came first, by depth. What was
-        taken out of an item again is none of its parts.
     """
-    found: list[Ancestor] = []
-    for depth, item in _closure(changes, items):
-        for entry in evidence_of(changes, item):
-            if len(found) == ANCESTORS_MAX:
-                return found
+    return _Search(changes).run(items)
+
+
+class _Search:
+    def __init__(self, changes: StateChanges) -> None:
+        self._changes = changes
+        self._row_count = 0
+
+    def run(self, items: Sequence[str]) -> Closure:
+        """Go through the items level by level."""
+        found: list[Ancestor] = []
+        seen = dict.fromkeys(items)
+        level = list(seen)
+        for depth in range(DEPTH_MAX + 1):
+            for item in level:
+                found += self._evidence(item, depth)
+            below: list[str] = []
+            for item in level if depth < DEPTH_MAX else ():
+                for part in self._parts(item):
+                    if part not in seen and len(seen) < ITEMS_MAX:
+                        seen[part] = None
+                        below.append(part)
+            level = below
+        return Closure(found[:ANCESTORS_MAX], self._row_count)
+
+    def _rows(self, table: Table, item: str) -> Iterator[tuple[list[bytes], bytes]]:
+        """Return an item's rows, by what follows its name, while there are any left to look at."""
+        for key, value in self._changes.rows(row_key(table, item.encode())):
+            if self._row_count == ROWS_MAX:
+                return
+            self._row_count += 1
+            yield split_row_key(key)[1][1:], value
+
+    def _evidence(self, item: str, depth: int) -> list[Ancestor]:
+        found = []
+        for (party, event_type, _), value in self._rows(Table.EVIDENCE, item):
+            entry, time_ms = parse_evidence_value(value)
             found.append(
                 Ancestor(
                     item=item,
                     depth=depth,
-                    entry=entry.entry,
-                    event_type=_BODY_NAMES[entry.event_type],
-                    party=entry.party,
-                    recorded_at_ms=entry.recorded_at_ms,
+                    entry=entry,
+                    event_type=_BODY_NAMES[int.from_bytes(event_type)],
+                    party=party.decode(),
+                    recorded_at_ms=time_ms,
                 )
             )
-    return found
+        return sorted(found, key=lambda each: each.entry)
 
+    def _parts(self, item: str) -> Iterable[str]:
+        """Return what went into an item and was not taken out again, in the order of entries.
 
-def _closure(changes: StateChanges, items: Sequence[str]) -> Iterable[tuple[int, str]]:
-    """Return items and what they were made of, each once, with how many steps lie between."""
-    seen = set(items)
-    level = sorted(seen)
-    for depth in range(DEPTH_MAX + 1):
-        for item in level:
-            yield depth, item
-        below: list[str] = []
-        for item in level:
-            for part in _parts_of(changes, item):
-                if part not in seen and len(seen) < ITEMS_MAX:
-                    seen.add(part)
-                    below.append(part)
-        level = sorted(below)
-
-
-def _parts_of(changes: StateChanges, item: str) -> list[str]:
-    """Return what went into an item and was not taken out of it again, ascending."""
-    newest: dict[str, Relation] = {}
-    edges = changes.rows(row_key(Table.PARENT, item.encode()))
-    for key, value in islice(edges, PARTS_MAX):
-        newest[split_row_key(key)[1][1].decode()] = parse_edge_value(value)[0]
-    return [part for part, relation in newest.items() if relation not in _ENDED]
+        What a transformation has consumed nobody takes out.
+        """
+        parts: dict[tuple[bytes, Relation], None] = {}
+        for (_, part), value in self._rows(Table.PARENT, item):
+            relation = parse_edge_value(value)[0]
+            if relation in _ENDED:
+                parts.pop((part, _ENDED[relation]), None)
+            else:
+                parts[part, relation] = None
+        return dict.fromkeys(part.decode() for part, _ in parts)

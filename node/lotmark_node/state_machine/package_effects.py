@@ -69,8 +69,7 @@ def propose(state: StateChanges, body: contracts_pb2.PackageProposal, place: Pla
     if outcome:
         return outcome
     open_hashes = open_package_proposals(state)
-    own = [each for each in open_hashes if _proposal(state, each).approvals[0] == body.party]
-    if len(open_hashes) >= OPEN_PROPOSALS_MAX or len(own) >= OPEN_PROPOSALS_OF_PARTY_MAX:
+    if not _has_room(state, open_hashes, body):
         return Outcome.PACKAGE_PROPOSALS_TOO_MANY
     if not _can_be_done(state, body.change):
         return Outcome.PACKAGE_CHANGE_INVALID
@@ -78,6 +77,20 @@ def propose(state: StateChanges, body: contracts_pb2.PackageProposal, place: Pla
     state.put(package_proposal_key(hashed), row.encode())
     put_open_package_proposals(state, [*open_hashes, hashed])
     return Outcome.ACCEPTED
+
+
+def _has_room(
+    state: StateChanges, open_hashes: Sequence[bytes], body: contracts_pb2.PackageProposal
+) -> bool:
+    """Tell whether one more may be open; stops are counted apart, as they must not have to wait."""
+    is_stop = body.change.HasField("suspend")
+    alike = [
+        row
+        for row in (_proposal(state, each) for each in open_hashes)
+        if contracts_pb2.PackageChange.FromString(row.proposal).HasField("suspend") is is_stop
+    ]
+    own = [row for row in alike if row.approvals[0] == body.party]
+    return len(alike) < OPEN_PROPOSALS_MAX and len(own) < OPEN_PROPOSALS_OF_PARTY_MAX
 
 
 def approve(state: StateChanges, body: contracts_pb2.PackageApproval, place: Place) -> Outcome:

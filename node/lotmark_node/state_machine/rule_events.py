@@ -7,6 +7,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from lotmark.document_fields import short_names
 from lotmark.event import EVENT_TYPES, CheckedEvent
+from lotmark.item_name import canonical_item
 from lotmark.rule_value import RuleValue, values_of
 from lotmark.v1 import event_pb2
 from lotmark_contracts.execution.inputs import Ancestor, Event
@@ -20,8 +21,10 @@ from lotmark_contracts.wcel.types import (
 )
 
 CONTRACT_EVENT = "contract_event"
+_CAPTURES = short_names(event_pb2.CaptureMode.DESCRIPTOR)
 # What rules may read of an event of the ledger's own types beside the fields of its body.
 _ENVELOPE = {"device": "device", "capture": "capture_mode", "items": "items"}
+_ITEM_ID = "lotmark.v1.ItemReference.id"  # rules know an item by one name, as `provenance` does
 _TIMES = {"start_ms": "start_ms", "end_ms": "end_ms"}
 
 
@@ -61,6 +64,10 @@ def rule_event(
             type=event.body.name,
             author=author,
             fields=values_of(event.body.fields),
+            envelope={
+                "capture": _CAPTURES[event.message.capture_mode],
+                "from_device": event.message.device,
+            },
             provenance=provenance,
         )
     return Event(
@@ -115,6 +122,8 @@ def _plain(field: FieldDescriptor, value: Any, type_: Type) -> RuleValue:
         return short_names(field.enum_type).get(value, str(value))
     if isinstance(value, bytes):
         return value.hex()
+    if field.full_name == _ITEM_ID:
+        return canonical_item(value)
     plain: RuleValue = value
     return plain
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lotmark.rule_value import RuleValue, encode_value, parse_value
+from lotmark.rule_value import encode_value, parse_value
 from lotmark.state_rows import Table, u64
 from lotmark_contracts.execution.state_keys import KeyKind, StateKey
 from lotmark_contracts.execution.timers import CancelTimer, DueTimer, SetTimer
@@ -82,7 +82,7 @@ class RuleRows:
             author=author,
             fields=timer.fields,
         )
-        due_ms = max(0, timer.due_ms)
+        due_ms = timer.due_ms
         place = timer_place_key(package, timer.name, timer.key)
         self._changes.put(timer_key(due_ms, package, timer.name, timer.key), row.encode())
         self._changes.put(place, u64(due_ms))
@@ -138,7 +138,7 @@ def _row_key(key: StateKey) -> bytes:
 def _row_value(key: StateKey, value: Value) -> bytes:
     match key.kind, value:
         case KeyKind.VALUE, _:
-            return encode_value(_kept(value))
+            return encode_value(value)
         case KeyKind.ONCE, str():
             return u64(int(value))
         case KeyKind.ACCOUNT, int():
@@ -147,7 +147,3 @@ def _row_value(key: StateKey, value: Value) -> bytes:
             return ClaimRow(version, int(opened_by)).encode()
         case _:
             raise AssertionError(f"{value!r:.60} is not what is kept under {key.kind}")
-
-
-def _kept(value: Value) -> RuleValue:
-    return value

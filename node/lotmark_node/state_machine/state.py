@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
+from heapq import merge
 from typing import Protocol
 
 from lotmark.rows_in_memory import RowsInMemory
@@ -108,7 +109,7 @@ class StateChanges:
         if self.get(key) is None:
             self.created_count += 1
             if key[0] in _WALKED_BY_PART:
-                self._by_part.setdefault(_first_part(key), []).append(key)
+                insort(self._by_part.setdefault(_first_part(key), []), key)
         self._new[key] = value
         self._tables.add(key[0])
 
@@ -125,15 +126,14 @@ class StateChanges:
         self._tables.add(key[0])
 
     def rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Return the rows whose keys begin with `prefix` as the block has them, ascending."""
-        found = dict(self._reader.rows(prefix))
+        """Return the rows whose keys begin with `prefix` as the block has them, ascending.
+
+        Tables that rules walk through in part are read as far as they are walked.
+        """
         if len(prefix) > 1 and prefix[0] in _WALKED_BY_PART:
-            for key in self._by_part.get(_first_part(prefix), ()):
-                new = self._new[key]
-                assert new is not None, "rows of these tables are never removed"
-                if key.startswith(prefix):
-                    found[key] = new
-            return iter(sorted(found.items()))
+            own = self._by_part.get(_first_part(prefix), [])
+            return merge(self._reader.rows(prefix), self._written(own, prefix))
+        found = dict(self._reader.rows(prefix))
         for key, new in self._new.items():
             if not key.startswith(prefix):
                 continue
@@ -142,6 +142,16 @@ class StateChanges:
             else:
                 found[key] = new
         return iter(sorted(found.items()))
+
+    def _written(self, keys: list[bytes], prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Return the rows that the block has made, of keys in ascending order."""
+        for at in range(bisect_left(keys, prefix), len(keys)):
+            key = keys[at]
+            if not key.startswith(prefix):
+                return
+            value = self._new[key]
+            assert value is not None, "rows of these tables are never removed"
+            yield key, value
 
     def wrote(self, table: Table) -> bool:
         """Return whether the block has written or removed a row of a table."""

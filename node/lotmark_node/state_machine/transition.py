@@ -409,7 +409,7 @@ class _BlockInTheMaking:
         """Write what is written once a block."""
         changes = self.changes
         self.rules.execute(self._bill_rows)
-        self.rules.put_claim_receipts(self._index)
+        self.rules.put_claim_receipts(self._index, self._bill_rows)
         decide(changes, self._place, self._state.packages)
         self.decided = end_block(changes, self._place)
         if self.decided:

@@ -24,7 +24,7 @@ def edges(ledger: LedgerInMemory) -> list[Edge]:
     """Return all edges."""
     found: list[Edge] = []
     for key, value in rows(ledger, Table.PARENT).items():
-        child, parent, entry = split_row_key(key)[1]
+        child, entry, parent = split_row_key(key)[1]
         edge = parse_edge_value(value)
         found.append((parent.decode(), child.decode(), int.from_bytes(entry), *edge))
     return sorted(found)

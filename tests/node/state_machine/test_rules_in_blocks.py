@@ -8,8 +8,11 @@ from lotmark.outcome import Outcome
 from lotmark.rule_value import RuleValue
 from lotmark.state_rows import Table
 from lotmark.v1 import quality_pb2
-from lotmark_node.state_machine.block_rules import SUSPENDED_RETRY_MS, TIMERS_MAX
-from lotmark_node.state_machine.contract_rows import evidence_of, parse_balance
+from lotmark_contracts.execution.offline_block import TIMERS_MAX
+from lotmark_node.state_machine.block_rules import SUSPENDED_RETRY_MS
+from lotmark_node.state_machine.contract_rows import parse_balance
+from lotmark_node.state_machine.item_evidence import ancestors_of
+from lotmark_node.state_machine.state import StateChanges
 from tests.node.governance_events import DAY_MS
 from tests.node.ledger_in_memory import LedgerInMemory, event, measurement, transformation
 from tests.node.package_events import (
@@ -285,7 +288,8 @@ def test_several_packages_are_executed_in_the_order_of_their_names() -> None:
 
 
 def evidence(ledger: LedgerInMemory, item: str) -> list[tuple[int, str]]:
-    return [(each.entry, each.party) for each in evidence_of(ledger.rows, item)]
+    found = ancestors_of(StateChanges(ledger.rows), [item]).ancestors
+    return [(each.entry, each.party) for each in found]
 
 
 def test_of_an_item_the_first_eight_entries_of_each_party_and_type_are_kept() -> None:
