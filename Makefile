@@ -3,7 +3,7 @@ PROTO_SOURCES := $(wildcard proto/lotmark/v1/*.proto)
 # uv from the PATH, or one of our own under .uv/.
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 
-.PHONY: bench cel-oracle check demo fix help kills proto simulate test test-networks test-others
+.PHONY: bench cel-oracle check demo determinism fix help kills proto simulate test test-networks test-others
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST))
 
@@ -37,6 +37,10 @@ simulate: | $(UV) ## simulate voters under faults; SEEDS=A..B; a violated seed s
 KILLS ?= 200
 kills: | $(UV) ## kill voters one after the other, and check the whole history; KILLS=N
 	LOTMARK_KILLS=$(KILLS) $(UV) run pytest tests/network/test_voters.py -k kills_one_after
+
+EVENTS ?= 100000
+determinism: | $(UV) ## execute EVENTS mixed events under three seeds of Python's hashes, and compare
+	LOTMARK_MIXED_EVENTS=$(EVENTS) $(UV) run pytest tests/contracts/test_determinism.py -k whatever_the_seed
 
 N ?= 1000000
 cel-oracle: | $(UV) ## compare wcel with Google's CEL over N random expressions; 1,000,000 take about 6 min

@@ -9,7 +9,7 @@ from tests.contracts import mixed_events
 from tests.contracts.random_expressions import announced_chance
 
 ROOT = Path(__file__).parents[2]
-COUNT = 20_000
+COUNT = int(os.environ.get("LOTMARK_MIXED_EVENTS", "20000"))  # `make determinism`: 100,000
 HASH_SEEDS = ("0", "1", "777")
 
 
