@@ -338,9 +338,13 @@ def test_an_answer_that_is_of_no_use_is_as_good_as_none(
         leader.extra = [odd]
         leader.start()
         leader.signer.lead()
-        size = grow(nodes.values(), 3)
-        until(lambda: leader.final_size == size)
-        assert odd.was_asked.wait(20)
+        # Where the quorum is faster than the odd one's thread, that is asked once a checkpoint.
+        for height in range(3, 12):
+            size = grow(nodes.values(), height)
+            until(lambda size=size: leader.final_size == size)  # type: ignore[misc]
+            if odd.was_asked.wait(2):
+                break
+        assert odd.was_asked.is_set()
         final = leader.signer.newest_final
         assert final is not None
         assert cosigners_of(final.note) == {OEM, TIER1, LAB}
