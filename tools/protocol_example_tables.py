@@ -30,6 +30,8 @@ _FIXED_RULES = {
     event_rules.OPTIONAL_DIGEST: "0 or 32 bytes",
     event_rules.PARTY: "party",
     event_rules._FIELDS_OF_RULES: "values, below",
+    event_rules._SESSION_ID: f"{event_rules.SESSION_ID_SIZE} bytes",
+    event_rules._OPTIONAL_SESSION_ID: f"0 or {event_rules.SESSION_ID_SIZE} bytes",
 }
 _OCTETS = re.compile(rb"\(\?s\)\.\{(\d+),(\d+)\}")
 _SIZES = re.compile(r"(.*)\{(\d+),(\d+)\}")
@@ -53,6 +55,8 @@ def enum_table() -> list[str]:
         event_pb2.ItemRole.DESCRIPTOR,
         quality_pb2.Verdict.DESCRIPTOR,
         quality_pb2.RelationAction.DESCRIPTOR,
+        quality_pb2.CalibrationState.DESCRIPTOR,
+        quality_pb2.SessionState.DESCRIPTOR,
         governance_pb2.KeyPurpose.DESCRIPTOR,
         governance_pb2.PartyRole.DESCRIPTOR,
         governance_pb2.ApprovalRule.DESCRIPTOR,
@@ -103,6 +107,7 @@ def message_table() -> list[str]:
         },
         quality_pb2.Attribute.DESCRIPTOR: _member_texts(_closure(event_rules._ATTRIBUTES)["rule"]),
         quality_pb2.Money.DESCRIPTOR: _member_texts(event_rules._MONEY),
+        quality_pb2.SourcePosition.DESCRIPTOR: _member_texts(event_rules._SOURCE_POSITION),
         governance_pb2.KeyGrant.DESCRIPTOR: dict.fromkeys(
             governance_pb2.KeyGrant.DESCRIPTOR.fields_by_name, _IN_SECTION_2
         ),
@@ -171,7 +176,8 @@ def _body_rule(field: FieldDescriptor, rule: Rule) -> str:
     judged_elsewhere = field.message_type is not None or field.type == FieldDescriptor.TYPE_BYTES
     if rule is ANYTHING and judged_elsewhere:
         return _IN_SECTION_2
-    return describe(rule)
+    may_be_absent = field.has_presence and field.message_type is None
+    return describe(rule) + (", or absent" if may_be_absent else "")
 
 
 def _field_rows(name: str, descriptor: Descriptor, texts: Mapping[str, str]) -> Iterable[Row]:

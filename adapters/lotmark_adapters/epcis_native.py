@@ -153,6 +153,10 @@ def _calibration(body: Any, _event: event_pb2.Event) -> View:
     }
 
 
+def _source_record(body: Any, _event: event_pb2.Event) -> View:
+    return _observed("inspecting", body.verdict) if body.verdict else _observed("sensor_reporting")
+
+
 def _shipment(body: Any, _event: event_pb2.Event) -> View:
     view = _observed("shipping")
     view["disposition"] = "in_transit"
@@ -202,4 +206,5 @@ VIEWS: dict[str, Callable[[Any, event_pb2.Event], View]] = {
     "shipment": _shipment,
     "claim": _claim,
     "item_identified": _seen("encoding"),
+    "source_record": _source_record,
 }

@@ -15,3 +15,15 @@ class ContextRefused(EpcisError):
 
 class CatenaxError(AdapterError):
     """A document is not in a shape of Catena-X, or lacks what an event needs."""
+
+
+class SourceRefused(AdapterError):
+    """A source is not what the settings say, or not to be trusted: no retry mends that."""
+
+
+class SourceUnavailable(AdapterError):
+    """A source does not answer, or breaks its protocol, at present."""
+
+
+class CertificateRefused(AdapterError):
+    """A calibration certificate cannot be relied on."""

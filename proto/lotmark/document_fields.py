@@ -230,7 +230,7 @@ def _fields(message: Message) -> Sequence[FieldDescriptor]:
 def _may_be_left_out(field: FieldDescriptor) -> bool:
     return (
         field.is_repeated
-        or field.message_type is not None
+        or field.has_presence
         or field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
     )
 

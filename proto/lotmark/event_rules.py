@@ -31,6 +31,9 @@ AUTHENTICATOR_DATA_SIZE_MAX = 256
 CLIENT_DATA_SIZE_MAX = 2_048
 ASSERTION_SIGNATURE_SIZE_MAX = 128
 PACKAGE_PART_SIZE_MAX = 15_360
+SESSION_ID_SIZE = 16
+SITE_SOURCES_MAX = 64
+POLICY_DOCUMENT_SIZE_MAX = 8_192
 ENVELOPE_NAMES = ("capture", "from_device")  # of what packages read: taken from the event itself
 
 
@@ -196,11 +199,23 @@ _ATTRIBUTES = each(members(name=_ID, value=text(256)), ATTRIBUTES_MAX)
 _CURRENCY = Rule(re.compile(r"[A-Z]{3}").fullmatch, _explain_currency)
 _MONEY = members(minor_units=between(0, 2**53 - 1), currency=_CURRENCY)
 _TIME_MS = between(TIME_MIN_MS, TIME_MAX_MS - 1)
+_SESSION_ID = octets(SESSION_ID_SIZE, SESSION_ID_SIZE)
+_OPTIONAL_SESSION_ID = Rule(
+    re.compile(rb"(?s)(.{%d})?" % SESSION_ID_SIZE).fullmatch, _SESSION_ID.explain
+)
 _CREDENTIAL_ID = octets(CREDENTIAL_ID_SIZE_MIN, CREDENTIAL_ID_SIZE_MAX)
 _ASSERTION = members(
     authenticator_data=octets(1, AUTHENTICATOR_DATA_SIZE_MAX),
     client_data_json=octets(1, CLIENT_DATA_SIZE_MAX),
     signature=octets(1, ASSERTION_SIGNATURE_SIZE_MAX),
+)
+_CALIBRATION_STATE = between(0, 5)
+_SOURCE_POSITION = members(
+    source=ITEM_ID,
+    instance=_OPTIONAL_ID,
+    last_sequence=ANYTHING,
+    observation_count=ANYTHING,
+    gap_count=ANYTHING,
 )
 _EPCIS_DOCUMENT = Rule(_is_empty, _explain_epcis_document)
 _CONTRACT_EVENT_NAME = Rule(re.compile(r"[a-z][a-z0-9_]{0,39}").fullmatch, _explain_event_name)
@@ -227,6 +242,8 @@ BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
         ("upper_limit", OPTIONAL_DECIMAL),
         ("verdict", _VERDICT),
         ("method", _OPTIONAL_ID),
+        ("certificate", _OPTIONAL_ID),
+        ("calibration", _CALIBRATION_STATE),
     ),
     "observation_window": (
         ("source", ITEM_ID),
@@ -237,6 +254,9 @@ BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
         ("minimum", OPTIONAL_DECIMAL),
         ("maximum", OPTIONAL_DECIMAL),
         ("unit", _OPTIONAL_UNIT),
+        ("policy", _OPTIONAL_ID),
+        ("certificate", _OPTIONAL_ID),
+        ("calibration", _CALIBRATION_STATE),
     ),
     "transformation": (
         ("process", _ID), ("recipe", _OPTIONAL_ID), ("program_version", _OPTIONAL_ID),
@@ -286,6 +306,11 @@ BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
         ("first_sequence", ANYTHING),
         ("last_sequence", ANYTHING),
         ("reason", _ID),
+        ("instance", _OPTIONAL_ID),
+        ("next_instance", _OPTIONAL_ID),
+        ("last_seen_ms", ANYTHING),
+        ("resumed_ms", ANYTHING),
+        ("missing_count", ANYTHING),
     ),
     "clock_quality": (
         ("offset_us", ANYTHING),
@@ -339,6 +364,28 @@ BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
         ("claim", _ID), ("respondent_basis_points", between(0, 10_000)), ("reason", _TEXT),
     ),
     "item_identified": (("also_known_as", each(ITEM_ID, ALSO_KNOWN_AS_MAX)),),
+    "site_session": (
+        ("site", _ID),
+        ("session", _SESSION_ID),
+        ("state", between(1, 3)),
+        ("previous_session", _OPTIONAL_SESSION_ID),
+        ("event_count", ANYTHING),
+        ("software", _ID),
+        ("settings_digest", DIGEST),
+        ("sources", each(_SOURCE_POSITION, SITE_SOURCES_MAX)),
+    ),
+    "anchoring_policy": (
+        ("policy", _ID),
+        ("version", between(1, 2**32 - 1)),
+        ("document", octets(1, POLICY_DOCUMENT_SIZE_MAX)),
+    ),
+    "source_record": (
+        ("source", ITEM_ID),
+        ("kind", _ID),
+        ("record", ITEM_ID),
+        ("verdict", between(0, 3)),
+        ("policy", _OPTIONAL_ID),
+    ),
     # Grants and signatures are judged with the state at hand, by the key rules.
     "key_registration": (("grant", ANYTHING), ("possession", ANYTHING), ("roots", ANYTHING)),
     "key_revocation": (

@@ -37,6 +37,8 @@ SOUND_BODIES: Mapping[str, Message] = {
         upper_limit="2",
         verdict=_OK,
         method="program-7",
+        certificate="DCC-88-12",
+        calibration=quality_pb2.CALIBRATION_STATE_VALID,
     ),
     "observation_window": quality_pb2.ObservationWindow(
         source="ns=3;s=Spindle/Load",
@@ -47,6 +49,9 @@ SOUND_BODIES: Mapping[str, Message] = {
         minimum="0",
         maximum="97.5",
         unit="%",
+        policy="line-3/4",
+        certificate="DCC-88-12",
+        calibration=quality_pb2.CALIBRATION_STATE_EXPIRED,
     ),
     "transformation": quality_pb2.Transformation(
         process="wind", recipe="R1", program_version="1.0"
@@ -88,7 +93,15 @@ SOUND_BODIES: Mapping[str, Message] = {
     ),
     "maintenance": quality_pb2.Maintenance(order="WO-1", work="tip-dressing", remark="done"),
     "gap": quality_pb2.Gap(
-        source="ns=3;s=Spindle/Load", first_sequence=4, last_sequence=9, reason="overrun"
+        source="ns=3;s=Spindle/Load",
+        first_sequence=4,
+        last_sequence=9,
+        reason="overrun",
+        instance="1764230400",
+        next_instance="1764230401",
+        last_seen_ms=CREATED_MS,
+        resumed_ms=CREATED_MS + 1_500,
+        missing_count=6,
     ),
     "clock_quality": quality_pb2.ClockQuality(
         offset_us=-40, error_max_us=900, synchronised=True, reference="ptp"
@@ -142,6 +155,26 @@ SOUND_BODIES: Mapping[str, Message] = {
     ),
     "item_identified": quality_pb2.ItemIdentified(
         also_known_as=["urn:uuid:580d3adf-1981-44a0-a214-13d6ceed9379"]
+    ),
+    "site_session": quality_pb2.SiteSession(
+        site="line-3",
+        session=bytes(range(16)),
+        state=quality_pb2.SESSION_STATE_OPENED,
+        previous_session=bytes(range(16, 32)),
+        event_count=7,
+        software="lotmark-0.1.0",
+        settings_digest=_DIGEST,
+        sources=[
+            quality_pb2.SourcePosition(
+                source="W07", instance="12", last_sequence=9, observation_count=8, gap_count=1
+            )
+        ],
+    ),
+    "anchoring_policy": quality_pb2.AnchoringPolicy(
+        policy="line-3", version=4, document=b'{"rules":[]}'
+    ),
+    "source_record": quality_pb2.SourceRecord(
+        source="CAM07", kind="vision_result", record="R-137", verdict=_OK, policy="line-3/4"
     ),
     "key_registration": governance_pb2.KeyRegistration(
         grant=governance_pb2.KeyGrant(key=_DIGEST, party="OEM-A", event_types=[19, 20]),

@@ -35,9 +35,10 @@ KINDS: dict[str, str] = {
     "material_receipt": "supplier=id delivery_note=id?",
     "incoming_inspection": "plan=id sample_count=any nonconforming_count=any verdict=verdict",
     "measurement": "feature=id value=decimal unit=unit uncertainty=decimal? lower_limit=decimal?"
-    " upper_limit=decimal? verdict=verdict method=id?",
+    " upper_limit=decimal? verdict=verdict method=id? certificate=id? calibration=calibration",
     "observation_window": "source=long observation_count=count root=digest first_sequence=any"
-    " last_sequence=any minimum=decimal? maximum=decimal? unit=unit?",
+    " last_sequence=any minimum=decimal? maximum=decimal? unit=unit? policy=id?"
+    " certificate=id? calibration=calibration",
     "transformation": "process=id recipe=id? program_version=id?",
     "aggregation": "action=action process=id?",
     "association": "action=action process=id? position=id?",
@@ -50,7 +51,8 @@ KINDS: dict[str, str] = {
     "calibration": "certificate=id certificate_digest=digest valid_from_ms=time"
     " valid_until_ms=time as_found=verdict as_left=verdict",
     "maintenance": "order=id work=id remark=text",
-    "gap": "source=long first_sequence=any last_sequence=any reason=id",
+    "gap": "source=long first_sequence=any last_sequence=any reason=id instance=id?"
+    " next_instance=id? last_seen_ms=any resumed_ms=any missing_count=any",
     "clock_quality": "offset_us=any error_max_us=any synchronised=any reference=id",
     "model_registered": "model=id weights_digest=digest manifest_digest=digest"
     " dataset_digest=digest",
@@ -66,6 +68,10 @@ KINDS: dict[str, str] = {
     "part_analysis": "claim=id result_class=id finding=text",
     "claim_decision": "claim=id respondent_basis_points=share reason=text",
     "item_identified": "also_known_as=items",
+    "site_session": "site=id session=session state=verdict previous_session=session?"
+    " event_count=any software=id settings_digest=digest sources=positions",
+    "anchoring_policy": "policy=id version=version document=policy",
+    "source_record": "source=long kind=id record=long verdict=verdict_or_none policy=id?",
     "key_registration": "grant=any possession=any roots=any",
     "key_revocation": "key=digest party=party compromised_since_ms=any reason=text roots=any",
     "lane_closure": "key=digest lane=any party=party roots=any",
@@ -97,6 +103,10 @@ def attribute(name: str, value: str = "") -> quality_pb2.Attribute:
 
 def money(minor_units: int, currency: str) -> quality_pb2.Money:
     return quality_pb2.Money(minor_units=minor_units, currency=currency)
+
+
+def position(source: str, instance: str = "") -> quality_pb2.SourcePosition:
+    return quality_pb2.SourcePosition(source=source, instance=instance)
 
 
 def assertion(
@@ -151,6 +161,14 @@ BREAKING: dict[str, tuple[object, ...]] = {
                contracts_pb2.ValueRecord(fields=[named("a", contracts_pb2.Value())])),
     "part": (b"", bytes(15_361)),
     "digests": ([bytes(32)] * 65, [b""], [bytes(32), bytes(31)]),
+    "calibration": (6, -1),
+    "verdict_or_none": (4, -1),
+    "session": (b"", bytes(15), bytes(17)),
+    "positions": (
+        [position("W07")] * 65, [position("")], [position("a b")], [position("W07", "a b")],
+    ),
+    "version": (0,),
+    "policy": (b"", bytes(8_193)),
     "items": (["x"] * 17, [""], ["a b"], ["ok", "x" * 129]),
     "any": (),
 }  # fmt: skip
@@ -184,6 +202,12 @@ PASSING: dict[str, tuple[object, ...]] = {
     "values": (None, values("a", "b"), values("x" * 256, "ä")),
     "part": (b"\n", bytes(15_360)),
     "digests": ([], [b"\n" * 32] * 64),
+    "calibration": (0, 5),
+    "verdict_or_none": (0, 3),
+    "session": (b"\n" * 16,),
+    "positions": ([], [position("x" * 128, "x" * 64)] * 64),
+    "version": (1, 2**32 - 1),
+    "policy": (b"\n", bytes(8_192)),
     "items": ([], ["x" * 128] * 16),
     "any": (),
 }

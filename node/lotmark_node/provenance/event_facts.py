@@ -66,6 +66,10 @@ def _window(body: Any, event: event_pb2.Event, _party: str) -> EventFacts:
     return EventFacts([(_MEASURED, f"device:{event.device}")], digests=[body.root])
 
 
+def _record(body: Any, event: event_pb2.Event, _party: str) -> EventFacts:
+    return EventFacts([(_MEASURED, f"device:{event.device}")], *_judged(body.verdict))
+
+
 def _inference(body: Any, _event: event_pb2.Event, _party: str) -> EventFacts:
     model = body.model
     return EventFacts([(_INFERRED, f"model:{model}")], *_judged(body.verdict), model)
@@ -160,4 +164,5 @@ TELLERS: dict[str, Teller] = {
     "model_promoted": _model,
     "model_rolled_back": _model,
     "epcis_document": _epcis,
+    "source_record": _record,
 }

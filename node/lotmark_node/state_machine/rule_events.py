@@ -108,7 +108,7 @@ def _field_value(message: Any, name: str, type_: Type) -> RuleValue | None:
     if field.is_repeated:
         assert isinstance(type_, ListType), "declared fields were checked against the message's"
         return [_plain(field, each, type_.item) for each in value]
-    if field.message_type is not None and not message.HasField(name):
+    if field.has_presence and not message.HasField(name):
         return None
     return _plain(field, value, type_)
 
@@ -161,7 +161,7 @@ def _mismatch(field: FieldDescriptor, type_: Type, *, is_optional: bool) -> str:
         if not isinstance(type_, ListType):
             return "is a list"
         return _element_mismatch(field, type_.item)
-    if field.message_type is not None and not is_optional:
+    if field.has_presence and not is_optional:
         return "may be absent: declare it with ?"
     return _element_mismatch(field, type_)
 

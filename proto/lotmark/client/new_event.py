@@ -50,6 +50,9 @@ EventBody: TypeAlias = (
     | quality_pb2.PartAnalysis
     | quality_pb2.ClaimDecision
     | quality_pb2.ItemIdentified
+    | quality_pb2.SiteSession
+    | quality_pb2.AnchoringPolicy
+    | quality_pb2.SourceRecord
     | contracts_pb2.ContractEvent
     | operators_pb2.OperatorRegistration
     | operators_pb2.OperatorRevocation

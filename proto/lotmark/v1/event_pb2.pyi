@@ -261,6 +261,9 @@ class Event(_message.Message):
     PART_ANALYSIS_FIELD_NUMBER: _builtins.int
     CLAIM_DECISION_FIELD_NUMBER: _builtins.int
     ITEM_IDENTIFIED_FIELD_NUMBER: _builtins.int
+    SITE_SESSION_FIELD_NUMBER: _builtins.int
+    ANCHORING_POLICY_FIELD_NUMBER: _builtins.int
+    SOURCE_RECORD_FIELD_NUMBER: _builtins.int
     KEY_REGISTRATION_FIELD_NUMBER: _builtins.int
     KEY_REVOCATION_FIELD_NUMBER: _builtins.int
     LANE_CLOSURE_FIELD_NUMBER: _builtins.int
@@ -401,6 +404,18 @@ class Event(_message.Message):
         """An item is also known by other ids."""
 
     @_builtins.property
+    def site_session(self) -> _quality_pb2.SiteSession:
+        """A site began or ended to take observations."""
+
+    @_builtins.property
+    def anchoring_policy(self) -> _quality_pb2.AnchoringPolicy:
+        """What a site puts on record from here on."""
+
+    @_builtins.property
+    def source_record(self) -> _quality_pb2.SourceRecord:
+        """A source told something as a whole."""
+
+    @_builtins.property
     def key_registration(self) -> _governance_pb2.KeyRegistration:
         """A key comes into force."""
 
@@ -488,6 +503,9 @@ class Event(_message.Message):
         part_analysis: _quality_pb2.PartAnalysis | None = ...,
         claim_decision: _quality_pb2.ClaimDecision | None = ...,
         item_identified: _quality_pb2.ItemIdentified | None = ...,
+        site_session: _quality_pb2.SiteSession | None = ...,
+        anchoring_policy: _quality_pb2.AnchoringPolicy | None = ...,
+        source_record: _quality_pb2.SourceRecord | None = ...,
         key_registration: _governance_pb2.KeyRegistration | None = ...,
         key_revocation: _governance_pb2.KeyRevocation | None = ...,
         lane_closure: _governance_pb2.LaneClosure | None = ...,
@@ -502,11 +520,11 @@ class Event(_message.Message):
         operator_revocation: _operators_pb2.OperatorRevocation | None = ...,
         operator_signature: _operators_pb2.OperatorSignature | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "association", b"association", "body", b"body", "calibration", b"calibration", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "contract_event", b"contract_event", "correction", b"correction", "epcis_document", b"epcis_document", "gap", b"gap", "governance_approval", b"governance_approval", "governance_proposal", b"governance_proposal", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "item_identified", b"item_identified", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "package_approval", b"package_approval", "package_part", b"package_part", "package_proposal", b"package_proposal", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "root_rotation", b"root_rotation", "shipment", b"shipment", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "anchoring_policy", b"anchoring_policy", "association", b"association", "body", b"body", "calibration", b"calibration", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "contract_event", b"contract_event", "correction", b"correction", "epcis_document", b"epcis_document", "gap", b"gap", "governance_approval", b"governance_approval", "governance_proposal", b"governance_proposal", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "item_identified", b"item_identified", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "package_approval", b"package_approval", "package_part", b"package_part", "package_proposal", b"package_proposal", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "root_rotation", b"root_rotation", "shipment", b"shipment", "site_session", b"site_session", "source_record", b"source_record", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "association", b"association", "audience", b"audience", "body", b"body", "calibration", b"calibration", "capture_mode", b"capture_mode", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "contract_event", b"contract_event", "correction", b"correction", "device", b"device", "epcis_document", b"epcis_document", "files", b"files", "gap", b"gap", "governance_approval", b"governance_approval", "governance_proposal", b"governance_proposal", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "item_identified", b"item_identified", "items", b"items", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "nonce", b"nonce", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "package_approval", b"package_approval", "package_part", b"package_part", "package_proposal", b"package_proposal", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "root_rotation", b"root_rotation", "shipment", b"shipment", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "anchoring_policy", b"anchoring_policy", "association", b"association", "audience", b"audience", "body", b"body", "calibration", b"calibration", "capture_mode", b"capture_mode", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "contract_event", b"contract_event", "correction", b"correction", "device", b"device", "epcis_document", b"epcis_document", "files", b"files", "gap", b"gap", "governance_approval", b"governance_approval", "governance_proposal", b"governance_proposal", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "item_identified", b"item_identified", "items", b"items", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "nonce", b"nonce", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "package_approval", b"package_approval", "package_part", b"package_part", "package_proposal", b"package_proposal", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "root_rotation", b"root_rotation", "shipment", b"shipment", "site_session", b"site_session", "source_record", b"source_record", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["lot_created", "material_receipt", "incoming_inspection", "measurement", "observation_window", "transformation", "aggregation", "association", "inference_result", "review_verdict", "report_seal", "calibration", "maintenance", "gap", "clock_quality", "model_registered", "model_promoted", "model_rolled_back", "correction", "shipment", "epcis_document", "claim", "claim_statement", "part_analysis", "claim_decision", "item_identified", "key_registration", "key_revocation", "lane_closure", "root_rotation", "governance_proposal", "governance_approval", "contract_event", "package_proposal", "package_part", "package_approval", "operator_registration", "operator_revocation", "operator_signature"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["lot_created", "material_receipt", "incoming_inspection", "measurement", "observation_window", "transformation", "aggregation", "association", "inference_result", "review_verdict", "report_seal", "calibration", "maintenance", "gap", "clock_quality", "model_registered", "model_promoted", "model_rolled_back", "correction", "shipment", "epcis_document", "claim", "claim_statement", "part_analysis", "claim_decision", "item_identified", "site_session", "anchoring_policy", "source_record", "key_registration", "key_revocation", "lane_closure", "root_rotation", "governance_proposal", "governance_approval", "contract_event", "package_proposal", "package_part", "package_approval", "operator_registration", "operator_revocation", "operator_signature"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

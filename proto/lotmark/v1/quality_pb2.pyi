@@ -49,6 +49,42 @@ VERDICT_UNDETERMINED: Verdict.ValueType  # 3
 """Cannot be told."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
+class _CalibrationState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CalibrationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CalibrationState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALIBRATION_STATE_UNSPECIFIED: _CalibrationState.ValueType  # 0
+    """Not stated, as where the field is absent."""
+    CALIBRATION_STATE_VALID: _CalibrationState.ValueType  # 1
+    """A certificate held."""
+    CALIBRATION_STATE_MISSING: _CalibrationState.ValueType  # 2
+    """No certificate is known for it."""
+    CALIBRATION_STATE_EXPIRED: _CalibrationState.ValueType  # 3
+    """Its certificate had ended, or not begun."""
+    CALIBRATION_STATE_REVOKED: _CalibrationState.ValueType  # 4
+    """Its certificate, or that of who signed it, had been revoked."""
+    CALIBRATION_STATE_UNTRUSTED: _CalibrationState.ValueType  # 5
+    """Its certificate is unsigned, altered, or signed by nobody who is trusted."""
+
+class CalibrationState(_CalibrationState, metaclass=_CalibrationStateEnumTypeWrapper):
+    """Whether the instrument that measured had a calibration certificate that held at that time."""
+
+CALIBRATION_STATE_UNSPECIFIED: CalibrationState.ValueType  # 0
+"""Not stated, as where the field is absent."""
+CALIBRATION_STATE_VALID: CalibrationState.ValueType  # 1
+"""A certificate held."""
+CALIBRATION_STATE_MISSING: CalibrationState.ValueType  # 2
+"""No certificate is known for it."""
+CALIBRATION_STATE_EXPIRED: CalibrationState.ValueType  # 3
+"""Its certificate had ended, or not begun."""
+CALIBRATION_STATE_REVOKED: CalibrationState.ValueType  # 4
+"""Its certificate, or that of who signed it, had been revoked."""
+CALIBRATION_STATE_UNTRUSTED: CalibrationState.ValueType  # 5
+"""Its certificate is unsigned, altered, or signed by nobody who is trusted."""
+Global___CalibrationState: _TypeAlias = CalibrationState  # noqa: Y015
+
 class _RelationAction:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -76,6 +112,34 @@ RELATION_ACTION_DELETE: RelationAction.ValueType  # 2
 RELATION_ACTION_OBSERVE: RelationAction.ValueType  # 3
 """It is seen to hold."""
 Global___RelationAction: _TypeAlias = RelationAction  # noqa: Y015
+
+class _SessionState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SessionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SESSION_STATE_UNSPECIFIED: _SessionState.ValueType  # 0
+    """Never valid."""
+    SESSION_STATE_OPENED: _SessionState.ValueType  # 1
+    """It begins."""
+    SESSION_STATE_CLOSED: _SessionState.ValueType  # 2
+    """It ends."""
+    SESSION_STATE_BROKEN_OFF: _SessionState.ValueType  # 3
+    """It ended without saying so; told by the run after it."""
+
+class SessionState(_SessionState, metaclass=_SessionStateEnumTypeWrapper):
+    """Whether a site's run begins or ends."""
+
+SESSION_STATE_UNSPECIFIED: SessionState.ValueType  # 0
+"""Never valid."""
+SESSION_STATE_OPENED: SessionState.ValueType  # 1
+"""It begins."""
+SESSION_STATE_CLOSED: SessionState.ValueType  # 2
+"""It ends."""
+SESSION_STATE_BROKEN_OFF: SessionState.ValueType  # 3
+"""It ended without saying so; told by the run after it."""
+Global___SessionState: _TypeAlias = SessionState  # noqa: Y015
 
 @_typing.final
 class Attribute(_message.Message):
@@ -213,6 +277,8 @@ class Measurement(_message.Message):
     UPPER_LIMIT_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    CALIBRATION_FIELD_NUMBER: _builtins.int
     feature: _builtins.str
     """Characteristic as the drawing names it, such as "weld_137.current"."""
     value: _builtins.str
@@ -229,6 +295,10 @@ class Measurement(_message.Message):
     """Verdict by the limits."""
     method: _builtins.str
     """Method or program."""
+    certificate: _builtins.str
+    """Calibration certificate of the instrument, by number; empty: none is known."""
+    calibration: Global___CalibrationState.ValueType
+    """Whether that held when it measured; absent: not stated."""
     def __init__(
         self,
         *,
@@ -240,12 +310,16 @@ class Measurement(_message.Message):
         upper_limit: _builtins.str = ...,
         verdict: Global___Verdict.ValueType = ...,
         method: _builtins.str = ...,
+        certificate: _builtins.str = ...,
+        calibration: Global___CalibrationState.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibration", b"_calibration", "calibration", b"calibration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature", b"feature", "lower_limit", b"lower_limit", "method", b"method", "uncertainty", b"uncertainty", "unit", b"unit", "upper_limit", b"upper_limit", "value", b"value", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibration", b"_calibration", "calibration", b"calibration", "certificate", b"certificate", "feature", b"feature", "lower_limit", b"lower_limit", "method", b"method", "uncertainty", b"uncertainty", "unit", b"unit", "upper_limit", b"upper_limit", "value", b"value", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__calibration: _TypeAlias = _typing.Literal["calibration"]  # noqa: Y015
+    _WhichOneofArgType__calibration: _TypeAlias = _typing.Literal["_calibration", b"_calibration"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calibration) -> _WhichOneofReturnType__calibration | None: ...
 
 Global___Measurement: _TypeAlias = Measurement  # noqa: Y015
 
@@ -263,6 +337,9 @@ class ObservationWindow(_message.Message):
     MINIMUM_FIELD_NUMBER: _builtins.int
     MAXIMUM_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    CALIBRATION_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """Source, such as an OPC UA node or MTConnect data item."""
     observation_count: _builtins.int
@@ -279,6 +356,12 @@ class ObservationWindow(_message.Message):
     """Largest value, decimal."""
     unit: _builtins.str
     """Unit."""
+    policy: _builtins.str
+    """Anchoring policy and its version that put the window on record, such as "line-3/4"; empty: none."""
+    certificate: _builtins.str
+    """Calibration certificate of the instrument, by number; empty: none is known."""
+    calibration: Global___CalibrationState.ValueType
+    """Whether that held when it measured; absent: not stated."""
     def __init__(
         self,
         *,
@@ -290,12 +373,17 @@ class ObservationWindow(_message.Message):
         minimum: _builtins.str = ...,
         maximum: _builtins.str = ...,
         unit: _builtins.str = ...,
+        policy: _builtins.str = ...,
+        certificate: _builtins.str = ...,
+        calibration: Global___CalibrationState.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibration", b"_calibration", "calibration", b"calibration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_sequence", b"first_sequence", "last_sequence", b"last_sequence", "maximum", b"maximum", "minimum", b"minimum", "observation_count", b"observation_count", "root", b"root", "source", b"source", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibration", b"_calibration", "calibration", b"calibration", "certificate", b"certificate", "first_sequence", b"first_sequence", "last_sequence", b"last_sequence", "maximum", b"maximum", "minimum", b"minimum", "observation_count", b"observation_count", "policy", b"policy", "root", b"root", "source", b"source", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__calibration: _TypeAlias = _typing.Literal["calibration"]  # noqa: Y015
+    _WhichOneofArgType__calibration: _TypeAlias = _typing.Literal["_calibration", b"_calibration"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calibration) -> _WhichOneofReturnType__calibration | None: ...
 
 Global___ObservationWindow: _TypeAlias = ObservationWindow  # noqa: Y015
 
@@ -617,14 +705,29 @@ class Gap(_message.Message):
     FIRST_SEQUENCE_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    NEXT_INSTANCE_FIELD_NUMBER: _builtins.int
+    LAST_SEEN_MS_FIELD_NUMBER: _builtins.int
+    RESUMED_MS_FIELD_NUMBER: _builtins.int
+    MISSING_COUNT_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """Source that has the gap."""
     first_sequence: _builtins.int
-    """First missing sequence number; 0 with last 0: not countable."""
+    """First missing sequence number; 0 with last 0: not known."""
     last_sequence: _builtins.int
-    """Last missing sequence number."""
+    """Last missing sequence number; 0 with a first one: all from that one on, in that instance."""
     reason: _builtins.str
-    """Why, such as "overrun", "restart", "connection"."""
+    """Why, such as "overrun", "instance_changed", "stream_lost"."""
+    instance: _builtins.str
+    """Instance of the source that the numbers are of, such as a subscription; empty: it has none."""
+    next_instance: _builtins.str
+    """Instance after the gap; empty: the same."""
+    last_seen_ms: _builtins.int
+    """When the last observation before it was made, Unix time in ms; absent: not known."""
+    resumed_ms: _builtins.int
+    """When observations came again, Unix time in ms; absent: not yet."""
+    missing_count: _builtins.int
+    """Number of missing observations; absent: not counted."""
     def __init__(
         self,
         *,
@@ -632,12 +735,28 @@ class Gap(_message.Message):
         first_sequence: _builtins.int = ...,
         last_sequence: _builtins.int = ...,
         reason: _builtins.str = ...,
+        instance: _builtins.str = ...,
+        next_instance: _builtins.str = ...,
+        last_seen_ms: _builtins.int | None = ...,
+        resumed_ms: _builtins.int | None = ...,
+        missing_count: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_seen_ms", b"_last_seen_ms", "_missing_count", b"_missing_count", "_resumed_ms", b"_resumed_ms", "last_seen_ms", b"last_seen_ms", "missing_count", b"missing_count", "resumed_ms", b"resumed_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_sequence", b"first_sequence", "last_sequence", b"last_sequence", "reason", b"reason", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_seen_ms", b"_last_seen_ms", "_missing_count", b"_missing_count", "_resumed_ms", b"_resumed_ms", "first_sequence", b"first_sequence", "instance", b"instance", "last_seen_ms", b"last_seen_ms", "last_sequence", b"last_sequence", "missing_count", b"missing_count", "next_instance", b"next_instance", "reason", b"reason", "resumed_ms", b"resumed_ms", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__last_seen_ms: _TypeAlias = _typing.Literal["last_seen_ms"]  # noqa: Y015
+    _WhichOneofArgType__last_seen_ms: _TypeAlias = _typing.Literal["_last_seen_ms", b"_last_seen_ms"]  # noqa: Y015
+    _WhichOneofReturnType__missing_count: _TypeAlias = _typing.Literal["missing_count"]  # noqa: Y015
+    _WhichOneofArgType__missing_count: _TypeAlias = _typing.Literal["_missing_count", b"_missing_count"]  # noqa: Y015
+    _WhichOneofReturnType__resumed_ms: _TypeAlias = _typing.Literal["resumed_ms"]  # noqa: Y015
+    _WhichOneofArgType__resumed_ms: _TypeAlias = _typing.Literal["_resumed_ms", b"_resumed_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_seen_ms) -> _WhichOneofReturnType__last_seen_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__missing_count) -> _WhichOneofReturnType__missing_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__resumed_ms) -> _WhichOneofReturnType__resumed_ms | None: ...
 
 Global___Gap: _TypeAlias = Gap  # noqa: Y015
 
@@ -1070,3 +1189,165 @@ class ItemIdentified(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ItemIdentified: _TypeAlias = ItemIdentified  # noqa: Y015
+
+@_typing.final
+class SourcePosition(_message.Message):
+    """How far one source had come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    OBSERVATION_COUNT_FIELD_NUMBER: _builtins.int
+    GAP_COUNT_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """Source."""
+    instance: _builtins.str
+    """Instance of the source; empty: it has none."""
+    last_sequence: _builtins.int
+    """Last sequence number that was seen."""
+    observation_count: _builtins.int
+    """Observations in this run."""
+    gap_count: _builtins.int
+    """Gaps in this run."""
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        instance: _builtins.str = ...,
+        last_sequence: _builtins.int = ...,
+        observation_count: _builtins.int = ...,
+        gap_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gap_count", b"gap_count", "instance", b"instance", "last_sequence", b"last_sequence", "observation_count", b"observation_count", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SourcePosition: _TypeAlias = SourcePosition  # noqa: Y015
+
+@_typing.final
+class SiteSession(_message.Message):
+    """A site began to take observations, or ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PREVIOUS_SESSION_FIELD_NUMBER: _builtins.int
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    SOFTWARE_FIELD_NUMBER: _builtins.int
+    SETTINGS_DIGEST_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    site: _builtins.str
+    """Site."""
+    session: _builtins.bytes
+    """16 random bytes that name the run."""
+    state: Global___SessionState.ValueType
+    """Begin or end."""
+    previous_session: _builtins.bytes
+    """The run before, 16 bytes; empty: there was none."""
+    event_count: _builtins.int
+    """Events that the site had made up to here, over all runs."""
+    software: _builtins.str
+    """Release of the software."""
+    settings_digest: _builtins.bytes
+    """SHA-256 of the site's settings file, 32 bytes."""
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___SourcePosition]:
+        """Where its sources stood, at most 64."""
+
+    def __init__(
+        self,
+        *,
+        site: _builtins.str = ...,
+        session: _builtins.bytes = ...,
+        state: Global___SessionState.ValueType = ...,
+        previous_session: _builtins.bytes = ...,
+        event_count: _builtins.int = ...,
+        software: _builtins.str = ...,
+        settings_digest: _builtins.bytes = ...,
+        sources: _abc.Iterable[Global___SourcePosition] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_count", b"event_count", "previous_session", b"previous_session", "session", b"session", "settings_digest", b"settings_digest", "site", b"site", "software", b"software", "sources", b"sources", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SiteSession: _TypeAlias = SiteSession  # noqa: Y015
+
+@_typing.final
+class AnchoringPolicy(_message.Message):
+    """What a site puts on record, and what it keeps, from here on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    policy: _builtins.str
+    """Policy, such as "line-3"."""
+    version: _builtins.int
+    """Version, from 1."""
+    document: _builtins.bytes
+    """Canonical JSON of its rules, at most 8,192 bytes."""
+    def __init__(
+        self,
+        *,
+        policy: _builtins.str = ...,
+        version: _builtins.int = ...,
+        document: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "policy", b"policy", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnchoringPolicy: _TypeAlias = AnchoringPolicy  # noqa: Y015
+
+@_typing.final
+class SourceRecord(_message.Message):
+    """A source told something as a whole, such as an asset or the result of a vision system; what it
+    told is the event's first file.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """Source."""
+    kind: _builtins.str
+    """What it is, such as "mtconnect_asset" or "vision_result"."""
+    record: _builtins.str
+    """Its id in the source."""
+    verdict: Global___Verdict.ValueType
+    """Verdict that it states; absent: none."""
+    policy: _builtins.str
+    """Anchoring policy and its version that put it on record; empty: none."""
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        record: _builtins.str = ...,
+        verdict: Global___Verdict.ValueType | None = ...,
+        policy: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_verdict", b"_verdict", "verdict", b"verdict"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verdict", b"_verdict", "kind", b"kind", "policy", b"policy", "record", b"record", "source", b"source", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__verdict: _TypeAlias = _typing.Literal["verdict"]  # noqa: Y015
+    _WhichOneofArgType__verdict: _TypeAlias = _typing.Literal["_verdict", b"_verdict"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__verdict) -> _WhichOneofReturnType__verdict | None: ...
+
+Global___SourceRecord: _TypeAlias = SourceRecord  # noqa: Y015
