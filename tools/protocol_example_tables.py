@@ -57,6 +57,7 @@ def enum_table() -> list[str]:
         quality_pb2.RelationAction.DESCRIPTOR,
         quality_pb2.CalibrationState.DESCRIPTOR,
         quality_pb2.SessionState.DESCRIPTOR,
+        quality_pb2.AuditFinding.DESCRIPTOR,
         governance_pb2.KeyPurpose.DESCRIPTOR,
         governance_pb2.PartyRole.DESCRIPTOR,
         governance_pb2.ApprovalRule.DESCRIPTOR,

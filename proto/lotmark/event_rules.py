@@ -34,6 +34,8 @@ PACKAGE_PART_SIZE_MAX = 15_360
 SESSION_ID_SIZE = 16
 SITE_SOURCES_MAX = 64
 POLICY_DOCUMENT_SIZE_MAX = 8_192
+SCORES_MAX = 64
+MODEL_APPROVALS_MAX = 8
 ENVELOPE_NAMES = ("capture", "from_device")  # of what packages read: taken from the event itself
 
 
@@ -276,6 +278,10 @@ BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
         ("verdict", _VERDICT),
         ("latency_us", ANYTHING),
         ("context", _ATTRIBUTES),
+        ("preprocessing", _OPTIONAL_ID),
+        ("scores", each(between(0, 10_000), SCORES_MAX)),
+        ("catalogue", _OPTIONAL_ID),
+        ("missing_context", each(_ID, ATTRIBUTES_MAX)),
     ),
     "review_verdict": (
         ("event_id", DIGEST),
@@ -331,6 +337,9 @@ BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
         ("false_positive_count", ANYTHING),
         ("false_negative_count", ANYTHING),
         ("true_negative_count", ANYTHING),
+        ("evaluation_digest", OPTIONAL_DIGEST),
+        ("bias_audit", _OPTIONAL_ID),
+        ("approvals", each(DIGEST, MODEL_APPROVALS_MAX)),
     ),
     "model_rolled_back": (
         ("model", _ID), ("station", _ID), ("successor", _OPTIONAL_ID), ("reason", _TEXT),
@@ -386,6 +395,37 @@ BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
         ("verdict", between(0, 3)),
         ("policy", _OPTIONAL_ID),
     ),
+    "model_admitted": (
+        ("model", _ID),
+        ("engine_digest", DIGEST),
+        ("engine", _ID),
+        ("target", _ID),
+        ("weights_digest", DIGEST),
+        ("report_digest", DIGEST),
+        ("vector_count", ANYTHING),
+        ("difference_max", ANYTHING),
+        ("admitted", ANYTHING),
+    ),
+    "policy_switched": (
+        ("policy", _ID),
+        ("station", _ID),
+        ("from_mode", _OPTIONAL_ID),
+        ("to_mode", _ID),
+        ("reason", _ID),
+        ("cause_id", OPTIONAL_DIGEST),
+        ("latch_units", ANYTHING),
+    ),
+    "retrain_ticket": (
+        ("model", _ID),
+        ("station", _ID),
+        ("episode", _ID),
+        ("grade", _ID),
+        ("metric", _ID),
+        ("value_ppm", ANYTHING),
+        ("baseline_ppm", ANYTHING),
+        ("positive_count", ANYTHING),
+        ("coverage_ppm", _PPM),
+    ),
     # Grants and signatures are judged with the state at hand, by the key rules.
     "key_registration": (("grant", ANYTHING), ("possession", ANYTHING), ("roots", ANYTHING)),
     "key_revocation": (
@@ -413,6 +453,19 @@ BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
     "package_part": (("data", octets(1, PACKAGE_PART_SIZE_MAX)),),
     "package_approval": (("proposal", DIGEST), ("party", PARTY), ("roots", ANYTHING)),
     # So are operators' grants and assertions, by the operator rules.
+    "label_catalogue": (
+        ("catalogue", _ID),
+        ("version", between(1, 2**32 - 1)),
+        ("document", octets(1, POLICY_DOCUMENT_SIZE_MAX)),
+    ),
+    "inference_audit": (
+        ("event_id", DIGEST),
+        ("finding", between(1, 4)),
+        ("engine", _OPTIONAL_ID),
+        ("difference_max", ANYTHING),
+        ("checkpoint_size", ANYTHING),
+        ("checkpoint_root", OPTIONAL_DIGEST),
+    ),
     "operator_registration": (("grant", ANYTHING), ("possession", ANYTHING), ("roots", ANYTHING)),
     "operator_revocation": (
         ("credential_id", _CREDENTIAL_ID),

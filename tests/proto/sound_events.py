@@ -176,6 +176,48 @@ SOUND_BODIES: Mapping[str, Message] = {
     "source_record": quality_pb2.SourceRecord(
         source="CAM07", kind="vision_result", record="R-137", verdict=_OK, policy="line-3/4"
     ),
+    "model_admitted": quality_pb2.ModelAdmitted(
+        model="weld-light/3",
+        engine_digest=_DIGEST,
+        engine="onnxruntime-1.32.0",
+        target="cpu",
+        weights_digest=_DIGEST,
+        report_digest=_DIGEST,
+        vector_count=64,
+        difference_max=1,
+        admitted=True,
+    ),
+    "policy_switched": quality_pb2.PolicySwitched(
+        policy="weld/12",
+        station="L3",
+        from_mode="NORMAL",
+        to_mode="FIRST_ARTICLE",
+        reason="tool_change",
+        cause_id=_DIGEST,
+        latch_units=5,
+    ),
+    "retrain_ticket": quality_pb2.RetrainTicket(
+        model="weld-light/3",
+        station="L3",
+        episode="L3-2026-01",
+        grade="confirmed",
+        metric="f1_72h",
+        value_ppm=930_000,
+        baseline_ppm=985_000,
+        positive_count=57,
+        coverage_ppm=960_000,
+    ),
+    "label_catalogue": quality_pb2.LabelCatalogue(
+        catalogue="weld-labels", version=1, document=b'{"labels":[]}'
+    ),
+    "inference_audit": quality_pb2.InferenceAudit(
+        event_id=_DIGEST,
+        finding=quality_pb2.AUDIT_FINDING_WITHIN_TOLERANCE,
+        engine="onnxruntime-1.32.0",
+        difference_max=1,
+        checkpoint_size=611,
+        checkpoint_root=_DIGEST,
+    ),
     "key_registration": governance_pb2.KeyRegistration(
         grant=governance_pb2.KeyGrant(key=_DIGEST, party="OEM-A", event_types=[19, 20]),
         possession=bytes(range(64)),

@@ -44,7 +44,7 @@ KINDS: dict[str, str] = {
     "association": "action=action process=id? position=id?",
     "inference_result": "model=id engine_digest=digest input_digest=digest policy=id mode=id"
     " label=long score_ppm=ppm calibrated_ppm=ppm feature=id? verdict=verdict latency_us=any"
-    " context=attributes",
+    " context=attributes preprocessing=id? scores=scores catalogue=id? missing_context=names",
     "review_verdict": "event_id=digest operator=id verdict=verdict effort_s=any remark=text",
     "report_seal": "report=id laboratory=id test=id report_digest=digest fields=fields"
     " verdict=verdict",
@@ -57,7 +57,8 @@ KINDS: dict[str, str] = {
     "model_registered": "model=id weights_digest=digest manifest_digest=digest"
     " dataset_digest=digest",
     "model_promoted": "model=id station=id true_positive_count=any false_positive_count=any"
-    " false_negative_count=any true_negative_count=any",
+    " false_negative_count=any true_negative_count=any evaluation_digest=digest? bias_audit=id?"
+    " approvals=approvals",
     "model_rolled_back": "model=id station=id successor=id? reason=text",
     "correction": "event_id=digest reason=id replacement_id=digest? operator=id? remark=text",
     "shipment": "receiver=id despatch_advice=id?",
@@ -72,6 +73,12 @@ KINDS: dict[str, str] = {
     " event_count=any software=id settings_digest=digest sources=positions",
     "anchoring_policy": "policy=id version=version document=policy",
     "source_record": "source=long kind=id record=long verdict=verdict_or_none policy=id?",
+    "model_admitted": "model=id engine_digest=digest engine=id target=id weights_digest=digest"
+    " report_digest=digest vector_count=any difference_max=any admitted=any",
+    "policy_switched": "policy=id station=id from_mode=id? to_mode=id reason=id cause_id=digest?"
+    " latch_units=any",
+    "retrain_ticket": "model=id station=id episode=id grade=id metric=id value_ppm=any"
+    " baseline_ppm=any positive_count=any coverage_ppm=ppm",
     "key_registration": "grant=any possession=any roots=any",
     "key_revocation": "key=digest party=party compromised_since_ms=any reason=text roots=any",
     "lane_closure": "key=digest lane=any party=party roots=any",
@@ -82,6 +89,9 @@ KINDS: dict[str, str] = {
     "package_proposal": "change=any party=party roots=any",
     "package_part": "data=part",
     "package_approval": "proposal=digest party=party roots=any",
+    "label_catalogue": "catalogue=id version=version document=policy",
+    "inference_audit": "event_id=digest finding=meaning engine=id? difference_max=any"
+    " checkpoint_size=any checkpoint_root=digest?",
     "operator_registration": "grant=any possession=any roots=any",
     "operator_revocation": "credential_id=credential party=party compromised_since_ms=any"
     " reason=text roots=any",
@@ -163,6 +173,9 @@ BREAKING: dict[str, tuple[object, ...]] = {
     "digests": ([bytes(32)] * 65, [b""], [bytes(32), bytes(31)]),
     "calibration": (6, -1),
     "verdict_or_none": (4, -1),
+    "scores": ([0] * 65, [10_001]),
+    "names": (["x"] * 33, [""], ["a b"]),
+    "approvals": ([bytes(32)] * 9, [b""]),
     "session": (b"", bytes(15), bytes(17)),
     "positions": (
         [position("W07")] * 65, [position("")], [position("a b")], [position("W07", "a b")],
@@ -204,6 +217,9 @@ PASSING: dict[str, tuple[object, ...]] = {
     "digests": ([], [b"\n" * 32] * 64),
     "calibration": (0, 5),
     "verdict_or_none": (0, 3),
+    "scores": ([], [0, 10_000] * 32),
+    "names": ([], ["x" * 64] * 32),
+    "approvals": ([], [bytes(32)] * 8),
     "session": (b"\n" * 16,),
     "positions": ([], [position("x" * 128, "x" * 64)] * 64),
     "version": (1, 2**32 - 1),

@@ -83,6 +83,10 @@ def _registered(body: Any, _event: event_pb2.Event, _party: str) -> EventFacts:
     return EventFacts(model=body.model, digests=[body.weights_digest, body.manifest_digest])
 
 
+def _admitted(body: Any, _event: event_pb2.Event, _party: str) -> EventFacts:
+    return EventFacts(model=body.model, digests=[body.engine_digest, body.report_digest])
+
+
 def _verdict(body: Any, _event: event_pb2.Event, _party: str) -> EventFacts:
     return EventFacts((), *_judged(body.verdict))
 
@@ -163,6 +167,8 @@ TELLERS: dict[str, Teller] = {
     "model_registered": _registered,
     "model_promoted": _model,
     "model_rolled_back": _model,
+    "model_admitted": _admitted,
+    "retrain_ticket": _model,
     "epcis_document": _epcis,
     "source_record": _record,
 }

@@ -53,6 +53,11 @@ EventBody: TypeAlias = (
     | quality_pb2.SiteSession
     | quality_pb2.AnchoringPolicy
     | quality_pb2.SourceRecord
+    | quality_pb2.ModelAdmitted
+    | quality_pb2.PolicySwitched
+    | quality_pb2.RetrainTicket
+    | quality_pb2.LabelCatalogue
+    | quality_pb2.InferenceAudit
     | contracts_pb2.ContractEvent
     | operators_pb2.OperatorRegistration
     | operators_pb2.OperatorRevocation

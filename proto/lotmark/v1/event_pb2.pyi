@@ -264,6 +264,9 @@ class Event(_message.Message):
     SITE_SESSION_FIELD_NUMBER: _builtins.int
     ANCHORING_POLICY_FIELD_NUMBER: _builtins.int
     SOURCE_RECORD_FIELD_NUMBER: _builtins.int
+    MODEL_ADMITTED_FIELD_NUMBER: _builtins.int
+    POLICY_SWITCHED_FIELD_NUMBER: _builtins.int
+    RETRAIN_TICKET_FIELD_NUMBER: _builtins.int
     KEY_REGISTRATION_FIELD_NUMBER: _builtins.int
     KEY_REVOCATION_FIELD_NUMBER: _builtins.int
     LANE_CLOSURE_FIELD_NUMBER: _builtins.int
@@ -274,6 +277,8 @@ class Event(_message.Message):
     PACKAGE_PROPOSAL_FIELD_NUMBER: _builtins.int
     PACKAGE_PART_FIELD_NUMBER: _builtins.int
     PACKAGE_APPROVAL_FIELD_NUMBER: _builtins.int
+    LABEL_CATALOGUE_FIELD_NUMBER: _builtins.int
+    INFERENCE_AUDIT_FIELD_NUMBER: _builtins.int
     OPERATOR_REGISTRATION_FIELD_NUMBER: _builtins.int
     OPERATOR_REVOCATION_FIELD_NUMBER: _builtins.int
     OPERATOR_SIGNATURE_FIELD_NUMBER: _builtins.int
@@ -416,6 +421,18 @@ class Event(_message.Message):
         """A source told something as a whole."""
 
     @_builtins.property
+    def model_admitted(self) -> _quality_pb2.ModelAdmitted:
+        """A model was tried in an engine."""
+
+    @_builtins.property
+    def policy_switched(self) -> _quality_pb2.PolicySwitched:
+        """An inspection policy went over to another mode."""
+
+    @_builtins.property
+    def retrain_ticket(self) -> _quality_pb2.RetrainTicket:
+        """A model is to be trained again."""
+
+    @_builtins.property
     def key_registration(self) -> _governance_pb2.KeyRegistration:
         """A key comes into force."""
 
@@ -454,6 +471,14 @@ class Event(_message.Message):
     @_builtins.property
     def package_approval(self) -> _contracts_pb2.PackageApproval:
         """A party approves a change of rule packages."""
+
+    @_builtins.property
+    def label_catalogue(self) -> _quality_pb2.LabelCatalogue:
+        """Labels that models and people use."""
+
+    @_builtins.property
+    def inference_audit(self) -> _quality_pb2.InferenceAudit:
+        """An inference was run again."""
 
     @_builtins.property
     def operator_registration(self) -> _operators_pb2.OperatorRegistration:
@@ -506,6 +531,9 @@ class Event(_message.Message):
         site_session: _quality_pb2.SiteSession | None = ...,
         anchoring_policy: _quality_pb2.AnchoringPolicy | None = ...,
         source_record: _quality_pb2.SourceRecord | None = ...,
+        model_admitted: _quality_pb2.ModelAdmitted | None = ...,
+        policy_switched: _quality_pb2.PolicySwitched | None = ...,
+        retrain_ticket: _quality_pb2.RetrainTicket | None = ...,
         key_registration: _governance_pb2.KeyRegistration | None = ...,
         key_revocation: _governance_pb2.KeyRevocation | None = ...,
         lane_closure: _governance_pb2.LaneClosure | None = ...,
@@ -516,15 +544,17 @@ class Event(_message.Message):
         package_proposal: _contracts_pb2.PackageProposal | None = ...,
         package_part: _contracts_pb2.PackagePart | None = ...,
         package_approval: _contracts_pb2.PackageApproval | None = ...,
+        label_catalogue: _quality_pb2.LabelCatalogue | None = ...,
+        inference_audit: _quality_pb2.InferenceAudit | None = ...,
         operator_registration: _operators_pb2.OperatorRegistration | None = ...,
         operator_revocation: _operators_pb2.OperatorRevocation | None = ...,
         operator_signature: _operators_pb2.OperatorSignature | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "anchoring_policy", b"anchoring_policy", "association", b"association", "body", b"body", "calibration", b"calibration", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "contract_event", b"contract_event", "correction", b"correction", "epcis_document", b"epcis_document", "gap", b"gap", "governance_approval", b"governance_approval", "governance_proposal", b"governance_proposal", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "item_identified", b"item_identified", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "package_approval", b"package_approval", "package_part", b"package_part", "package_proposal", b"package_proposal", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "root_rotation", b"root_rotation", "shipment", b"shipment", "site_session", b"site_session", "source_record", b"source_record", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "anchoring_policy", b"anchoring_policy", "association", b"association", "body", b"body", "calibration", b"calibration", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "contract_event", b"contract_event", "correction", b"correction", "epcis_document", b"epcis_document", "gap", b"gap", "governance_approval", b"governance_approval", "governance_proposal", b"governance_proposal", "incoming_inspection", b"incoming_inspection", "inference_audit", b"inference_audit", "inference_result", b"inference_result", "item_identified", b"item_identified", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "label_catalogue", b"label_catalogue", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_admitted", b"model_admitted", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "package_approval", b"package_approval", "package_part", b"package_part", "package_proposal", b"package_proposal", "part_analysis", b"part_analysis", "policy_switched", b"policy_switched", "report_seal", b"report_seal", "retrain_ticket", b"retrain_ticket", "review_verdict", b"review_verdict", "root_rotation", b"root_rotation", "shipment", b"shipment", "site_session", b"site_session", "source_record", b"source_record", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "anchoring_policy", b"anchoring_policy", "association", b"association", "audience", b"audience", "body", b"body", "calibration", b"calibration", "capture_mode", b"capture_mode", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "contract_event", b"contract_event", "correction", b"correction", "device", b"device", "epcis_document", b"epcis_document", "files", b"files", "gap", b"gap", "governance_approval", b"governance_approval", "governance_proposal", b"governance_proposal", "incoming_inspection", b"incoming_inspection", "inference_result", b"inference_result", "item_identified", b"item_identified", "items", b"items", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "nonce", b"nonce", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "package_approval", b"package_approval", "package_part", b"package_part", "package_proposal", b"package_proposal", "part_analysis", b"part_analysis", "report_seal", b"report_seal", "review_verdict", b"review_verdict", "root_rotation", b"root_rotation", "shipment", b"shipment", "site_session", b"site_session", "source_record", b"source_record", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "anchoring_policy", b"anchoring_policy", "association", b"association", "audience", b"audience", "body", b"body", "calibration", b"calibration", "capture_mode", b"capture_mode", "claim", b"claim", "claim_decision", b"claim_decision", "claim_statement", b"claim_statement", "clock_quality", b"clock_quality", "contract_event", b"contract_event", "correction", b"correction", "device", b"device", "epcis_document", b"epcis_document", "files", b"files", "gap", b"gap", "governance_approval", b"governance_approval", "governance_proposal", b"governance_proposal", "incoming_inspection", b"incoming_inspection", "inference_audit", b"inference_audit", "inference_result", b"inference_result", "item_identified", b"item_identified", "items", b"items", "key_registration", b"key_registration", "key_revocation", b"key_revocation", "label_catalogue", b"label_catalogue", "lane_closure", b"lane_closure", "lot_created", b"lot_created", "maintenance", b"maintenance", "material_receipt", b"material_receipt", "measurement", b"measurement", "model_admitted", b"model_admitted", "model_promoted", b"model_promoted", "model_registered", b"model_registered", "model_rolled_back", b"model_rolled_back", "nonce", b"nonce", "observation_window", b"observation_window", "operator_registration", b"operator_registration", "operator_revocation", b"operator_revocation", "operator_signature", b"operator_signature", "package_approval", b"package_approval", "package_part", b"package_part", "package_proposal", b"package_proposal", "part_analysis", b"part_analysis", "policy_switched", b"policy_switched", "report_seal", b"report_seal", "retrain_ticket", b"retrain_ticket", "review_verdict", b"review_verdict", "root_rotation", b"root_rotation", "shipment", b"shipment", "site_session", b"site_session", "source_record", b"source_record", "time", b"time", "transformation", b"transformation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["lot_created", "material_receipt", "incoming_inspection", "measurement", "observation_window", "transformation", "aggregation", "association", "inference_result", "review_verdict", "report_seal", "calibration", "maintenance", "gap", "clock_quality", "model_registered", "model_promoted", "model_rolled_back", "correction", "shipment", "epcis_document", "claim", "claim_statement", "part_analysis", "claim_decision", "item_identified", "site_session", "anchoring_policy", "source_record", "key_registration", "key_revocation", "lane_closure", "root_rotation", "governance_proposal", "governance_approval", "contract_event", "package_proposal", "package_part", "package_approval", "operator_registration", "operator_revocation", "operator_signature"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["lot_created", "material_receipt", "incoming_inspection", "measurement", "observation_window", "transformation", "aggregation", "association", "inference_result", "review_verdict", "report_seal", "calibration", "maintenance", "gap", "clock_quality", "model_registered", "model_promoted", "model_rolled_back", "correction", "shipment", "epcis_document", "claim", "claim_statement", "part_analysis", "claim_decision", "item_identified", "site_session", "anchoring_policy", "source_record", "model_admitted", "policy_switched", "retrain_ticket", "key_registration", "key_revocation", "lane_closure", "root_rotation", "governance_proposal", "governance_approval", "contract_event", "package_proposal", "package_part", "package_approval", "label_catalogue", "inference_audit", "operator_registration", "operator_revocation", "operator_signature"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

@@ -141,6 +141,38 @@ SESSION_STATE_BROKEN_OFF: SessionState.ValueType  # 3
 """It ended without saying so; told by the run after it."""
 Global___SessionState: _TypeAlias = SessionState  # noqa: Y015
 
+class _AuditFinding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuditFindingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditFinding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUDIT_FINDING_UNSPECIFIED: _AuditFinding.ValueType  # 0
+    """Never valid."""
+    AUDIT_FINDING_EXACT: _AuditFinding.ValueType  # 1
+    """All scores are the same."""
+    AUDIT_FINDING_WITHIN_TOLERANCE: _AuditFinding.ValueType  # 2
+    """They differ by the tolerance at most."""
+    AUDIT_FINDING_REFUTED: _AuditFinding.ValueType  # 3
+    """They differ by more, or the label does."""
+    AUDIT_FINDING_CANNOT_TELL: _AuditFinding.ValueType  # 4
+    """The input or the model is not to be had."""
+
+class AuditFinding(_AuditFinding, metaclass=_AuditFindingEnumTypeWrapper):
+    """What came of running an inference again."""
+
+AUDIT_FINDING_UNSPECIFIED: AuditFinding.ValueType  # 0
+"""Never valid."""
+AUDIT_FINDING_EXACT: AuditFinding.ValueType  # 1
+"""All scores are the same."""
+AUDIT_FINDING_WITHIN_TOLERANCE: AuditFinding.ValueType  # 2
+"""They differ by the tolerance at most."""
+AUDIT_FINDING_REFUTED: AuditFinding.ValueType  # 3
+"""They differ by more, or the label does."""
+AUDIT_FINDING_CANNOT_TELL: AuditFinding.ValueType  # 4
+"""The input or the model is not to be had."""
+Global___AuditFinding: _TypeAlias = AuditFinding  # noqa: Y015
+
 @_typing.final
 class Attribute(_message.Message):
     """A name and a value, for what a product family wants to keep beside the fixed fields."""
@@ -491,6 +523,10 @@ class InferenceResult(_message.Message):
     VERDICT_FIELD_NUMBER: _builtins.int
     LATENCY_US_FIELD_NUMBER: _builtins.int
     CONTEXT_FIELD_NUMBER: _builtins.int
+    PREPROCESSING_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
+    CATALOGUE_FIELD_NUMBER: _builtins.int
+    MISSING_CONTEXT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model id and version."""
     engine_digest: _builtins.bytes
@@ -513,9 +549,21 @@ class InferenceResult(_message.Message):
     """Verdict of the policy."""
     latency_us: _builtins.int
     """From trigger to verdict, in microseconds."""
+    preprocessing: _builtins.str
+    """What was done to the input before the model saw it, as the manifest names it; empty: nothing."""
+    catalogue: _builtins.str
+    """Label catalogue and its version, such as "weld-labels/1"; empty: none."""
     @_builtins.property
     def context(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attribute]:
         """Takt, temperature, humidity and the like that the policy used, at most 32."""
+
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Score of each label in the manifest's order, in ten-thousandths, at most 64."""
+
+    @_builtins.property
+    def missing_context(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Context that the policy asks for and that was not there, by name, at most 32."""
 
     def __init__(
         self,
@@ -532,10 +580,14 @@ class InferenceResult(_message.Message):
         verdict: Global___Verdict.ValueType = ...,
         latency_us: _builtins.int = ...,
         context: _abc.Iterable[Global___Attribute] | None = ...,
+        preprocessing: _builtins.str = ...,
+        scores: _abc.Iterable[_builtins.int] | None = ...,
+        catalogue: _builtins.str = ...,
+        missing_context: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibrated_ppm", b"calibrated_ppm", "context", b"context", "engine_digest", b"engine_digest", "feature", b"feature", "input_digest", b"input_digest", "label", b"label", "latency_us", b"latency_us", "mode", b"mode", "model", b"model", "policy", b"policy", "score_ppm", b"score_ppm", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibrated_ppm", b"calibrated_ppm", "catalogue", b"catalogue", "context", b"context", "engine_digest", b"engine_digest", "feature", b"feature", "input_digest", b"input_digest", "label", b"label", "latency_us", b"latency_us", "missing_context", b"missing_context", "mode", b"mode", "model", b"model", "policy", b"policy", "preprocessing", b"preprocessing", "score_ppm", b"score_ppm", "scores", b"scores", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -840,6 +892,9 @@ class ModelPromoted(_message.Message):
     FALSE_POSITIVE_COUNT_FIELD_NUMBER: _builtins.int
     FALSE_NEGATIVE_COUNT_FIELD_NUMBER: _builtins.int
     TRUE_NEGATIVE_COUNT_FIELD_NUMBER: _builtins.int
+    EVALUATION_DIGEST_FIELD_NUMBER: _builtins.int
+    BIAS_AUDIT_FIELD_NUMBER: _builtins.int
+    APPROVALS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model id and version."""
     station: _builtins.str
@@ -852,6 +907,14 @@ class ModelPromoted(_message.Message):
     """False negatives."""
     true_negative_count: _builtins.int
     """True negatives."""
+    evaluation_digest: _builtins.bytes
+    """SHA-256 of the list of what it was evaluated on, 32 bytes; empty: not stated."""
+    bias_audit: _builtins.str
+    """Report of the bias audit; empty: none."""
+    @_builtins.property
+    def approvals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Events by which it was approved, 32 bytes each, at most 8."""
+
     def __init__(
         self,
         *,
@@ -861,10 +924,13 @@ class ModelPromoted(_message.Message):
         false_positive_count: _builtins.int = ...,
         false_negative_count: _builtins.int = ...,
         true_negative_count: _builtins.int = ...,
+        evaluation_digest: _builtins.bytes = ...,
+        bias_audit: _builtins.str = ...,
+        approvals: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["false_negative_count", b"false_negative_count", "false_positive_count", b"false_positive_count", "model", b"model", "station", b"station", "true_negative_count", b"true_negative_count", "true_positive_count", b"true_positive_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "bias_audit", b"bias_audit", "evaluation_digest", b"evaluation_digest", "false_negative_count", b"false_negative_count", "false_positive_count", b"false_positive_count", "model", b"model", "station", b"station", "true_negative_count", b"true_negative_count", "true_positive_count", b"true_positive_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1351,3 +1417,229 @@ class SourceRecord(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__verdict) -> _WhichOneofReturnType__verdict | None: ...
 
 Global___SourceRecord: _TypeAlias = SourceRecord  # noqa: Y015
+
+@_typing.final
+class ModelAdmitted(_message.Message):
+    """A model was tried in the engine that is to run it, and may run there or not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    ENGINE_DIGEST_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    WEIGHTS_DIGEST_FIELD_NUMBER: _builtins.int
+    REPORT_DIGEST_FIELD_NUMBER: _builtins.int
+    VECTOR_COUNT_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_MAX_FIELD_NUMBER: _builtins.int
+    ADMITTED_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Model id and version."""
+    engine_digest: _builtins.bytes
+    """SHA-256 of the engine artefact, 32 bytes; of the weights where the engine runs these as they are."""
+    engine: _builtins.str
+    """Engine and its version, such as "onnxruntime-1.32.0"."""
+    target: _builtins.str
+    """What it runs on, such as "cpu" or "sm_89"."""
+    weights_digest: _builtins.bytes
+    """SHA-256 of the weights, 32 bytes."""
+    report_digest: _builtins.bytes
+    """SHA-256 of the report of the trial, 32 bytes."""
+    vector_count: _builtins.int
+    """Inputs whose scores were compared."""
+    difference_max: _builtins.int
+    """Largest difference of a score, in ten-thousandths."""
+    admitted: _builtins.bool
+    """Whether it may run."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        engine_digest: _builtins.bytes = ...,
+        engine: _builtins.str = ...,
+        target: _builtins.str = ...,
+        weights_digest: _builtins.bytes = ...,
+        report_digest: _builtins.bytes = ...,
+        vector_count: _builtins.int = ...,
+        difference_max: _builtins.int = ...,
+        admitted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admitted", b"admitted", "difference_max", b"difference_max", "engine", b"engine", "engine_digest", b"engine_digest", "model", b"model", "report_digest", b"report_digest", "target", b"target", "vector_count", b"vector_count", "weights_digest", b"weights_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelAdmitted: _TypeAlias = ModelAdmitted  # noqa: Y015
+
+@_typing.final
+class PolicySwitched(_message.Message):
+    """An inspection policy went over to another mode."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    STATION_FIELD_NUMBER: _builtins.int
+    FROM_MODE_FIELD_NUMBER: _builtins.int
+    TO_MODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CAUSE_ID_FIELD_NUMBER: _builtins.int
+    LATCH_UNITS_FIELD_NUMBER: _builtins.int
+    policy: _builtins.str
+    """Policy and its version."""
+    station: _builtins.str
+    """Line or station."""
+    from_mode: _builtins.str
+    """Mode before; empty: the policy came into use."""
+    to_mode: _builtins.str
+    """Mode from here on."""
+    reason: _builtins.str
+    """Why, such as "tool_change", "shift_start", "latch_over"."""
+    cause_id: _builtins.bytes
+    """Event that caused it, 32 bytes; empty: none."""
+    latch_units: _builtins.int
+    """Units for which the mode holds at least."""
+    def __init__(
+        self,
+        *,
+        policy: _builtins.str = ...,
+        station: _builtins.str = ...,
+        from_mode: _builtins.str = ...,
+        to_mode: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        cause_id: _builtins.bytes = ...,
+        latch_units: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_id", b"cause_id", "from_mode", b"from_mode", "latch_units", b"latch_units", "policy", b"policy", "reason", b"reason", "station", b"station", "to_mode", b"to_mode"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicySwitched: _TypeAlias = PolicySwitched  # noqa: Y015
+
+@_typing.final
+class RetrainTicket(_message.Message):
+    """A model has become worse, or what it sees has changed: it is to be trained again. One an episode."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    STATION_FIELD_NUMBER: _builtins.int
+    EPISODE_FIELD_NUMBER: _builtins.int
+    GRADE_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    VALUE_PPM_FIELD_NUMBER: _builtins.int
+    BASELINE_PPM_FIELD_NUMBER: _builtins.int
+    POSITIVE_COUNT_FIELD_NUMBER: _builtins.int
+    COVERAGE_PPM_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Model id and version."""
+    station: _builtins.str
+    """Line or station."""
+    episode: _builtins.str
+    """Episode, such as "L3-2026-01"."""
+    grade: _builtins.str
+    """How sure it is: "suspected" or "confirmed"."""
+    metric: _builtins.str
+    """What was measured, such as "f1_72h" or "psi"."""
+    value_ppm: _builtins.int
+    """Its value in parts per million."""
+    baseline_ppm: _builtins.int
+    """The value that it is compared with."""
+    positive_count: _builtins.int
+    """Labelled defects that it rests on."""
+    coverage_ppm: _builtins.int
+    """Share of the time for which there was data, in parts per million."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        station: _builtins.str = ...,
+        episode: _builtins.str = ...,
+        grade: _builtins.str = ...,
+        metric: _builtins.str = ...,
+        value_ppm: _builtins.int = ...,
+        baseline_ppm: _builtins.int = ...,
+        positive_count: _builtins.int = ...,
+        coverage_ppm: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_ppm", b"baseline_ppm", "coverage_ppm", b"coverage_ppm", "episode", b"episode", "grade", b"grade", "metric", b"metric", "model", b"model", "positive_count", b"positive_count", "station", b"station", "value_ppm", b"value_ppm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetrainTicket: _TypeAlias = RetrainTicket  # noqa: Y015
+
+@_typing.final
+class LabelCatalogue(_message.Message):
+    """The labels that models and people use, from here on. Who approves it signs this event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATALOGUE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    catalogue: _builtins.str
+    """Catalogue, such as "weld-labels"."""
+    version: _builtins.int
+    """Version, from 1."""
+    document: _builtins.bytes
+    """Canonical JSON of its labels, at most 8,192 bytes."""
+    def __init__(
+        self,
+        *,
+        catalogue: _builtins.str = ...,
+        version: _builtins.int = ...,
+        document: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalogue", b"catalogue", "document", b"document", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelCatalogue: _TypeAlias = LabelCatalogue  # noqa: Y015
+
+@_typing.final
+class InferenceAudit(_message.Message):
+    """An inference was run again from its kept input."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_MAX_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_SIZE_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_ROOT_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.bytes
+    """Event of the inference, 32 bytes."""
+    finding: Global___AuditFinding.ValueType
+    """What came of it."""
+    engine: _builtins.str
+    """Engine and its version that it was run on; empty: it was not."""
+    difference_max: _builtins.int
+    """Largest difference of a score, in ten-thousandths."""
+    checkpoint_size: _builtins.int
+    """Size of the checkpoint that drew it; 0: it was not drawn."""
+    checkpoint_root: _builtins.bytes
+    """Root of that checkpoint, 32 bytes; empty: it was not drawn."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.bytes = ...,
+        finding: Global___AuditFinding.ValueType = ...,
+        engine: _builtins.str = ...,
+        difference_max: _builtins.int = ...,
+        checkpoint_size: _builtins.int = ...,
+        checkpoint_root: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_root", b"checkpoint_root", "checkpoint_size", b"checkpoint_size", "difference_max", b"difference_max", "engine", b"engine", "event_id", b"event_id", "finding", b"finding"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InferenceAudit: _TypeAlias = InferenceAudit  # noqa: Y015
