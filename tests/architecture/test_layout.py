@@ -10,6 +10,7 @@ PACKAGES = {
     "consensus": "lotmark_consensus",
     "adapters": "lotmark_adapters",
     "contracts": "lotmark_contracts",
+    "inference": "lotmark_inference",
     "proto": "lotmark",
 }
 
