@@ -7,7 +7,7 @@ calibration certificates that the site was told to use no longer, a number a lin
 
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cryptography.exceptions
@@ -81,15 +81,19 @@ class TrustedLaboratories:
     def reread(self) -> "TrustedLaboratories":
         """Return what the folder says now: this very record where no file of it has changed.
 
-        A folder that cannot be read at present, as while files are copied, stays as it was.
+        A folder that cannot be read stays as it was, until it changes again.
         """
         try:
-            if _stamp_of(self.folder) == self._stamp:
-                return self
+            stamp = _stamp_of(self.folder)
+        except CertificateRefused:
+            stamp = ()
+        if stamp == self._stamp:
+            return self
+        try:
             return TrustedLaboratories.read(self.folder)
         except CertificateRefused as error:
             logger.warning("trusted laboratories stay as they were", extra={"reason": str(error)})
-            return self
+            return replace(self, _stamp=stamp)
 
 
 def _stamp_of(folder: Path) -> _Stamp:

@@ -79,24 +79,23 @@ def verify_signature(raw: bytes) -> SignedDocument:
     """
     root = parse_document(raw)
     signature = _only_signature(root)
-    is_qualified = _check_references(signature)
+    reference_count = _check_references(signature)
     _check_certificate_digests(signature)
-    signer, *others = _embedded_certificates(signature, "ds:KeyInfo/ds:X509Data/ds:X509Certificate")
-    results = _verified(raw, signer, is_qualified=is_qualified)
-    content = results[0].signed_xml
-    if content is None or content.tag != root.tag:
+    signer, *others = _signers(signature)
+    document, *further = _verified(raw, signer, signature, reference_count)
+    if document.signed_xml is None or document.signed_xml.tag != root.tag:
         raise CertificateRefused("the signature does not cover the certificate")
     return SignedDocument(
-        content=content,
+        content=document.signed_xml,
         signer=signer,
         certificates=(
             *others,
-            *_embedded_certificates(
+            *_certificates(
                 signature, f"{_UNSIGNED}/xades:CertificateValues/xades:EncapsulatedX509Certificate"
             ),
         ),
-        crls=_embedded_crls(signature),
-        signed_ms=_signing_time(results[1].signed_xml) if is_qualified else None,
+        crls=_crls(signature),
+        signed_ms=_signing_time([result.signed_xml for result in further]),
     )
 
 
@@ -119,42 +118,43 @@ def _only_signature(root: etree._Element) -> etree._Element:
     return signatures[0]
 
 
-def _check_references(signature: etree._Element) -> bool:
-    """Check what is signed; return whether there are signed properties beside the document."""
+def _check_references(signature: etree._Element) -> int:
+    """Check what is signed; return the number of references, of which the document is the first."""
     references = signature.findall("ds:SignedInfo/ds:Reference", _NAMESPACES)
-    uris = [reference.get("URI") for reference in references]
+    uris = [reference.get("URI", "none") for reference in references]
     if uris[:1] != [""]:
         raise CertificateRefused(
-            f"the signature's first reference is {shown(uris[0] if uris else None)}; it must be the"
-            ' whole document, ""'
+            f"the signature's first reference is {shown(', '.join(uris))}; it must be the whole"
+            ' document, ""'
         )
     transforms = _transforms(references[0])
     if transforms[:1] != [_ENVELOPED] or not _is_canonical(transforms[1:]):
         raise CertificateRefused(
-            f"the signature covers the document by {', '.join(transforms)[:200] or 'no'} transforms;"
+            f"the signature covers the document by {', '.join(transforms)[:200] or 'no transform'};"
             " enveloped signature and one canonical form without comments are verified here"
         )
-    properties = signature.findall(_SIGNED, _NAMESPACES)
-    if len(references) == 1 and not properties:
-        return False
-    if len(references) != 2 or len(properties) != 1:
-        raise CertificateRefused(
-            f"the signature has {len(references)} references and {len(properties)} signed"
-            " properties; the document, and at most one of these, are verified here"
-        )
-    identifier = properties[0].get("Id", "")
-    named_so = [
-        element
-        for element in signature.getroottree().getroot().iter("*")
-        if identifier in map(element.get, _ID_ATTRIBUTES)
+    parts = [
+        *signature.findall(_SIGNED, _NAMESPACES),
+        *signature.findall("ds:KeyInfo", _NAMESPACES),
     ]
-    if uris[1] != f"#{identifier}" or len(named_so) != 1 or not _is_canonical(
-        _transforms(references[1])
-    ):  # fmt: skip
-        raise CertificateRefused(
-            "the signature's second reference is not, in canonical form, its own signed properties"
-        )
-    return True
+    own = {f"#{part.get('Id')}" for part in parts if _is_only_one_named_so(part)}
+    for uri, reference in zip(uris[1:], references[1:], strict=True):
+        if uri not in own or not _is_canonical(_transforms(reference)):
+            raise CertificateRefused(
+                f"the signature's reference {shown(uri)} is not, in canonical form and for the"
+                " first time, its own signed properties or key"
+            )
+        own.remove(uri)
+    return len(references)
+
+
+def _is_only_one_named_so(element: etree._Element) -> bool:
+    identifier = element.get("Id")
+    everything = element.getroottree().getroot().iter("*")
+    return (
+        identifier is not None
+        and sum(identifier in map(each.get, _ID_ATTRIBUTES) for each in everything) == 1
+    )
 
 
 def _transforms(reference: etree._Element) -> list[str]:
@@ -177,8 +177,11 @@ def _check_certificate_digests(signature: etree._Element) -> None:
             )
 
 
-def _verified(raw: bytes, signer: x509.Certificate, *, is_qualified: bool) -> list[VerifyResult]:
-    """Return what signxml verified: the document, then the signed properties if there are."""
+def _verified(
+    raw: bytes, signer: x509.Certificate, signature: etree._Element, reference_count: int
+) -> list[VerifyResult]:
+    """Return what signxml verified, in the order of the references."""
+    is_qualified = signature.find(_SIGNED, _NAMESPACES) is not None
     configuration = XAdESSignatureConfiguration if is_qualified else SignatureConfiguration
     verifier = XAdESVerifier() if is_qualified else XMLVerifier()
     try:
@@ -188,7 +191,7 @@ def _verified(raw: bytes, signer: x509.Certificate, *, is_qualified: bool) -> li
             parser=parser(),
             expect_config=configuration(
                 location="./",
-                expect_references=2 if is_qualified else 1,
+                expect_references=reference_count,
                 signature_methods=_SIGNATURE_METHODS,
                 digest_algorithms=_DIGESTS,
                 # The dates of the signer's certificate are judged with its chain, not here.
@@ -204,22 +207,30 @@ def _verified(raw: bytes, signer: x509.Certificate, *, is_qualified: bool) -> li
     return results if isinstance(results, list) else [results]
 
 
-def _embedded_certificates(
-    signature: etree._Element, path: str
-) -> tuple[x509.Certificate, ...]:  # fmt: skip
-    elements = signature.findall(path, _NAMESPACES)
-    if len(elements) > CERTIFICATES_MAX or (not elements and "KeyInfo" in path):
+def _signers(signature: etree._Element) -> tuple[x509.Certificate, ...]:
+    """Return the certificates of the key that signed: its own first, as all signers write it."""
+    certificates = _certificates(signature, "ds:KeyInfo/ds:X509Data/ds:X509Certificate")
+    if not certificates:
         raise CertificateRefused(
-            f"the signature brings {len(elements)} X.509 certificates; 1 to {CERTIFICATES_MAX},"
-            " the signer's first, are read"
+            "the signature does not bring the signer's X.509 certificate; ask the laboratory for"
+            " a file that does"
+        )
+    return certificates
+
+
+def _certificates(signature: etree._Element, path: str) -> tuple[x509.Certificate, ...]:
+    elements = signature.findall(path, _NAMESPACES)
+    if len(elements) > CERTIFICATES_MAX:
+        raise CertificateRefused(
+            f"the signature brings {len(elements)} X.509 certificates; {CERTIFICATES_MAX} are read"
         )
     try:
         return tuple(x509.load_der_x509_certificate(_decoded(each)) for each in elements)
-    except (ValueError, cryptography.exceptions.UnsupportedAlgorithm) as error:
+    except ValueError as error:
         raise CertificateRefused("an X.509 certificate in the signature is damaged") from error
 
 
-def _embedded_crls(signature: etree._Element) -> tuple[x509.CertificateRevocationList, ...]:
+def _crls(signature: etree._Element) -> tuple[x509.CertificateRevocationList, ...]:
     elements = signature.findall(
         f"{_UNSIGNED}/xades:RevocationValues/xades:CRLValues/xades:EncapsulatedCRLValue",
         _NAMESPACES,
@@ -230,7 +241,7 @@ def _embedded_crls(signature: etree._Element) -> tuple[x509.CertificateRevocatio
         )
     try:
         return tuple(x509.load_der_x509_crl(_decoded(each)) for each in elements)
-    except (ValueError, cryptography.exceptions.UnsupportedAlgorithm) as error:
+    except ValueError as error:
         raise CertificateRefused("a revocation list in the signature is damaged") from error
 
 
@@ -238,15 +249,15 @@ def _decoded(element: etree._Element) -> bytes:
     return base64.b64decode(element.text or "")
 
 
-def _signing_time(properties: etree._Element | None) -> int | None:
-    if properties is None:
-        raise CertificateRefused("the signed properties are no XML")
-    text = properties.findtext(
-        "xades:SignedSignatureProperties/xades:SigningTime", namespaces=_NAMESPACES
-    )
-    if text is None:
-        return None
-    try:
-        return enclosing_ms(text.strip())[0]
-    except MalformedError as error:
-        raise CertificateRefused(f"the signature's time {error}") from error
+def _signing_time(signed: list[etree._Element | None]) -> int | None:
+    """Return the time that verified signed properties state."""
+    path = "xades:SignedSignatureProperties/xades:SigningTime"
+    for part in signed:
+        if part is None or part.tag != f"{{{_XADES}}}SignedProperties":
+            continue
+        text = part.findtext(path, namespaces=_NAMESPACES)
+        try:
+            return None if text is None else enclosing_ms(text.strip())[0]
+        except MalformedError as error:
+            raise CertificateRefused(f"the signature's time: {error}") from error
+    return None
