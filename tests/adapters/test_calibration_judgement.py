@@ -35,6 +35,7 @@ from tests.adapters.calibration_documents import (
 )
 
 State = quality_pb2.CalibrationState
+SEED = 20260114
 
 
 @pytest.fixture
@@ -180,36 +181,30 @@ def test_a_record_that_was_changed_after_reading_is_untrusted(laboratory: Labora
     assert judgement.sentence == "what was signed is not what the certificate was read as"
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn't positive")
 def test_no_damage_to_a_file_makes_it_valid_with_other_words(laboratory: Laboratory) -> None:
     raw = laboratory.signed(a_document())
     sound = dataclasses.replace(read_certificate(raw), document=b"")
-    seed = 20260114
-    print(f"seed {seed}")
-    chance = random.Random(seed)  # noqa: S311  # damage, no secret
-    valid = 0
-    for _ in range(500):
+    chance = random.Random(SEED)  # noqa: S311  # damage, no secret
+    judged_count = 0
+    for _ in range(2_000):
         damaged = bytearray(raw)
         start = chance.randrange(len(raw))
-        size = chance.choice((1, 1, 1, 8, 64))
-        damaged[start : start + size] = chance.choice(
-            (
-                b"",
-                chance.randbytes(size),
-                bytes([raw[start] ^ 1 << chance.randrange(8)]),
-                raw[:size],
-            )
+        damaged[start : start + chance.choice((0, 1, 1, 1, 9))] = chance.choice(
+            (b"", b"7", b"a", b" ", chance.randbytes(1))
         )
         try:
             certificate = read_certificate(bytes(damaged))
-            judgement = judged(laboratory, bytes(damaged))
         except CertificateRefused:
             continue
-        if judgement.state == State.CALIBRATION_STATE_VALID:
-            valid += 1
-            assert dataclasses.replace(certificate, document=b"") == sound
-        else:
-            assert judgement.state == State.CALIBRATION_STATE_UNTRUSTED
-    assert valid < 50  # damage to spaces between attributes, or to a comment, is none
+        judged_count += 1
+        state = judged(laboratory, bytes(damaged)).state
+        assert state == State.CALIBRATION_STATE_UNTRUSTED or (
+            # Spaces between attributes, comments and the like are not signed, nor read.
+            state == State.CALIBRATION_STATE_VALID
+            and dataclasses.replace(certificate, document=b"") == sound
+        ), bytes(damaged)
+    assert judged_count > 500, f"seed {SEED}"
 
 
 def in_2025(month: int) -> datetime:
@@ -358,7 +353,11 @@ def test_a_withdrawn_certificate_is_revoked_at_all_times(laboratory: Laboratory)
     ("name", "content", "sentence"),
     [
         ("a.pem", b"nothing", "holds no X.509 certificate in PEM or DER"),
-        ("a.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no X.509"),
+        (
+            "a.pem",
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            "holds no X.509",
+        ),
         ("a.crl", b"nothing", "holds no revocation list in PEM or DER"),
         ("withdrawn.txt", b"\xff", "is no text in UTF-8"),
         ("root.pem.bak", b"", r"is none of \*.pem, \*.crt, \*.cer, \*.crl and withdrawn.txt"),

@@ -10,9 +10,9 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cryptography.exceptions
 from cryptography import x509
 
+from lotmark_adapters.calibration.x509_files import certificates_of, crl_of, is_issued_by
 from lotmark_adapters.errors import CertificateRefused
 
 FILES_MAX = 256
@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 
 _CERTIFICATE_SUFFIXES = frozenset({".pem", ".crt", ".cer"})
 _CRL_SUFFIX = ".crl"
-_PEM = b"-----BEGIN"
 
 _Stamp = tuple[tuple[str, int, int, int], ...]  # name, inode, size and time of each file
 
@@ -53,9 +52,9 @@ class TrustedLaboratories:
         for name, *_ in stamp:
             path = folder / name
             if path.suffix in _CERTIFICATE_SUFFIXES:
-                certificates += _certificates(path)
+                certificates += certificates_of(_content(path), str(path))
             elif path.suffix == _CRL_SUFFIX:
-                crls.append(_crl(path))
+                crls.append(crl_of(_content(path), str(path)))
             elif name == WITHDRAWN:
                 withdrawn = _withdrawn(path)
             else:
@@ -63,7 +62,7 @@ class TrustedLaboratories:
                     f"{path} is none of *.pem, *.crt, *.cer, *.crl and {WITHDRAWN}; name it so, or"
                     " keep it elsewhere"
                 )
-        roots = tuple(each for each in certificates if _is_self_signed(each))
+        roots = tuple(each for each in certificates if is_issued_by(each, each))
         if not roots:
             raise CertificateRefused(
                 f"{folder} has no self-signed certificate, so no laboratory is trusted; put the"
@@ -125,26 +124,6 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _certificates(path: Path) -> list[x509.Certificate]:
-    content = _content(path)
-    try:
-        if _PEM in content:
-            return x509.load_pem_x509_certificates(content)
-        return [x509.load_der_x509_certificate(content)]
-    except ValueError as error:
-        raise CertificateRefused(f"{path} holds no X.509 certificate in PEM or DER") from error
-
-
-def _crl(path: Path) -> x509.CertificateRevocationList:
-    content = _content(path)
-    try:
-        if _PEM in content:
-            return x509.load_pem_x509_crl(content)
-        return x509.load_der_x509_crl(content)
-    except ValueError as error:
-        raise CertificateRefused(f"{path} holds no revocation list in PEM or DER") from error
-
-
 def _withdrawn(path: Path) -> frozenset[str]:
     try:
         lines = _content(path).decode().splitlines()
@@ -152,14 +131,3 @@ def _withdrawn(path: Path) -> frozenset[str]:
         raise CertificateRefused(f"{path} is no text in UTF-8") from error
     numbers = (line.strip() for line in lines)
     return frozenset(number for number in numbers if number and not number.startswith("#"))
-
-
-def _is_self_signed(certificate: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(certificate)
-    except (
-        ValueError, TypeError, cryptography.exceptions.InvalidSignature,
-        cryptography.exceptions.UnsupportedAlgorithm,
-    ):  # fmt: skip
-        return False
-    return True

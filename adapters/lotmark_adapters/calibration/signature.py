@@ -7,6 +7,7 @@ Readers take fields from the returned content alone, which is made from the byte
 """
 
 import base64
+from contextlib import suppress
 from dataclasses import dataclass
 
 import cryptography.exceptions
@@ -21,9 +22,10 @@ from lotmark.document_fields import shown
 from lotmark.errors import MalformedError
 from lotmark.rfc3339 import enclosing_ms
 from lotmark_adapters.calibration.document import DCC_NAMESPACE, parse_document, parser
+from lotmark_adapters.calibration.x509_files import X509_ERRORS, certificates_of, crl_of
 from lotmark_adapters.errors import CertificateRefused
 
-CERTIFICATES_MAX = 32  # that a signature may bring
+CERTIFICATES_MAX = 32  # that a signature may bring beside the signer's
 CRLS_MAX = 32
 
 _DS = "http://www.w3.org/2000/09/xmldsig#"
@@ -46,6 +48,7 @@ _SIGNATURE_METHODS = frozenset(
     }
 )  # fmt: skip
 _DIGESTS = frozenset({DigestAlgorithm.SHA256, DigestAlgorithm.SHA384, DigestAlgorithm.SHA512})
+_KEY_CERTIFICATES = "ds:KeyInfo/ds:X509Data/ds:X509Certificate"
 _QUALIFYING = "ds:Object/xades:QualifyingProperties"
 _SIGNED = f"{_QUALIFYING}/xades:SignedProperties"
 _UNSIGNED = f"{_QUALIFYING}/xades:UnsignedProperties/xades:UnsignedSignatureProperties"
@@ -54,8 +57,7 @@ _ID_ATTRIBUTES = ("Id", "ID", "id", "{http://www.w3.org/XML/1998/namespace}id")
 # What signxml and what it stands on raise when a signature is wrong, or too odd to be read.
 _REFUSALS = (
     SignXMLException, etree.LxmlError, cryptography.exceptions.InvalidSignature,
-    cryptography.exceptions.UnsupportedAlgorithm, NotImplementedError,
-    ValueError, TypeError, KeyError, AttributeError,
+    NotImplementedError, KeyError, AttributeError, *X509_ERRORS,
 )  # fmt: skip
 
 
@@ -81,19 +83,14 @@ def verify_signature(raw: bytes) -> SignedDocument:
     signature = _only_signature(root)
     reference_count = _check_references(signature)
     _check_certificate_digests(signature)
-    signer, *others = _signers(signature)
+    signer = _signer(signature)
     document, *further = _verified(raw, signer, signature, reference_count)
     if document.signed_xml is None or document.signed_xml.tag != root.tag:
         raise CertificateRefused("the signature does not cover the certificate")
     return SignedDocument(
         content=document.signed_xml,
         signer=signer,
-        certificates=(
-            *others,
-            *_certificates(
-                signature, f"{_UNSIGNED}/xades:CertificateValues/xades:EncapsulatedX509Certificate"
-            ),
-        ),
+        certificates=_further_certificates(signature),
         crls=_crls(signature),
         signed_ms=_signing_time([result.signed_xml for result in further]),
     )
@@ -207,27 +204,35 @@ def _verified(
     return results if isinstance(results, list) else [results]
 
 
-def _signers(signature: etree._Element) -> tuple[x509.Certificate, ...]:
-    """Return the certificates of the key that signed: its own first, as all signers write it."""
-    certificates = _certificates(signature, "ds:KeyInfo/ds:X509Data/ds:X509Certificate")
-    if not certificates:
+def _signer(signature: etree._Element) -> x509.Certificate:
+    """Return the certificate of the key that signed: the first one, as all signers write it."""
+    element = signature.find(_KEY_CERTIFICATES, _NAMESPACES)
+    if element is None:
         raise CertificateRefused(
             "the signature does not bring the signer's X.509 certificate; ask the laboratory for"
             " a file that does"
         )
-    return certificates
+    return certificates_of(_decoded(element), "the signature's key")[0]
 
 
-def _certificates(signature: etree._Element, path: str) -> tuple[x509.Certificate, ...]:
-    elements = signature.findall(path, _NAMESPACES)
+def _further_certificates(signature: etree._Element) -> tuple[x509.Certificate, ...]:
+    """Return the certificates that may lead from the signer to a root; unreadable ones do not."""
+    elements = [
+        *signature.findall(_KEY_CERTIFICATES, _NAMESPACES)[1:],
+        *signature.findall(
+            f"{_UNSIGNED}/xades:CertificateValues/xades:EncapsulatedX509Certificate", _NAMESPACES
+        ),
+    ]
     if len(elements) > CERTIFICATES_MAX:
         raise CertificateRefused(
-            f"the signature brings {len(elements)} X.509 certificates; {CERTIFICATES_MAX} are read"
+            f"the signature brings {len(elements)} X.509 certificates beside the signer's;"
+            f" {CERTIFICATES_MAX} are read"
         )
-    try:
-        return tuple(x509.load_der_x509_certificate(_decoded(each)) for each in elements)
-    except ValueError as error:
-        raise CertificateRefused("an X.509 certificate in the signature is damaged") from error
+    certificates: list[x509.Certificate] = []
+    for element in elements:
+        with suppress(CertificateRefused):
+            certificates += certificates_of(_decoded(element), "the signature")
+    return tuple(certificates)
 
 
 def _crls(signature: etree._Element) -> tuple[x509.CertificateRevocationList, ...]:
@@ -239,14 +244,14 @@ def _crls(signature: etree._Element) -> tuple[x509.CertificateRevocationList, ..
         raise CertificateRefused(
             f"the signature brings {len(elements)} revocation lists; {CRLS_MAX} are read"
         )
-    try:
-        return tuple(x509.load_der_x509_crl(_decoded(each)) for each in elements)
-    except ValueError as error:
-        raise CertificateRefused("a revocation list in the signature is damaged") from error
+    return tuple(crl_of(_decoded(each), "the signature") for each in elements)
 
 
 def _decoded(element: etree._Element) -> bytes:
-    return base64.b64decode(element.text or "")
+    try:
+        return base64.b64decode(element.text or "")
+    except ValueError:
+        return b""  # then it is no certificate, as whoever reads it says
 
 
 def _signing_time(signed: list[etree._Element | None]) -> int | None:

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import cryptography.exceptions
 from cryptography import x509
 from cryptography.x509 import verification
 
 from lotmark_adapters.calibration.days import datetime_of_ms, moment_text, ms_of_datetime
 from lotmark_adapters.calibration.laboratories import TrustedLaboratories
 from lotmark_adapters.calibration.signature import SignedDocument
+from lotmark_adapters.calibration.x509_files import X509_ERRORS
 from lotmark_adapters.errors import CertificateRefused
 
 INTERMEDIATES_MAX = 4  # between the signer and a root
@@ -52,7 +52,7 @@ def chain_to_root(
     )
     try:
         return verifier.verify(signed.signer, [*trusted.links, *signed.certificates]).chain
-    except (verification.VerificationError, ValueError) as error:
+    except (verification.VerificationError, *X509_ERRORS) as error:
         signer = signed.signer
         raise CertificateRefused(
             f"no valid chain leads from who signed, {organisation(signer)} (certificate"
@@ -147,7 +147,7 @@ def _is_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> boo
         return crl.issuer == issuer.subject and crl.is_signature_valid(
             issuer.public_key()  # type: ignore[arg-type]  # another kind of key raises TypeError
         )
-    except (TypeError, ValueError, cryptography.exceptions.UnsupportedAlgorithm):
+    except X509_ERRORS:
         return False
 
 
@@ -159,6 +159,6 @@ def _revoked_since_ms(crl: x509.CertificateRevocationList, serial: int) -> int |
     try:
         invalidity = entry.extensions.get_extension_for_class(x509.InvalidityDate).value
         since = min(since, invalidity.invalidity_date_utc)
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *X509_ERRORS):
         pass  # then the day of the revocation is all that is known
     return ms_of_datetime(since)
