@@ -422,11 +422,15 @@ def test_a_certificate_without_an_end_has_the_last_time_of_all_on_record(
         assert rule.passes(getattr(body, field)), field
 
 
-@pytest.mark.parametrize("serial", [SERIAL, "SN-1"])
+@pytest.mark.parametrize("what", ["unsigned", "of another device", "revoked"])
 def test_what_is_not_to_be_believed_is_no_calibration_on_record(
-    laboratory: Laboratory, serial: str
+    laboratory: Laboratory, what: str
 ) -> None:
-    raw = a_document() if serial == SERIAL else laboratory.signed(a_document(serial=serial))
+    raw = a_document()
+    if what != "unsigned":
+        raw = laboratory.signed(a_document(serial=SERIAL if what == "revoked" else "SN-1"))
+    crl = laboratory.authority.crl(laboratory.signer.certificate)
+    (laboratory.folder / "sub.crl").write_bytes(crl)
 
     with pytest.raises(CertificateRefused, match="DCC-2026-17"):
         calibration_event_body(read_certificate(raw), raw, judged(laboratory, raw))

@@ -28,11 +28,11 @@ def calibration_event_body(
         judgement: What was said of it.
 
     Raises:
-        CertificateRefused: It is untrusted, withdrawn or for another device, or ends before it
+        CertificateRefused: It is untrusted, revoked or for another device, or ends before it
             begins; that is for the site to mend, not for the ledger to hold as a calibration.
     """
     begin_ms, end_ms = judgement.valid_from_ms, judgement.valid_until_ms
-    if begin_ms is None:
+    if begin_ms is None or judgement.state == quality_pb2.CALIBRATION_STATE_REVOKED:
         raise CertificateRefused(f"certificate {certificate.number}: {judgement.sentence}")
     if end_ms is not None and end_ms <= begin_ms:
         raise CertificateRefused(
