@@ -25,5 +25,21 @@ class SourceUnavailable(AdapterError):
     """A source does not answer, or breaks its protocol, at present."""
 
 
+class UnreadableDocument(SourceUnavailable):
+    """An answer is truncated, too large, or no document of the protocol."""
+
+
+class RequestRefused(SourceUnavailable):
+    """A source answers, in its protocol, that it does not do what was asked.
+
+    Attributes:
+        codes: Why, in the words of the protocol, such as OUT_OF_RANGE.
+    """
+
+    def __init__(self, message: str, codes: frozenset[str]) -> None:
+        super().__init__(message)
+        self.codes = codes
+
+
 class CertificateRefused(AdapterError):
     """A calibration certificate cannot be relied on."""

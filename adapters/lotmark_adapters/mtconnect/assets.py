@@ -1,0 +1,121 @@
+"""An agent's assets, such as cutting tools: fetched whole when it tells that they changed."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from lxml import etree
+
+from lotmark_adapters.errors import RequestRefused, SourceUnavailable
+from lotmark_adapters.mtconnect.agent_client import AgentClient
+from lotmark_adapters.mtconnect.documents import AssetNotice, parse_document, time_us
+from lotmark_adapters.observation import Observation, SourceRecord
+
+KIND = "mtconnect_asset"
+MEDIA_TYPE = "application/xml"
+ASSETS_MAX = 20  # of one request
+TRIES_MAX = 3  # to fetch one
+NOT_FETCHED = "the agent did not give the asset"
+SUPERSEDED = "the asset changed again before it could be fetched"
+
+logger = logging.getLogger(__name__)
+
+
+async def all_assets(client: AgentClient, signal: str, captured_us: int) -> list[SourceRecord]:
+    """Return all assets that an agent has, under a signal; none where it does not give them."""
+    try:
+        records = _read_assets(await client.assets([]), client.place)
+    except SourceUnavailable as error:
+        logger.warning("assets not fetched", extra={"source": client.place, "problem": str(error)})
+        return []
+    return [
+        replace(each, signal=signal, made_us=each.made_us or captured_us)
+        for each in records.values()
+    ]
+
+
+async def changed_assets(
+    client: AgentClient, observations: Sequence[Observation], notices: Sequence[AssetNotice]
+) -> tuple[list[Observation], list[SourceRecord]]:
+    """Return observations and the assets that they tell of, as these are now.
+
+    Where the content that an observation tells of cannot be had any more, its status says so: an
+    agent keeps the newest content of an asset only, and a bounded number of assets.
+    """
+    told = {each.sequence: each for each in observations}
+    notices = [each for each in notices if each.sequence in told]
+    newest = {each.asset: each for each in notices}
+    found: dict[str, SourceRecord] = {}
+    ids = list(newest)
+    for at in range(0, len(ids), ASSETS_MAX):
+        found |= await _fetched(client, ids[at : at + ASSETS_MAX])
+    statuses = {
+        each.sequence: NOT_FETCHED if each is newest[each.asset] else SUPERSEDED
+        for each in notices
+        if each is not newest[each.asset] or (each.asset not in found and not each.is_removed)
+    }
+    records = [
+        replace(
+            found[asset],
+            signal=told[notice.sequence].signal,
+            made_us=found[asset].made_us or told[notice.sequence].made_us,
+        )
+        for asset, notice in newest.items()
+        if asset in found
+    ]
+    marked = [
+        replace(each, status=statuses[each.sequence]) if each.sequence in statuses else each
+        for each in observations
+    ]
+    return marked, records
+
+
+async def _fetched(client: AgentClient, ids: Sequence[str]) -> dict[str, SourceRecord]:
+    """Return assets by id; one that the agent has no more is not among them."""
+    problem: SourceUnavailable | None = None
+    for _ in range(TRIES_MAX):
+        try:
+            return _read_assets(await client.assets(ids), client.place)
+        except RequestRefused as error:  # a single unknown id is enough for that
+            problem = error
+            break
+        except SourceUnavailable as error:
+            problem = error
+    if len(ids) > 1:
+        found: dict[str, SourceRecord] = {}
+        for each in ids:
+            found |= await _fetched(client, [each])
+        return found
+    logger.warning("asset not fetched", extra={"asset": ids[0], "problem": str(problem)})
+    return {}
+
+
+def _read_assets(raw: bytes, place: str) -> dict[str, SourceRecord]:
+    """Return the assets of a document by id, their signals open, and times where they have none."""
+    root = parse_document(raw, place)
+    return {
+        str(element.get("assetId")): SourceRecord(
+            kind=KIND,
+            record=str(element.get("assetId")),
+            signal="",
+            made_us=_made_us(element),
+            media_type=MEDIA_TYPE,
+            # Exclusive: the same asset has the same bytes, whatever document it stands in.
+            content=etree.tostring(element, method="c14n", exclusive=True, with_tail=False),
+        )
+        for element in _elements(root)
+    }
+
+
+def _elements(root: etree._Element) -> Iterator[etree._Element]:
+    for container in root.iterfind("{*}Assets"):
+        for element in container:
+            if "assetId" in element.attrib:
+                yield element
+
+
+def _made_us(element: etree._Element) -> int:
+    try:
+        return time_us(str(element.get("timestamp", "")))
+    except ValueError:
+        return 0
