@@ -54,7 +54,7 @@ def read_signals(raw: bytes, place: str) -> list[ProbedSignal]:
             f"{place}: {local_name(root)[:80]!a} stands where MTConnectDevices belongs; is this the"
             " address of an MTConnect agent?"
         )
-    signals = []
+    signals: list[ProbedSignal] = []
     for element in root.iter("{*}DataItem"):
         if len(signals) == DATA_ITEMS_MAX:
             raise UnreadableDocument(f"{place}: over {DATA_ITEMS_MAX} data items; name one device")
