@@ -96,11 +96,11 @@ class AgentClient:
         )
         async with self._answer(url, ANSWER_S) as response:
             if not response.headers.get("content-type", "").startswith(STREAM_CONTENT_TYPE):
-                # An error document, or one of an agent that does not stream.
+                # An error document, or the agent does not stream.
                 async with _deadline(url, ANSWER_S):
                     raw = await self._body(response, url)
-                yield read_streams(raw, url)
-                return
+                read_streams(raw, url)
+                raise SourceUnavailable(f"{url}: the agent answers at once, it does not stream")
             reader = MultipartReader(settings.document_size_max, url)
             async with aclosing(_chunks(response)) as chunks:
                 while True:

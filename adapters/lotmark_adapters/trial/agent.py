@@ -77,6 +77,7 @@ class Agent:
         self._oversize, self._tls = oversize, tls
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._calls: set[asyncio.Task[None]] = set()
         self._moving, self._news = asyncio.Event(), asyncio.Event()
         self._moving.set()
         self._spoilt: tuple[Spoilt, int] | None = None
@@ -103,6 +104,8 @@ class Agent:
         self._server.close()
         self.cut()
         self.go_on()
+        self._news.set()
+        await asyncio.gather(*self._calls)
         await self._server.wait_closed()
 
     @property
@@ -255,6 +258,9 @@ class Agent:
         return document if kind is None else spoil(document, kind, self._oversize)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        call = asyncio.current_task()
+        assert call is not None, "a server runs this as a task"
+        self._calls.add(call)
         self._writers.add(writer)
         try:
             while line := await reader.readline():
@@ -267,6 +273,7 @@ class Agent:
         except ConnectionError:
             pass  # whoever asked is gone, or was cut
         finally:
+            self._calls.discard(call)
             self._writers.discard(writer)
             writer.transport.abort()
 
@@ -331,7 +338,7 @@ class Agent:
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
             f"Content-Type: multipart/x-mixed-replace;boundary={BOUNDARY}\r\n\r\n".encode()
         )
-        while True:
+        while not writer.transport.is_closing():
             await self._moving.wait()
             extent = self._extent
             if not extent.first <= since <= extent.next:
