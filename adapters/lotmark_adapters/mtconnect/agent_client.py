@@ -135,6 +135,11 @@ class AgentClient:
         except httpx.RemoteProtocolError as error:
             raise UnreadableDocument(f"{url}: the answer ends too early: {error}") from error
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise SourceRefused(
+                    f"{url}: {error}; name the certificates of whoever issued the agent's in the"
+                    " option ca"
+                ) from error
             raise SourceUnavailable(f"{url}: {type(error).__name__}: {error}") from error
         finally:
             if response is not None:

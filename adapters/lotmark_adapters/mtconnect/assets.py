@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 async def all_assets(client: AgentClient, signal: str, captured_us: int) -> list[SourceRecord]:
     """Return all assets that an agent has, under a signal; none where it does not give them."""
     try:
-        records = _read_assets(await client.assets([]), client.place)
+        records = read_assets(await client.assets([]), client.place)
     except SourceUnavailable as error:
         logger.warning("assets not fetched", extra={"source": client.place, "problem": str(error)})
         return []
@@ -70,28 +70,13 @@ async def changed_assets(
     return marked, records
 
 
-async def _fetched(client: AgentClient, ids: Sequence[str]) -> dict[str, SourceRecord]:
-    """Return assets by id; one that the agent has no more is not among them."""
-    problem: SourceUnavailable | None = None
-    for _ in range(TRIES_MAX):
-        try:
-            return _read_assets(await client.assets(ids), client.place)
-        except RequestRefused as error:  # a single unknown id is enough for that
-            problem = error
-            break
-        except SourceUnavailable as error:
-            problem = error
-    if len(ids) > 1:
-        found: dict[str, SourceRecord] = {}
-        for each in ids:
-            found |= await _fetched(client, [each])
-        return found
-    logger.warning("asset not fetched", extra={"asset": ids[0], "problem": str(problem)})
-    return {}
+def read_assets(raw: bytes, place: str) -> dict[str, SourceRecord]:
+    """Return the assets of a document by id; their signals are open, and a time of 0 is unknown.
 
-
-def _read_assets(raw: bytes, place: str) -> dict[str, SourceRecord]:
-    """Return the assets of a document by id, their signals open, and times where they have none."""
+    Raises:
+        UnreadableDocument: It is no XML, or has a document type.
+        RequestRefused: It is an error document.
+    """
     root = parse_document(raw, place)
     return {
         str(element.get("assetId")): SourceRecord(
@@ -105,6 +90,26 @@ def _read_assets(raw: bytes, place: str) -> dict[str, SourceRecord]:
         )
         for element in _elements(root)
     }
+
+
+async def _fetched(client: AgentClient, ids: Sequence[str]) -> dict[str, SourceRecord]:
+    """Return assets by id; one that the agent has no more is not among them."""
+    problem: SourceUnavailable | None = None
+    for _ in range(TRIES_MAX):
+        try:
+            return read_assets(await client.assets(ids), client.place)
+        except RequestRefused as error:  # a single unknown id is enough for that
+            problem = error
+            break
+        except SourceUnavailable as error:
+            problem = error
+    if len(ids) > 1:
+        found: dict[str, SourceRecord] = {}
+        for each in ids:
+            found |= await _fetched(client, [each])
+        return found
+    logger.warning("asset not fetched", extra={"asset": ids[0], "problem": str(problem)})
+    return {}
 
 
 def _elements(root: etree._Element) -> Iterator[etree._Element]:

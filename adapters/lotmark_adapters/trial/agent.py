@@ -287,7 +287,7 @@ class Agent:
         elif device and device not in {each.device for each in self._items}:
             status, document = self._error("NO_DEVICE", f"Could not find the device '{device}'")
         elif path == "probe":
-            status, document = 200, devices_document(self._devices, extent)
+            status, document = 200, devices_document(self._devices, extent, device)
         elif path == "current":
             status, document = (
                 200,

@@ -154,13 +154,16 @@ def streams_document(extent: Extent, kept: Iterable[Kept], next_sequence: int) -
     ).encode()
 
 
-def devices_document(devices: bytes, extent: Extent) -> bytes:
-    """Return the device model under this agent's header."""
+def devices_document(devices: bytes, extent: Extent, device: str) -> bytes:
+    """Return the device model under this agent's header, of one device or (empty) of all."""
     root = etree.fromstring(devices)
     header = root.find("{*}Header")
     assert header is not None, "a device model has a header"
     header.set("instanceId", str(extent.instance))
     header.set("bufferSize", str(extent.size))
+    for other in root.findall("{*}Devices/{*}Device"):
+        if device not in ("", other.get("name")):
+            other.getparent().remove(other)  # type: ignore[union-attr]  # it has one
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
 
 

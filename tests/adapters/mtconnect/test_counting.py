@@ -31,7 +31,8 @@ async def trouble(agent: Agent, kept: KeptReports, chance: random.Random) -> Non
             agent.observe(chance.choice(ITEMS), str(chance.randrange(1_000)))
 
     async def restart_under_same_id() -> None:
-        # Were more made at once than before, nobody could tell: the agent's id is to blame.
+        # Had it made as many again before it is asked, nobody could tell that they are others.
+        feed(20)
         await until(lambda: kept.has_caught_up(agent), "all before the restart")
         agent.restart(keeps_id=True)
         await until(lambda: kept.has_caught_up(agent), "the second run under one id")
@@ -67,8 +68,8 @@ async def trouble(agent: Agent, kept: KeptReports, chance: random.Random) -> Non
 
 @pytest.mark.parametrize("seed", range(6))
 def test_each_observation_is_seen_once_or_counted_missing_whatever_goes_wrong(seed: int) -> None:
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    print(f"seed {seed}")  # noqa: T201 - shown with a failure
+    chance = random.Random(seed)  # noqa: S311 - to be repeated, not secret
 
     async def scenario() -> None:
         kept = KeptReports()
@@ -120,9 +121,10 @@ def test_what_a_new_instance_still_has_is_read_from_its_first_observation_on() -
                 await until(lambda: kept.has_caught_up(agent), "the new instance")
             kept.check_account(agent)
             (gap,) = kept.gaps
-            assert (gap.reason, gap.instance, gap.next_instance, gap.first, gap.last, gap.count) == (
-                GapReason.INSTANCE_CHANGED, old, agent.instance, following, 0, None,
+            assert (gap.reason, gap.first, gap.last, gap.count) == (
+                GapReason.INSTANCE_CHANGED, following, 0, None,
             )  # fmt: skip
+            assert (gap.instance, gap.next_instance) == (old, agent.instance)
 
     asyncio.run(scenario())
 
