@@ -158,7 +158,7 @@ def _observation(element: etree._Element, value: Value, captured_us: int) -> Obs
     except ValueError:
         made_us, quality = captured_us, Quality.BAD
         status = f"timestamp {str(attributes.get('timestamp', ''))[:SHOWN_MAX]!a}"
-    if "resetTriggered" in attributes:
+    if "resetTriggered" in attributes and not status:
         status = str(bounded(str(attributes["resetTriggered"])).value)
     return Observation(
         str(attributes["dataItemId"]), sequence, made_us, captured_us, text, quality, status

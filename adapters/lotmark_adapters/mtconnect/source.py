@@ -7,7 +7,12 @@ from collections.abc import Awaitable
 from contextlib import aclosing
 from dataclasses import replace
 
-from lotmark_adapters.errors import RequestRefused, SourceUnavailable, UnreadableDocument
+from lotmark_adapters.errors import (
+    RequestRefused,
+    SourceRefused,
+    SourceUnavailable,
+    UnreadableDocument,
+)
 from lotmark_adapters.mtconnect.accounting import (
     Scope,
     account,
@@ -70,7 +75,8 @@ class MtconnectSource:
         """Give all that the agent tells, until cancelled; once.
 
         Raises:
-            SourceRefused: The address names no device of the agent.
+            SourceRefused: The agent does not have the device of the address, or a chosen data item,
+                or shows a certificate that is not trusted.
         """
         backoff_s = BACKOFF_FIRST_S
         async with self._client:
@@ -90,8 +96,8 @@ class MtconnectSource:
 
     async def _follow(self, taker: ReportTaker) -> None:
         """Come to where the agent is, then take what it tells, until it does not answer."""
-        described = read_signals(await self._client.probe(), self._client.place)
-        self.signals = {each.address: each for each in described}
+        self._take_signals(read_signals(await self._client.probe(), self._client.place))
+        self._unreadable_tries = 0
         await self._catch_up(taker)
         while True:
             before = self._position
@@ -103,6 +109,25 @@ class MtconnectSource:
                 await self._catch_up(taker)
             if self._position == before:
                 await asyncio.sleep(max(self._settings.interval_ms / 1_000, POLL_MIN_S))
+
+    def _take_signals(self, described: list[ProbedSignal]) -> None:
+        """Keep what the agent can tell; a chosen data item that it lacks at the start is refused.
+
+        One that it lacks later, after its machine was changed, does not end the others.
+        """
+        is_first = not self.signals
+        self.signals = {each.address: each for each in described}
+        missing = sorted(set(self._settings.signals) - set(self.signals))
+        if missing and is_first:
+            raise SourceRefused(
+                f"{self._client.place} has no data item {missing[0][:80]!a} ({len(missing)} of the"
+                " chosen are missing); take ids that `lotmark edge probe` lists"
+            )
+        if missing:
+            logger.warning(
+                "mtconnect data items gone",
+                extra={"source": self._settings.name, "first": missing[0], "count": len(missing)},
+            )
 
     async def _take_more(self, taker: ReportTaker) -> None:
         """Take a stream to its end, then a single document, which shows whether the agent lives.

@@ -12,6 +12,7 @@ from lotmark_adapters.mtconnect.accounting import (
 )
 from lotmark_adapters.mtconnect.documents import Header, Streams
 from lotmark_adapters.observation import GapReason, Observation, Position
+from lotmark_adapters.trial.recorded_stream import account_stream, record_stream
 
 WHOLE = Scope(is_whole_agent=True)
 DEVICE = Scope(is_whole_agent=False)
@@ -88,6 +89,13 @@ def test_a_jump_of_the_header_alone_is_a_gap_that_costs_no_time() -> None:
 
     (gap,) = report.gaps
     assert (gap.first, gap.last) == (5, 2**62 - 1)
+
+
+def test_a_recorded_stream_is_accounted_for_to_its_last_observation() -> None:
+    accounted = account_stream(record_stream(5_000, document_count=300))
+
+    assert (accounted.observations, accounted.missing) == (5_000, 0)
+    assert accounted.position.next_sequence == 5_001
 
 
 def test_a_first_start_tells_all_that_the_agent_has_and_misses_nothing() -> None:

@@ -115,6 +115,12 @@ def test_an_observation_whose_time_cannot_be_read_is_bad_and_not_lost(timestamp:
     assert observation.status == f"timestamp {timestamp!a}"
 
 
+def test_a_reset_of_a_value_is_told_in_the_agents_word() -> None:
+    (observation,) = read_streams(streams(sample(resetTriggered="SHIFT")), "here").observations
+
+    assert (observation.value, observation.status) == ("1", "SHIFT")
+
+
 def test_times_are_exact_to_the_microsecond() -> None:
     assert time_us("2022-08-08T13:51:34.7167146Z") == 1_659_966_694_716_714
     assert time_us("2022-08-08T15:51:34.716714+02:00") == 1_659_966_694_716_714

@@ -16,7 +16,7 @@ from lotmark_adapters.mtconnect.assets import NOT_FETCHED, SUPERSEDED
 from lotmark_adapters.mtconnect.device_model import probe
 from lotmark_adapters.mtconnect.settings import MtconnectSettings, mtconnect_settings
 from lotmark_adapters.mtconnect.source import MtconnectSource
-from lotmark_adapters.observation import GapReason, Quality
+from lotmark_adapters.observation import GapReason, Quality, Report
 from lotmark_adapters.trial.agent import Agent, part
 from lotmark_adapters.trial.agent_documents import DEVICES, Spoilt
 from tests.adapters.mtconnect.kept_reports import KeptReports, until, watched
@@ -275,6 +275,47 @@ def test_a_device_that_the_agent_does_not_have_ends_the_source() -> None:
             settings = MtconnectSettings(name="a", address=f"{agent.address}/drill")
             with pytest.raises(SourceRefused, match="correct the device in the address"):
                 await MtconnectSource(settings, None).run(KeptReports())
+
+    asyncio.run(scenario())
+
+
+def test_a_chosen_data_item_that_the_agent_does_not_have_ends_the_source() -> None:
+    async def scenario() -> None:
+        async with Agent() as agent:
+            signals = frozenset({"z_load", "z_lode"})
+            settings = MtconnectSettings(name="a", address=agent.address, signals=signals)
+            with pytest.raises(SourceRefused, match=r"no data item 'z_lode' \(1 of the chosen"):
+                await MtconnectSource(settings, None).run(KeptReports())
+
+    asyncio.run(scenario())
+
+
+def test_while_nothing_can_be_kept_the_source_waits_and_what_is_then_lost_is_a_gap() -> None:
+    class FullDisk(KeptReports):
+        """Takes nothing while there is no room."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.room = asyncio.Event()
+            self.room.set()
+
+        async def take(self, report: Report) -> None:
+            await self.room.wait()
+            await super().take(report)
+
+    async def scenario() -> None:
+        kept = FullDisk()
+        async with Agent(buffer_size=200) as agent, watched(agent.address, kept):
+            await until(lambda: kept.has_caught_up(agent), "start")
+            kept.room.clear()
+            for _ in range(10):
+                agent.burst(500)
+                await asyncio.sleep(0.01)  # the disk stays full for a while
+            assert len(kept.reports) == 1
+            kept.room.set()
+            await until(lambda: kept.has_caught_up(agent), "there is room again")
+            assert {gap.reason for gap in kept.gaps} == {GapReason.OVERRUN}
+            kept.check_account(agent)
 
     asyncio.run(scenario())
 
