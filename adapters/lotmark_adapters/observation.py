@@ -46,6 +46,7 @@ class Observation:
     value: str | None  # a decimal or text; None: the source had none
     quality: Quality = Quality.GOOD
     status: str = ""  # the source's own word for it, where it is not simply good
+    unit: str = ""  # UCUM or UN/ECE, as the source says; "": it says none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

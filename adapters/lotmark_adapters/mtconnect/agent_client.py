@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Self
@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from lotmark_adapters.errors import SourceRefused, SourceUnavailable, UnreadableDocument
-from lotmark_adapters.mtconnect.documents import Streams, read_streams
+from lotmark_adapters.mtconnect.documents import NO_UNITS, Streams, read_streams
 from lotmark_adapters.mtconnect.multipart import MultipartReader
 from lotmark_adapters.mtconnect.settings import MtconnectSettings
 
@@ -22,7 +22,12 @@ STREAM_CONTENT_TYPE = "multipart/x-mixed-replace"
 
 
 class AgentClient:
-    """One agent's requests; an async context manager."""
+    """One agent's requests; an async context manager.
+
+    Attributes:
+        place: The agent's address, for messages.
+        units: UCUM codes by data item id, for the observations that are read from now on.
+    """
 
     def __init__(self, settings: MtconnectSettings) -> None:
         """Prepare; nothing is opened yet.
@@ -31,6 +36,7 @@ class AgentClient:
             SourceRefused: The file of certificates cannot be used.
         """
         self.place = settings.address
+        self.units: Mapping[str, str] = NO_UNITS
         self._settings = settings
         self._http = httpx.AsyncClient(
             verify=_trust(settings),
@@ -109,10 +115,10 @@ class AgentClient:
                     if not documents:
                         return
                     for raw in documents:
-                        yield read_streams(raw, url)
+                        yield read_streams(raw, url, self.units)
 
     async def _streams(self, url: str) -> Streams:
-        return read_streams(await self._document(url), url)
+        return read_streams(await self._document(url), url, self.units)
 
     async def _document(self, url: str) -> bytes:
         async with _deadline(url, ANSWER_S), self._answer(url, ANSWER_S) as response:

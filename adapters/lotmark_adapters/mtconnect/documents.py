@@ -2,9 +2,11 @@
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
+from types import MappingProxyType
 
 from lxml import etree
 
@@ -22,6 +24,7 @@ SEQUENCE_MAX = 2**63 - 1
 INSTANCE_MAX = 2**64 - 1
 OUT_OF_RANGE = "OUT_OF_RANGE"
 CODES_MAX = 16  # of an error document
+NO_UNITS: Mapping[str, str] = MappingProxyType({})
 SHOWN_MAX = 120  # characters of a foreign text that a message repeats
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -92,8 +95,13 @@ def parse_document(raw: bytes, place: str) -> etree._Element:
     return root
 
 
-def read_streams(raw: bytes, place: str) -> Streams:
+def read_streams(raw: bytes, place: str, units: Mapping[str, str] = NO_UNITS) -> Streams:
     """Return what a document of streams says.
+
+    Args:
+        raw: The document.
+        place: Where it comes from, for messages.
+        units: UCUM codes by data item id, which only the device model tells.
 
     Raises:
         UnreadableDocument: It is none, or one of its observations has no sequence.
@@ -113,7 +121,7 @@ def read_streams(raw: bytes, place: str) -> Streams:
         for container in root.iter("{*}Samples", "{*}Events", "{*}Condition"):
             read_value = _READERS[local_name(container)]
             for element in container:
-                observation = _observation(element, read_value(element), captured_us)
+                observation = _observation(element, read_value(element), captured_us, units)
                 observations.append(observation)
                 if "assetType" in element.attrib and observation.value:
                     assets.append(_asset_notice(element, observation))
@@ -146,7 +154,9 @@ def time_us(timestamp: str) -> int:
     return made_us
 
 
-def _observation(element: etree._Element, value: Value, captured_us: int) -> Observation:
+def _observation(
+    element: etree._Element, value: Value, captured_us: int, units: Mapping[str, str]
+) -> Observation:
     attributes = element.attrib
     written = str(attributes["sequence"])
     sequence = int(written) if written.isdecimal() and len(written) < 20 else 0
@@ -160,9 +170,9 @@ def _observation(element: etree._Element, value: Value, captured_us: int) -> Obs
         status = f"timestamp {str(attributes.get('timestamp', ''))[:SHOWN_MAX]!a}"
     if "resetTriggered" in attributes and not status:
         status = str(bounded(str(attributes["resetTriggered"])).value)
-    return Observation(
-        str(attributes["dataItemId"]), sequence, made_us, captured_us, text, quality, status
-    )
+    signal = str(attributes["dataItemId"])
+    unit = units.get(signal, "")
+    return Observation(signal, sequence, made_us, captured_us, text, quality, status, unit)
 
 
 def _asset_notice(element: etree._Element, observation: Observation) -> AssetNotice:

@@ -44,8 +44,7 @@ class MtconnectSource:
     """One agent, or one device of it; `run` gives what it tells.
 
     Attributes:
-        signals: What the agent said that it can tell, with units, by data item id; empty until it
-            was asked.
+        signals: What the agent said that it can tell, by data item id; empty until it was asked.
     """
 
     def __init__(
@@ -117,6 +116,7 @@ class MtconnectSource:
         """
         is_first = not self.signals
         self.signals = {each.address: each for each in described}
+        self._client.units = {each.address: each.unit for each in described}
         missing = sorted(set(self._settings.signals) - set(self.signals))
         if missing and is_first:
             raise SourceRefused(

@@ -374,6 +374,19 @@ def test_an_instance_that_ends_while_a_stream_runs_is_caught_from_its_first_on()
     asyncio.run(scenario())
 
 
+def test_observations_have_the_unit_that_the_device_model_tells() -> None:
+    async def scenario() -> None:
+        kept = KeptReports()
+        async with Agent() as agent, watched(agent.address, kept):
+            await until(lambda: kept.has_caught_up(agent), "start")
+            agent.observe("z_load", "7")
+            await until(lambda: kept.has_caught_up(agent), "the load")
+            units = {each.signal: each.unit for each in kept.observations}
+            assert (units["z_position"], units["z_load"], units["serial"]) == ("mm", "%", "")
+
+    asyncio.run(scenario())
+
+
 def test_what_the_agent_does_not_know_is_told_as_bad_without_a_value() -> None:
     async def scenario() -> None:
         kept = KeptReports()
