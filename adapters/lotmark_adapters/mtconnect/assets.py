@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lxml import etree
 
-from lotmark_adapters.errors import RequestRefused, SourceUnavailable
+from lotmark_adapters.errors import RequestRefused, SourceUnavailable, UnreadableDocument
 from lotmark_adapters.mtconnect.agent_client import AgentClient
 from lotmark_adapters.mtconnect.documents import AssetNotice, parse_document, time_us
 from lotmark_adapters.observation import Observation, SourceRecord
@@ -14,7 +14,7 @@ from lotmark_adapters.observation import Observation, SourceRecord
 KIND = "mtconnect_asset"
 MEDIA_TYPE = "application/xml"
 ASSETS_MAX = 20  # of one request
-TRIES_MAX = 3  # to fetch one
+TRIES_MAX = 3  # of one request
 NOT_FETCHED = "the agent did not give the asset"
 SUPERSEDED = "the asset changed again before it could be fetched"
 
@@ -93,22 +93,29 @@ def read_assets(raw: bytes, place: str) -> dict[str, SourceRecord]:
 
 
 async def _fetched(client: AgentClient, ids: Sequence[str]) -> dict[str, SourceRecord]:
-    """Return assets by id; one that the agent has no more is not among them."""
+    """Return assets by id; one that cannot be had is not among them.
+
+    A single id that the agent does not know is enough for it to refuse all, and a single asset
+    that is no XML spoils the document: then each is asked for by itself.
+    """
     problem: SourceUnavailable | None = None
     for _ in range(TRIES_MAX):
         try:
             return read_assets(await client.assets(ids), client.place)
-        except RequestRefused as error:  # a single unknown id is enough for that
+        except (RequestRefused, UnreadableDocument) as error:
+            if len(ids) > 1:
+                return {
+                    asset: record
+                    for each in ids
+                    for asset, record in (await _fetched(client, [each])).items()
+                }
             problem = error
-            break
         except SourceUnavailable as error:
             problem = error
-    if len(ids) > 1:
-        found: dict[str, SourceRecord] = {}
-        for each in ids:
-            found |= await _fetched(client, [each])
-        return found
-    logger.warning("asset not fetched", extra={"asset": ids[0], "problem": str(problem)})
+    logger.warning(
+        "assets not fetched",
+        extra={"source": client.place, "first": ids[0], "count": len(ids), "problem": str(problem)},
+    )
     return {}
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -95,7 +94,7 @@ class MtconnectSource:
 
     async def _follow(self, taker: ReportTaker) -> None:
         """Come to where the agent is, then take what it tells, until it does not answer."""
-        self._take_signals(read_signals(await self._client.probe(), self._client.place))
+        await self._probe()
         self._unreadable_tries = 0
         await self._catch_up(taker)
         while True:
@@ -106,14 +105,21 @@ class MtconnectSource:
                 if OUT_OF_RANGE not in error.codes:
                     raise
                 await self._catch_up(taker)
+                if self._position == before:  # then it is not the number that is out of range
+                    self._count = max(1, self._count // COUNT_DIVISOR)
+                    logger.info(
+                        "mtconnect agent refuses, asking for less",
+                        extra={"source": self._settings.name, "problem": str(error)},
+                    )
             if self._position == before:
                 await asyncio.sleep(max(self._settings.interval_ms / 1_000, POLL_MIN_S))
 
-    def _take_signals(self, described: list[ProbedSignal]) -> None:
-        """Keep what the agent can tell; a chosen data item that it lacks at the start is refused.
+    async def _probe(self) -> None:
+        """Learn what the agent can tell; a chosen data item that it lacks at the start is refused.
 
         One that it lacks later, after its machine was changed, does not end the others.
         """
+        described = read_signals(await self._client.probe(), self._client.place)
         is_first = not self.signals
         self.signals = {each.address: each for each in described}
         self._client.units = {each.address: each.unit for each in described}
@@ -230,25 +236,26 @@ class MtconnectSource:
         its oldest observation on, asked for without a number, as any number could be lost until
         the agent reads it.
         """
-        current = await self._readable(self._client.current())
+        current = await self._current()
         if current is not None and not self._is_behind(current.header):
             self._count_max = min(self._settings.count, max(1, current.header.buffer_size))
             self._count = min(self._count, self._count_max)
             return
-        oldest = await self._readable(self._client.sample(None, count=self._count))
-        oldest = oldest or await self._readable(self._client.sample(None, count=1))
+        oldest = await self._oldest()
         if oldest is None and current is not None:
             # Asked for by its number then, and given up if it stays unreadable.
             oldest = Streams(replace(current.header, next=current.header.first), [], ())
         if oldest is None:
             if self._position is None:
                 raise UnreadableDocument(
-                    f"{self._client.place}: neither its newest nor its oldest"
-                    " observations can be read"
+                    f"{self._client.place}: neither its newest nor its oldest observations can be"
+                    " read"
                 )
             return  # what can be read shows where the agent is
         if current is not None and current.header.instance != oldest.header.instance:
             raise SourceUnavailable(f"{self._client.place}: was started anew just now")
+        if self._position is not None and not is_same_instance(self._position, oldest.header):
+            await self._probe()  # it may have been started anew for another device model
         report = self._behind(oldest, current)
         if report is not None:
             await self._give(taker, await self._with_all_assets(report), oldest)
@@ -273,15 +280,37 @@ class MtconnectSource:
             return account_overrun(oldest, current, position, self._scope)
         return account_restart(oldest, current, position, self._scope)
 
-    async def _readable(self, answer: Awaitable[Streams]) -> Streams | None:
+    async def _current(self) -> Streams | None:
+        """Return the newest observations, None where they cannot be read."""
         try:
-            return await answer
+            return await self._client.current()
         except UnreadableDocument as error:
-            logger.info(
-                "mtconnect document unreadable",
-                extra={"source": self._settings.name, "problem": str(error)},
-            )
+            self._tell_unreadable(error)
             return None
+
+    async def _oldest(self) -> Streams | None:
+        """Return the oldest observations, fewer where the agent refuses or spoils so many.
+
+        None: not even the oldest one can be read.
+        """
+        count = self._count
+        while True:
+            try:
+                return await self._client.sample(None, count=count)
+            except RequestRefused as error:
+                if OUT_OF_RANGE not in error.codes or count == 1:
+                    raise
+            except UnreadableDocument as error:
+                self._tell_unreadable(error)
+                if count == 1:
+                    return None
+            count = max(1, count // COUNT_DIVISOR)
+
+    def _tell_unreadable(self, error: UnreadableDocument) -> None:
+        logger.info(
+            "mtconnect document unreadable",
+            extra={"source": self._settings.name, "problem": str(error)},
+        )
 
     async def _with_all_assets(self, report: Report) -> Report:
         """Return a report with all assets the agent has, as notices of them may be lost."""

@@ -51,6 +51,7 @@ class Agent:
         version: str = "2.7",
         error_status: int = 400,
         streams: bool = True,
+        count_max: int | None = None,
         oversize: int = 100_000_000,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -62,6 +63,7 @@ class Agent:
             version: Of the standard; before 2.6 errors have another form.
             error_status: HTTP status of an error document; agents differ in it.
             streams: Whether it knows multipart streams.
+            count_max: The most observations that may be asked for; None: any number.
             oversize: Bytes of a document that is spoilt by its size.
             tls: What it shows; None: it speaks HTTP.
         """
@@ -74,6 +76,7 @@ class Agent:
         }
         self._size, self._version = buffer_size, version
         self._error_status, self._streams = error_status, streams
+        self._count_max = count_max
         self._oversize, self._tls = oversize, tls
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -300,6 +303,9 @@ class Agent:
                 status, document = self._error(
                     "OUT_OF_RANGE", f"'from' must be at least {extent.first}", str(since)
                 )
+            elif self._count_max is not None and count > self._count_max:
+                limit = f"'count' must be at most {self._count_max}"
+                status, document = self._error("OUT_OF_RANGE", limit, str(count))
             elif "interval" in query and self._streams:
                 await self._stream(since or extent.first, count, device, query, writer)
                 return

@@ -148,6 +148,19 @@ def test_a_buffer_that_moves_faster_than_it_is_asked_is_read_all_the_same() -> N
     asyncio.run(scenario())
 
 
+def test_an_agent_that_gives_fewer_at_once_than_asked_for_is_asked_for_fewer() -> None:
+    async def scenario() -> None:
+        kept = KeptReports()
+        async with Agent(count_max=100) as agent, watched(agent.address, kept, count=1_000):
+            await until(lambda: kept.position is not None, "start")
+            agent.burst(300)
+            await until(lambda: kept.has_caught_up(agent), "all is read")
+            kept.check_account(agent)
+            assert kept.gaps == []
+
+    asyncio.run(scenario())
+
+
 def test_one_device_of_several_gives_its_own_observations_and_no_gap_for_the_others() -> None:
     async def scenario() -> None:
         kept = KeptReports()
