@@ -1,0 +1,1 @@
+"""OPC UA servers as sources: what their variables told, and each gap in it."""

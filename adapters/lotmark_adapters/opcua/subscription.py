@@ -1,0 +1,250 @@
+"""One subscription: what comes by it, in its order, and what shows that something did not.
+
+It is made of the services themselves. asyncua's own subscription gives each notification to a
+task of its own, so that their order is the event loop's, and drops unnoticed what it cannot read.
+"""
+
+import asyncio
+import hashlib
+import logging
+import math
+import time
+from collections.abc import Sequence
+
+from asyncua import Client, ua
+
+from lotmark_adapters.errors import SourceUnavailable
+from lotmark_adapters.observation import GapReason, SourceGap
+from lotmark_adapters.opcua.arrivals import Arrivals
+from lotmark_adapters.opcua.gap_signs import SignalWatch
+from lotmark_adapters.opcua.observed import observed
+from lotmark_adapters.opcua.settings import QUEUE_SIZE_MIN, OpcuaSettings
+from lotmark_adapters.opcua.vision_results import ResultEvents
+
+KEEP_ALIVE_S = 2.0  # so often at least a server says that it has nothing to say
+SILENT_KEEP_ALIVES_MAX = 3  # so many may be late before the subscription counts as lost
+LIFETIME_S = 60.0  # after so long unasked the server ends the subscription
+ITEMS_PER_CALL_MAX = 500  # servers bound a call; few have a lower bound
+
+_RESULTS_HANDLE = 0  # signals are counted from 1
+_SEQUENCE_NUMBERS = 2**32 - 1  # of messages, from 1; then they begin again
+_FILTER_REFUSED = (
+    ua.StatusCodes.BadMonitoredItemFilterUnsupported,
+    ua.StatusCodes.BadFilterNotAllowed,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class Subscription:
+    """A server's promise to tell changes. Once lost it stays so; another takes its place."""
+
+    def __init__(
+        self, client: Client, settings: OpcuaSettings, watches: Sequence[SignalWatch]
+    ) -> None:
+        """Take over a client; nothing is asked of the server yet.
+
+        Args:
+            client: Connected, and used for nothing else.
+            settings: Of the source.
+            watches: Of its signals; they outlive the subscription.
+        """
+        self.lost: GapReason | None = None
+        self.lost_because = ""
+        self._client = client
+        self._settings = settings
+        self._watches = dict(enumerate(watches, 1))
+        self._untold = dict[int, ua.DataValue]()
+        self._results: ResultEvents | None = None
+        self._next_sequence = 1
+        self._message_number: int | None = None
+        self._silent_s = math.inf
+        self._heard_at = time.monotonic()
+
+    async def open(self, started: str, next_sequence: int) -> None:
+        """Make the subscription, which tells nothing yet.
+
+        Args:
+            started: When the server was, as it says; part of the instance's name.
+            next_sequence: Of the first observation.
+        """
+        publishing_ms = self._settings.publishing_ms
+        keep_alives = max(1, math.ceil(KEEP_ALIVE_S * 1_000 / publishing_ms))
+        parameters = ua.CreateSubscriptionParameters(
+            RequestedPublishingInterval=publishing_ms,
+            RequestedLifetimeCount=max(
+                SILENT_KEEP_ALIVES_MAX * keep_alives, math.ceil(LIFETIME_S * 1_000 / publishing_ms)
+            ),
+            RequestedMaxKeepAliveCount=keep_alives,
+            MaxNotificationsPerPublish=0,
+            PublishingEnabled=True,
+        )
+        session = self._client.uaclient.session
+        made = await session.create_subscription(parameters, self._published)
+        interval_s = made.RevisedPublishingInterval * made.RevisedMaxKeepAliveCount / 1_000
+        self._silent_s = SILENT_KEEP_ALIVES_MAX * interval_s + self._settings.answer_s
+        self._id = made.SubscriptionId
+        self._next_sequence = next_sequence
+        token = hashlib.sha256(session.authentication_token.to_string().encode()).hexdigest()
+        self.instance = f"{started}/{token[:8]}/{self._id}"
+        self.arrivals = Arrivals(self.instance)
+
+    async def monitor(self, told: Sequence[ua.DataValue]) -> None:
+        """Ask for all signals. A server tells at once what they are, and then each change.
+
+        Args:
+            told: Their values, as just read: given after `answer_s` for those that the server
+                owes their first value.
+
+        Raises:
+            SourceUnavailable: The server watches one of them no more.
+        """
+        self._untold = dict(enumerate(told, 1))
+        handles = list(self._watches)
+        for start in range(0, len(handles), ITEMS_PER_CALL_MAX):
+            await self._monitor_some(handles[start : start + ITEMS_PER_CALL_MAX])
+        if self._settings.has_results:
+            self._results = await ResultEvents.of(self._client, self._settings)
+            request = self._results.request(_RESULTS_HANDLE, self._settings.queue_size)
+            (result,) = await self._create([request])
+            result.StatusCode.check()
+        self._owed = asyncio.get_running_loop().call_later(
+            self._settings.answer_s, self._give_untold
+        )
+
+    async def wait(self) -> None:
+        """Return when something has come or the subscription is lost, at the latest by silence."""
+        remaining_s = self._silent_s - (time.monotonic() - self._heard_at)
+        try:
+            async with asyncio.timeout(remaining_s if math.isfinite(remaining_s) else None):
+                await self.arrivals.wait()
+        except TimeoutError:
+            self.lose(GapReason.SUBSCRIPTION_RECREATED, f"not a word for {self._silent_s:.1f} s")
+
+    def lose(self, reason: GapReason, because: str) -> None:
+        """Note that it is lost; the first reason counts."""
+        if self.lost is None:
+            self.lost, self.lost_because = reason, because
+            self.arrivals.wake()
+
+    def close(self) -> None:
+        """Give nothing more."""
+        self._owed.cancel()
+
+    def _published(self, result: ua.PublishResult) -> None:
+        """Take a message in; asyncua calls this in the order of arrival."""
+        self._heard_at = time.monotonic()
+        captured_us = time.time_ns() // 1_000
+        message = result.NotificationMessage
+        if not message.NotificationData:
+            return
+        if message.SequenceNumber:  # asyncua tells of a lost connection by a message without one
+            self._check_number(message.SequenceNumber)
+        for data in message.NotificationData:
+            if isinstance(data, ua.DataChangeNotification):
+                for item in data.MonitoredItems:
+                    self._take(item.ClientHandle, item.Value, captured_us)
+            elif isinstance(data, ua.EventNotificationList):
+                self._take_events(data.Events)
+            elif isinstance(data, ua.StatusChangeNotification):
+                self.lose(GapReason.SUBSCRIPTION_RECREATED, f"the server says {data.Status.name}")
+
+    def _take(self, handle: int, told: ua.DataValue, captured_us: int) -> None:
+        watch = self._watches.get(handle)
+        if watch is None:
+            return
+        self._untold.pop(handle, None)
+        observation, code = observed(watch.signal.node, self._next_sequence, told, captured_us)
+        observation = watch.with_type(observation, told)
+        self._next_sequence += 1
+        for gap in watch.gaps_before(observation, code, self.instance):
+            self.arrivals.add_gap(gap)
+        self.arrivals.add_observation(observation)
+
+    def _take_events(self, events: Sequence[ua.EventFieldList]) -> None:
+        for event in events:
+            if self._results is None or event.ClientHandle != _RESULTS_HANDLE:
+                continue
+            taken = self._results.record(event.EventFields)
+            if isinstance(taken, SourceGap):
+                self.arrivals.add_gap(taken)
+            else:
+                self.arrivals.add_record(taken)
+
+    def _check_number(self, number: int) -> None:
+        """Notice a message that never came, or came in a form that asyncua could not read."""
+        before, self._message_number = self._message_number, number
+        if before is not None and number != before % _SEQUENCE_NUMBERS + 1:
+            self.arrivals.add_gap(SourceGap(reason=GapReason.UNREADABLE, instance=self.instance))
+
+    def _give_untold(self) -> None:
+        captured_us = time.time_ns() // 1_000
+        for handle, told in list(self._untold.items()):
+            self._take(handle, told, captured_us)
+
+    async def _monitor_some(self, handles: Sequence[int]) -> None:
+        results = await self._create([self._request(each, has_filter=True) for each in handles])
+        refused = [
+            handle
+            for handle, result in zip(handles, results, strict=True)
+            if result.StatusCode.value in _FILTER_REFUSED
+        ]
+        if refused:  # then two equal values in a row are told as one
+            logger.warning(
+                "opcua server tells no equal values",
+                extra={"source": self._settings.name, "signals": len(refused)},
+            )
+            again = await self._create([self._request(each, has_filter=False) for each in refused])
+            by_handle = dict(zip(handles, results, strict=True))
+            by_handle.update(zip(refused, again, strict=True))
+            results = list(by_handle.values())
+        for handle, result in zip(handles, results, strict=True):
+            self._check_watched(handle, result)
+
+    def _check_watched(self, handle: int, result: ua.MonitoredItemCreateResult) -> None:
+        signal = self._watches[handle].signal
+        if not result.StatusCode.is_good():
+            raise SourceUnavailable(
+                f"source {self._settings.name} does not watch {signal.node} for us:"
+                f" {result.StatusCode.name}"
+            )
+        if result.RevisedQueueSize < QUEUE_SIZE_MIN:
+            logger.warning(
+                "opcua server has a short queue",
+                extra={
+                    "source": self._settings.name,
+                    "signal": signal.node,
+                    "queue_size": result.RevisedQueueSize,
+                },
+            )
+
+    async def _create(
+        self, requests: list[ua.MonitoredItemCreateRequest]
+    ) -> list[ua.MonitoredItemCreateResult]:
+        return await self._client.uaclient.session.create_monitored_items(
+            ua.CreateMonitoredItemsParameters(
+                SubscriptionId=self._id,
+                TimestampsToReturn=ua.TimestampsToReturn.Both,
+                ItemsToCreate=requests,
+            )
+        )
+
+    def _request(self, handle: int, *, has_filter: bool) -> ua.MonitoredItemCreateRequest:
+        parameters = ua.MonitoringParameters(
+            ClientHandle=handle,
+            SamplingInterval=self._settings.sampling_ms,
+            QueueSize=self._settings.queue_size,
+            DiscardOldest=True,  # then the overflow bit stands where values are missing
+        )
+        if has_filter:
+            # Two equal measurements in a row are two: a new timestamp is a change as well.
+            trigger = ua.DataChangeTrigger.StatusValueTimestamp
+            parameters.Filter = ua.DataChangeFilter(Trigger=trigger)
+        return ua.MonitoredItemCreateRequest(
+            ItemToMonitor=ua.ReadValueId(
+                NodeId=ua.NodeId.from_string(self._watches[handle].signal.node),
+                AttributeId=ua.AttributeIds.Value,
+            ),
+            MonitoringMode=ua.MonitoringMode.Reporting,
+            RequestedParameters=parameters,
+        )
