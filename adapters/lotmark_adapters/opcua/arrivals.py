@@ -22,7 +22,7 @@ class Arrivals:
     What does not fit is dropped as it comes and becomes one gap in its place.
     """
 
-    def __init__(self, instance: str, *, items_max: int = ITEMS_MAX) -> None:
+    def __init__(self, instance: str, *, items_max: int) -> None:
         self._instance = instance
         self._items_max = items_max
         self._items: deque[Observation | SourceGap | SourceRecord] = deque()

@@ -15,7 +15,7 @@ from asyncua import Client, ua
 
 from lotmark_adapters.errors import SourceUnavailable
 from lotmark_adapters.observation import GapReason, SourceGap
-from lotmark_adapters.opcua.arrivals import Arrivals
+from lotmark_adapters.opcua.arrivals import ITEMS_MAX, Arrivals
 from lotmark_adapters.opcua.gap_signs import SignalWatch
 from lotmark_adapters.opcua.observed import observed
 from lotmark_adapters.opcua.settings import QUEUE_SIZE_MIN, OpcuaSettings
@@ -59,7 +59,7 @@ class Subscription:
         self._next_sequence = 1
         self._message_number: int | None = None
         self._silent_s = math.inf
-        self._heard_at = time.monotonic()
+        self._heard_at = asyncio.get_running_loop().time()
 
     async def open(self, started: str, next_sequence: int) -> None:
         """Make the subscription, which tells nothing yet.
@@ -87,7 +87,7 @@ class Subscription:
         self._next_sequence = next_sequence
         token = hashlib.sha256(session.authentication_token.to_string().encode()).hexdigest()
         self.instance = f"{started}/{token[:8]}/{self._id}"
-        self.arrivals = Arrivals(self.instance)
+        self.arrivals = Arrivals(self.instance, items_max=ITEMS_MAX)
 
     async def monitor(self, told: Sequence[ua.DataValue]) -> None:
         """Ask for all signals. A server tells at once what they are, and then each change.
@@ -114,11 +114,12 @@ class Subscription:
 
     async def wait(self) -> None:
         """Return when something has come or the subscription is lost, at the latest by silence."""
-        remaining_s = self._silent_s - (time.monotonic() - self._heard_at)
         try:
-            async with asyncio.timeout(remaining_s if math.isfinite(remaining_s) else None):
+            async with asyncio.timeout_at(self._heard_at + self._silent_s):
                 await self.arrivals.wait()
         except TimeoutError:
+            if asyncio.get_running_loop().time() < self._heard_at + self._silent_s:
+                return  # it said that it had nothing to say
             self.lose(GapReason.SUBSCRIPTION_RECREATED, f"not a word for {self._silent_s:.1f} s")
 
     def lose(self, reason: GapReason, because: str) -> None:
@@ -133,7 +134,7 @@ class Subscription:
 
     def _published(self, result: ua.PublishResult) -> None:
         """Take a message in; asyncua calls this in the order of arrival."""
-        self._heard_at = time.monotonic()
+        self._heard_at = asyncio.get_running_loop().time()
         captured_us = time.time_ns() // 1_000
         message = result.NotificationMessage
         if not message.NotificationData:

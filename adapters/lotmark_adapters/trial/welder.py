@@ -22,6 +22,7 @@ SERIAL = "ns=2;s=W07.Serial"
 QUEUE_SIZE = 200  # values of a signal that the server keeps, whatever is asked for
 
 _UN_ECE = "http://www.opcfoundation.org/UA/units/un/cefact"
+_NOT_CONNECTED = ua.UInt32(ua.StatusCodes.BadNotConnected)
 _OVERFLOWED = ua.StatusCode(ua.UInt32(0x480))
 
 
@@ -40,7 +41,12 @@ class Welder:
     """The machine, from `async with` on; its folder gets the server's certificate."""
 
     def __init__(
-        self, folder: Path, *, hosts: tuple[str, ...] = ("127.0.0.1",), valid_days: int = 365
+        self,
+        folder: Path,
+        *,
+        hosts: tuple[str, ...] = ("127.0.0.1",),
+        valid_days: int = 365,
+        claimed_uri: str = NAMESPACE,
     ) -> None:
         """Set it up; nothing runs yet.
 
@@ -48,6 +54,8 @@ class Welder:
             folder: For certificate (`welder.der`) and key.
             hosts: What the certificate is for.
             valid_days: For how long; negative: it has ended.
+            claimed_uri: The application that the server says it is; the certificate is for
+                `NAMESPACE`.
         """
         self.certificate, self._key = write_certificate(
             folder,
@@ -57,7 +65,7 @@ class Welder:
             is_server=True,
             valid_days=valid_days,
         )
-        self.application_uri = NAMESPACE
+        self._claimed_uri = claimed_uri
         self.made: list[Weld] = []
         self.run = 0
         self.serial = "ST2601120001234"
@@ -138,13 +146,20 @@ class Welder:
         """Tell anything by a signal."""
         await self._server.write_attribute_value(ua.NodeId.from_string(node), value)
 
+    async def forget_type(self, node: str) -> None:
+        """Have no value of a signal, so that the next may be of another type."""
+        number = ua.DataValue(ua.Variant(ua.NodeId.from_string(f"i={ua.ObjectIds.Number}")))
+        where = ua.NodeId.from_string(node)
+        await self._server.write_attribute_value(where, number, ua.AttributeIds.DataType)
+        await self.write(node, ua.DataValue(StatusCode=ua.StatusCode(_NOT_CONNECTED)))
+
     async def _start(self) -> None:
         self.run += 1
         self._number = 0
         server = Server()
         await server.init()
         server.iserver.max_monitored_item_queue_size = QUEUE_SIZE
-        await server.set_application_uri(self.application_uri)
+        await server.set_application_uri(self._claimed_uri)
         server.set_server_name("Welder W07")
         server.set_endpoint("opc.tcp://127.0.0.1:0")
         server.set_security_policy(
