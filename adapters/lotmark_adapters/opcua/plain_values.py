@@ -9,7 +9,7 @@ import math
 import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -27,6 +27,7 @@ ROUNDED = f"rounded to {FRACTION_DIGITS_MAX} decimals"
 
 _FLOAT = struct.Struct("<f")
 _FINEST = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
+_CONTEXT = Context(prec=WHOLE_DIGITS_MAX + FRACTION_DIGITS_MAX, rounding=ROUND_HALF_EVEN)
 _FLOAT_DIGITS_MIN = 6  # so many always survive a 32-bit float; nine always tell it
 _FLOAT_DIGITS_MAX = 9
 _DEPTH_MAX = 16  # of structures within structures
@@ -105,7 +106,7 @@ def _plain(number: str) -> tuple[str, str]:
     if "e" in number or len(number.partition(".")[2]) > FRACTION_DIGITS_MAX:
         exact = Decimal(number)
         if exact.adjusted() < WHOLE_DIGITS_MAX:
-            rounded = exact.quantize(_FINEST, rounding=ROUND_HALF_EVEN)
+            rounded = exact.quantize(_FINEST, context=_CONTEXT)
             done = "" if rounded == exact else ROUNDED
             exact = rounded
         number = f"{exact:f}"
