@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from asyncua import Client, ua
 
 from lotmark_adapters.errors import SourceUnavailable
-from lotmark_adapters.observation import GapReason, SourceGap
+from lotmark_adapters.observation import GapReason
 from lotmark_adapters.opcua.arrivals import ITEMS_MAX, Arrivals
 from lotmark_adapters.opcua.gap_signs import SignalWatch
-from lotmark_adapters.opcua.observed import observed
+from lotmark_adapters.opcua.notifications import RESULTS_HANDLE, Notifications
 from lotmark_adapters.opcua.settings import QUEUE_SIZE_MIN, OpcuaSettings
 from lotmark_adapters.opcua.vision_results import ResultEvents
 
@@ -26,8 +26,6 @@ SILENT_KEEP_ALIVES_MAX = 3  # so many may be late before the subscription counts
 LIFETIME_S = 60.0  # after so long unasked the server ends the subscription
 ITEMS_PER_CALL_MAX = 500  # servers bound a call; few have a lower bound
 
-_RESULTS_HANDLE = 0  # signals are counted from 1
-_SEQUENCE_NUMBERS = 2**32 - 1  # of messages, from 1; then they begin again
 _FILTER_REFUSED = (
     ua.StatusCodes.BadMonitoredItemFilterUnsupported,
     ua.StatusCodes.BadFilterNotAllowed,
@@ -54,10 +52,6 @@ class Subscription:
         self._client = client
         self._settings = settings
         self._watches = dict(enumerate(watches, 1))
-        self._untold = dict[int, ua.DataValue]()
-        self._results: ResultEvents | None = None
-        self._next_sequence = 1
-        self._message_number: int | None = None
         self._silent_s = math.inf
         self._heard_at = asyncio.get_running_loop().time()
 
@@ -84,10 +78,16 @@ class Subscription:
         interval_s = made.RevisedPublishingInterval * made.RevisedMaxKeepAliveCount / 1_000
         self._silent_s = SILENT_KEEP_ALIVES_MAX * interval_s + self._settings.answer_s
         self._id = made.SubscriptionId
-        self._next_sequence = next_sequence
         token = hashlib.sha256(session.authentication_token.to_string().encode()).hexdigest()
         self.instance = f"{started}/{token[:8]}/{self._id}"
-        self.arrivals = Arrivals(self.instance, items_max=ITEMS_MAX)
+        self._notifications = Notifications(
+            self._watches, self.instance, next_sequence, items_max=ITEMS_MAX
+        )
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """What has come and is to be kept."""
+        return self._notifications.arrivals
 
     async def monitor(self, told: Sequence[ua.DataValue]) -> None:
         """Ask for all signals. A server tells at once what they are, and then each change.
@@ -99,17 +99,19 @@ class Subscription:
         Raises:
             SourceUnavailable: The server watches one of them no more.
         """
-        self._untold = dict(enumerate(told, 1))
+        self._notifications.untold = dict(enumerate(told, 1))
         handles = list(self._watches)
         for start in range(0, len(handles), ITEMS_PER_CALL_MAX):
             await self._monitor_some(handles[start : start + ITEMS_PER_CALL_MAX])
         if self._settings.has_results:
-            self._results = await ResultEvents.of(self._client, self._settings)
-            request = self._results.request(_RESULTS_HANDLE, self._settings.queue_size)
+            results = await ResultEvents.of(self._client, self._settings)
+            self._notifications.results = results
+            request = results.request(RESULTS_HANDLE, self._settings.queue_size)
             (result,) = await self._create([request])
             result.StatusCode.check()
         self._owed = asyncio.get_running_loop().call_later(
-            self._settings.answer_s, self._give_untold
+            self._settings.answer_s,
+            lambda: self._notifications.give_untold(time.time_ns() // 1_000),
         )
 
     async def wait(self) -> None:
@@ -135,53 +137,9 @@ class Subscription:
     def _published(self, result: ua.PublishResult) -> None:
         """Take a message in; asyncua calls this in the order of arrival."""
         self._heard_at = asyncio.get_running_loop().time()
-        captured_us = time.time_ns() // 1_000
-        message = result.NotificationMessage
-        if not message.NotificationData:
-            return
-        if message.SequenceNumber:  # asyncua tells of a lost connection by a message without one
-            self._check_number(message.SequenceNumber)
-        for data in message.NotificationData:
-            if isinstance(data, ua.DataChangeNotification):
-                for item in data.MonitoredItems:
-                    self._take(item.ClientHandle, item.Value, captured_us)
-            elif isinstance(data, ua.EventNotificationList):
-                self._take_events(data.Events)
-            elif isinstance(data, ua.StatusChangeNotification):
-                self.lose(GapReason.SUBSCRIPTION_RECREATED, f"the server says {data.Status.name}")
-
-    def _take(self, handle: int, told: ua.DataValue, captured_us: int) -> None:
-        watch = self._watches.get(handle)
-        if watch is None:
-            return
-        self._untold.pop(handle, None)
-        observation, code = observed(watch.signal.node, self._next_sequence, told, captured_us)
-        observation = watch.with_type(observation, told)
-        self._next_sequence += 1
-        for gap in watch.gaps_before(observation, code, self.instance):
-            self.arrivals.add_gap(gap)
-        self.arrivals.add_observation(observation)
-
-    def _take_events(self, events: Sequence[ua.EventFieldList]) -> None:
-        for event in events:
-            if self._results is None or event.ClientHandle != _RESULTS_HANDLE:
-                continue
-            taken = self._results.record(event.EventFields)
-            if isinstance(taken, SourceGap):
-                self.arrivals.add_gap(taken)
-            else:
-                self.arrivals.add_record(taken)
-
-    def _check_number(self, number: int) -> None:
-        """Notice a message that never came, or came in a form that asyncua could not read."""
-        before, self._message_number = self._message_number, number
-        if before is not None and number != before % _SEQUENCE_NUMBERS + 1:
-            self.arrivals.add_gap(SourceGap(reason=GapReason.UNREADABLE, instance=self.instance))
-
-    def _give_untold(self) -> None:
-        captured_us = time.time_ns() // 1_000
-        for handle, told in list(self._untold.items()):
-            self._take(handle, told, captured_us)
+        ended = self._notifications.take(result.NotificationMessage, time.time_ns() // 1_000)
+        if ended:
+            self.lose(GapReason.SUBSCRIPTION_RECREATED, f"the server says {ended}")
 
     async def _monitor_some(self, handles: Sequence[int]) -> None:
         results = await self._create([self._request(each, has_filter=True) for each in handles])
