@@ -68,11 +68,11 @@ async def connected(
     client.session_timeout = SESSION_S * 1_000
     if on_lost is not None:
         client.connection_lost_callback = _answering(on_lost)
-    with foreign_errors(settings):
-        if not settings.is_insecure:
-            await _secure(client, settings)
-        await client.connect()
     try:
+        with foreign_errors(settings):
+            if not settings.is_insecure:
+                await _secure(client, settings)
+            await client.connect()
         yield client
     finally:
         await _close(client)

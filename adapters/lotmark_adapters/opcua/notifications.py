@@ -59,7 +59,7 @@ class Notifications:
                 for item in data.MonitoredItems:
                     self._take_value(item.ClientHandle, item.Value, captured_us)
             elif isinstance(data, ua.EventNotificationList):
-                self._take_events(data.Events)
+                self._take_events(data.Events, captured_us)
             elif isinstance(data, ua.StatusChangeNotification):
                 ended = data.Status.name
         return ended
@@ -81,11 +81,11 @@ class Notifications:
             self.arrivals.add_gap(gap)
         self.arrivals.add_observation(observation)
 
-    def _take_events(self, events: Sequence[ua.EventFieldList]) -> None:
+    def _take_events(self, events: Sequence[ua.EventFieldList], captured_us: int) -> None:
         for event in events:
             if self.results is None or event.ClientHandle != RESULTS_HANDLE:
                 continue
-            taken = self.results.record(event.EventFields)
+            taken = self.results.record(event.EventFields, captured_us)
             if isinstance(taken, SourceGap):
                 self.arrivals.add_gap(taken)
             else:

@@ -137,7 +137,12 @@ class Subscription:
     def _published(self, result: ua.PublishResult) -> None:
         """Take a message in; asyncua calls this in the order of arrival."""
         self._heard_at = asyncio.get_running_loop().time()
-        ended = self._notifications.take(result.NotificationMessage, time.time_ns() // 1_000)
+        try:
+            ended = self._notifications.take(result.NotificationMessage, time.time_ns() // 1_000)
+        except Exception as error:  # asyncua would log it, go on, and the values were never there
+            logger.exception("opcua message not taken", extra={"source": self._settings.name})
+            self.lose(GapReason.UNREADABLE, repr(error))
+            return
         if ended:
             self.lose(GapReason.SUBSCRIPTION_RECREATED, f"the server says {ended}")
 

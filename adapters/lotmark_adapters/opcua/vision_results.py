@@ -18,6 +18,7 @@ RESULTS = "results"  # by which anchoring policies name them
 RESULT_SIZE_MAX = 1_000_000  # bytes as JSON
 
 _RESULT_READY = 1_024  # ResultReadyEventType within that namespace
+_QUEUE_OVERFLOWED = f"i={ua.ObjectIds.EventQueueOverflowEventType}"
 _UNDONE_STATES = (3, 4)  # aborted, failed: OPC 40100-1, 12.19
 
 
@@ -63,8 +64,13 @@ class ResultEvents:
             ),
         )
 
-    def record(self, fields: Sequence[ua.Variant]) -> SourceRecord | SourceGap:
-        """Return what an event says, or that it can be kept in no form."""
+    def record(self, fields: Sequence[ua.Variant], captured_us: int) -> SourceRecord | SourceGap:
+        """Return what an event says, or that events are missing, or that it can be kept in no form.
+
+        Args:
+            fields: What was asked for, in that order.
+            captured_us: When it came.
+        """
         told = dict(zip(self._names, fields, strict=True))
         try:
             plain = {name: json_value(field) for name, field in told.items()}
@@ -73,12 +79,14 @@ class ResultEvents:
             return _UNREADABLE
         if len(content) > RESULT_SIZE_MAX:
             return _UNREADABLE
+        if plain.get("EventType") == _QUEUE_OVERFLOWED:  # sent in the place of what was dropped
+            return SourceGap(reason=GapReason.OVERFLOW_BIT, signal=RESULTS)
         state = plain.get("ResultState")
         return SourceRecord(
             kind="vision_result",
             record=_result_id(plain),
             signal=RESULTS,
-            made_us=unix_us(told["Time"].Value),
+            made_us=unix_us(told["Time"].Value) or captured_us,
             media_type="application/json",
             content=content,
             # The state tells how processing ended. That it did says nothing of the part; but by a

@@ -40,7 +40,7 @@ def test_each_result_is_one_record_and_a_failed_one_does_not_conform(tmp_path: P
         async with server:
             without = await refusal(settings_for(server, tmp_path))
             await server.import_xml(str(nodeset))
-            types = await server.load_data_type_definitions()
+            await server.load_data_type_definitions()
             namespace = await server.get_namespace_index(MACHINE_VISION)
             kind = server.get_node(f"ns={namespace};i=1024")
             events = await server.get_event_generator(kind, server.nodes.server.nodeid)
@@ -49,7 +49,7 @@ def test_each_result_is_one_record_and_a_failed_one_does_not_conform(tmp_path: P
                 await until(lambda: _watches_events(server))
                 for state, result in ((1, "R-1"), (4, "R-2")):
                     event: Any = events.event
-                    event.ResultId = types["ResultIdDataType"](Id=result)
+                    event.ResultId = vars(ua)["ResultIdDataType"](Id=result)
                     event.add_property("ResultState", state, ua.VariantType.Int32)
                     event.Message = ua.LocalizedText(f"result {result}")
                     await events.trigger()
