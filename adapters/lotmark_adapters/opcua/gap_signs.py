@@ -21,10 +21,16 @@ class SignalWatch:
     kind: ua.VariantType | None = None  # of its values since it was first told
     count: int | None = None  # where it is a counter
     made_us: int = 0  # of the last value; 0: not to be compared with
+    has_restarted: bool = False  # the server, since then
 
-    def resubscribed(self) -> None:
-        """Forget what says nothing across a gap that is known anyway."""
+    def resubscribed(self, *, has_restarted: bool) -> None:
+        """Forget what says nothing across a gap that is known anyway.
+
+        Args:
+            has_restarted: Whether the server has, so that counters may have begun again.
+        """
         self.made_us = 0
+        self.has_restarted |= has_restarted
 
     def gaps_before(self, now: Observation, code: int, instance: str) -> list[SourceGap]:
         """Return what is missing between the last value and this one.
@@ -78,9 +84,12 @@ class SignalWatch:
         if not _WHOLE.fullmatch(now.value):
             return []
         before, self.count = self.count, int(now.value)
-        if before is None or before <= self.count <= before + 1:
+        has_restarted, self.has_restarted = self.has_restarted, False
+        if before is None:
             return []
-        if self.count > before:
+        if not has_restarted and before <= self.count <= before + 1:
+            return []
+        if not has_restarted and self.count > before:
             return [
                 SourceGap(
                     reason=GapReason.COUNTER_JUMP,
@@ -92,7 +101,8 @@ class SignalWatch:
                     resumed_us=now.made_us,
                 )
             ]
-        # Set back: how far it had come is not known, nor which number it began with.
+        # Set back, or perhaps so: how far it had come is not known, nor with what it began. That it
+        # stands higher now proves nothing, since it may have begun again and passed the old number.
         return [
             SourceGap(
                 reason=GapReason.INSTANCE_CHANGED,

@@ -112,12 +112,13 @@ class OpcuaSource:
 
     def _gap_before(self, instance: str) -> SourceGap | None:
         """Return what the time without a subscription makes; None for the very first one."""
+        before, reason = self._position.instance, self._cause
+        has_restarted = not self._is_first and _started(before) != _started(instance)
         for watch in self._watches:
-            watch.resubscribed()
+            watch.resubscribed(has_restarted=has_restarted)
         if self._is_first:
             return None
-        before, reason = self._position.instance, self._cause
-        if reason is not GapReason.SITE_RESTARTED and _started(before) != _started(instance):
+        if has_restarted and reason is not GapReason.SITE_RESTARTED:
             reason = GapReason.INSTANCE_CHANGED
         return SourceGap(
             reason=reason,

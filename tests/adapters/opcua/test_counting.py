@@ -11,7 +11,7 @@ from lotmark_adapters.observation import GapReason, Observation, SourceGap
 from lotmark_adapters.trial.welder import COUNTER, CURRENT, QUEUE_SIZE, Weld, Welder
 from tests.adapters.opcua.watching import Kept, watching, welder_settings
 
-STEPS = 8
+STEPS = 7
 
 
 @pytest.mark.parametrize("seed", [7, 2026])
@@ -113,5 +113,5 @@ def _account(items: Sequence[object], made: Sequence[Weld]) -> None:
             assert isinstance(change, SourceGap)
             assert rest == set(range(change.first, produced[-1] + 1))
         else:  # and that what the machine began with is not known
-            assert rest == set(range(1, min(seen)))
+            assert rest == set(range(1, min(accounted)))
         assert accounted <= set(produced)

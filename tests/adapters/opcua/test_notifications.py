@@ -63,6 +63,20 @@ def test_a_counter_set_back_is_a_new_instance_and_nothing_is_counted() -> None:
     assert (gap.first, gap.last, gap.count) == (6, 0, None)
 
 
+@pytest.mark.parametrize("after", [3, 5, 6, 9])
+def test_after_a_restart_of_the_server_no_counter_is_relied_on(after: int) -> None:
+    watch = SignalWatch(COUNTER)
+    taken = Notifications({1: watch}, "i", 1, items_max=1_000)
+    taken.take(message(1, 5), 1)
+    watch.resubscribed(has_restarted=True)
+    taken.take(message(2, after, after + 1), 1)
+    taken.arrivals.report(START)
+
+    (gap,) = taken.arrivals.report(START).gaps
+    assert gap.reason is GapReason.INSTANCE_CHANGED
+    assert (gap.first, gap.last, gap.count) == (6, 0, None)
+
+
 @pytest.mark.parametrize("code", [0x480, 0x4090_0480, 0x580])
 def test_the_overflow_bit_is_seen_in_any_status(code: int) -> None:
     assert [gap.reason for gap in gaps_of(message(1, 5, code=code))] == [GapReason.OVERFLOW_BIT]

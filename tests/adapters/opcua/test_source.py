@@ -1,8 +1,6 @@
 """A welder watched by a real server: what it tells, and what it fails to tell."""
 
-import asyncio
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -13,28 +11,8 @@ from asyncua import ua
 from lotmark_adapters.observation import GapReason, Quality
 from lotmark_adapters.opcua.settings import OpcuaSignal, Security
 from lotmark_adapters.opcua.subscription import SILENT_KEEP_ALIVES_MAX
-from lotmark_adapters.trial.welder import COUNTER, CURRENT, FORCE, QUEUE_SIZE, SERIAL, Welder
-from tests.adapters.opcua.watching import SIGNALS, Kept, refusal, watching, welder_settings
-
-
-class Machine:
-    """A welder that lives as long as its event loop, over many tests."""
-
-    def __init__(self, folder: Path) -> None:
-        self.runner = asyncio.Runner()
-        self.welder = Welder(folder)
-        self.runner.run(self.welder.__aenter__())
-
-    def close(self) -> None:
-        self.runner.run(self.welder.__aexit__(None, None, None))
-        self.runner.close()
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    machine = Machine(tmp_path_factory.mktemp("welder"))
-    yield machine
-    machine.close()
+from lotmark_adapters.trial.welder import COUNTER, CURRENT, FORCE, QUEUE_SIZE, SERIAL
+from tests.adapters.opcua.watching import SIGNALS, Kept, Machine, refusal, watching, welder_settings
 
 
 def test_two_equal_welds_are_two_observations_with_the_welds_time(

@@ -13,7 +13,7 @@ from lotmark_adapters.errors import SourceRefused
 from lotmark_adapters.opcua.certificates import make_client_certificate, write_certificate
 from lotmark_adapters.opcua.settings import OpcuaSettings
 from lotmark_adapters.trial.welder import Welder
-from tests.adapters.opcua.watching import Kept, refusal, watching, welder_settings
+from tests.adapters.opcua.watching import Kept, Machine, refusal, watching, welder_settings
 
 
 async def refused_by(folder: Path, *, host: str = "127.0.0.1", **welder: Any) -> str:
@@ -23,32 +23,34 @@ async def refused_by(folder: Path, *, host: str = "127.0.0.1", **welder: Any) ->
         return await refusal(replace(settings, address=settings.address.replace("127.0.0.1", host)))
 
 
-def test_a_server_is_refused_until_its_certificate_is_trusted(tmp_path: Path) -> None:
+def test_a_server_is_refused_until_its_certificate_is_trusted(
+    machine: Machine, tmp_path: Path
+) -> None:
     async def scenario() -> None:
-        async with Welder(tmp_path / "welder") as machine:
-            settings = welder_settings(machine, tmp_path)
-            trusted = tmp_path / "trusted" / machine.certificate.name
-            digest = hashlib.sha256(machine.certificate.read_bytes()).hexdigest()
-            trusted.unlink()
-            empty = await refusal(settings)
-            write_certificate(  # the same names, another key
-                tmp_path / "trusted",
-                "welder",
-                application_uri="urn:lotmark:trial:welder",
-                hosts=["127.0.0.1"],
-                is_server=True,
+        welder = machine.welder
+        settings = welder_settings(welder, tmp_path)
+        trusted = tmp_path / "trusted" / welder.certificate.name
+        digest = hashlib.sha256(welder.certificate.read_bytes()).hexdigest()
+        trusted.unlink()
+        empty = await refusal(settings)
+        write_certificate(  # the same names, another key
+            tmp_path / "trusted",
+            "welder",
+            application_uri="urn:lotmark:trial:welder",
+            hosts=["127.0.0.1"],
+            is_server=True,
+        )
+        (tmp_path / "trusted" / "welder-key.pem").unlink()
+        other = await refusal(settings)
+        by_name = await refusal(
+            replace(
+                welder_settings(welder, tmp_path),
+                address=settings.address.replace("127.0.0.1", "localhost"),
             )
-            (tmp_path / "trusted" / "welder-key.pem").unlink()
-            other = await refusal(settings)
-            by_name = await refusal(
-                replace(
-                    welder_settings(machine, tmp_path),
-                    address=settings.address.replace("127.0.0.1", "localhost"),
-                )
-            )
-            kept = Kept()
-            async with watching(welder_settings(machine, tmp_path), kept) as until:
-                await until(lambda: kept.observations)
+        )
+        kept = Kept()
+        async with watching(welder_settings(welder, tmp_path), kept) as until:
+            await until(lambda: kept.observations)
 
         for message in (empty, other):
             assert message.startswith("SourceRefused")
@@ -57,7 +59,7 @@ def test_a_server_is_refused_until_its_certificate_is_trusted(tmp_path: Path) ->
         assert by_name.startswith("SourceRefused")
         assert "is for 127.0.0.1; use one of these in the address" in by_name
 
-    asyncio.run(scenario())
+    machine.runner.run(scenario())
 
 
 def test_an_expired_certificate_is_refused_though_it_is_trusted(tmp_path: Path) -> None:

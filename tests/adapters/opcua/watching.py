@@ -74,6 +74,19 @@ class Kept:
         return [each.value for each in self.observations if each.signal == node]
 
 
+class Machine:
+    """A welder that lives as long as its event loop, over many tests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.runner = asyncio.Runner()
+        self.welder = Welder(folder)
+        self.runner.run(self.welder.__aenter__())
+
+    def close(self) -> None:
+        self.runner.run(self.welder.__aexit__(None, None, None))
+        self.runner.close()
+
+
 def welder_settings(welder: Welder, folder: Path, **changes: Any) -> OpcuaSettings:
     """Return settings by which the welder is trusted."""
     trusted = folder / "trusted"
