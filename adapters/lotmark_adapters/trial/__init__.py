@@ -1,1 +1,3 @@
-"""Machines for trials: real servers on this machine that overrun, restart and stall on command."""
+"""A test line: real servers and agents of a shop floor that lose things on command, and streams
+that they sent, recorded. The demo, the benches and the tests watch them.
+"""
