@@ -10,6 +10,7 @@ header has 16 random bytes: nobody can guess a file of few values from its diges
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -99,12 +100,15 @@ def parse_header(line: bytes) -> WindowHeader:
     Raises:
         EvidenceDamaged: It is no such line.
     """
-    found = _object(line)
-    if found.pop("format", None) != FORMAT:
+    try:
+        found = canonical_json.load(line, size_max=LINE_SIZE_MAX)
+    except MalformedError as error:
+        raise EvidenceDamaged(f"{line[:80]!r} is no header of a kept file: {error}") from error
+    if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
         raise EvidenceDamaged(f"the first line does not say that the format is {FORMAT}")
     types = {field.name: int if field.name == "rule" else str for field in fields(WindowHeader)}
     _check_types(found, types)
-    return WindowHeader(**found)  # type: ignore[arg-type]  # checked above
+    return WindowHeader(**found)
 
 
 def parse_line(line: bytes) -> Observation:
@@ -113,16 +117,23 @@ def parse_line(line: bytes) -> Observation:
     Raises:
         EvidenceDamaged: It is no such line.
     """
-    found = _object(line)
-    value = found.pop("value", "")
-    _check_types(found, _LINE_TYPES)
-    if not isinstance(value, str | None) or found["quality"] not in _QUALITIES:
-        raise EvidenceDamaged(f"{line[:80]!r} has no value and quality of an observation")
-    found["quality"] = Quality(str(found["quality"]))
-    return Observation(value=value, **found)  # type: ignore[arg-type]  # checked above
+    try:
+        found = json.loads(line)
+        value = found.pop("value")
+        _check_types(found, _LINE_TYPES)
+        quality = Quality(found.pop("quality"))
+    except (ValueError, KeyError, AttributeError, RecursionError) as error:
+        raise EvidenceDamaged(f"{line[:80]!r} is no line of a kept file: {error}") from error
+    observation = Observation(value=value, quality=quality, **found)
+    # Whatever else the line may be: it is the one way to write what was read.
+    if (
+        not isinstance(value, str | None)
+        or kept_line(observation, json_string(observation.signal)) != line
+    ):
+        raise EvidenceDamaged(f"{line[:80]!r} is not as an observation is written")
+    return observation
 
 
-_QUALITIES = frozenset(Quality)
 _LINE_TYPES: dict[str, type] = {
     "captured_us": int,
     "made_us": int,
@@ -133,17 +144,7 @@ _LINE_TYPES: dict[str, type] = {
 }
 
 
-def _object(line: bytes) -> dict[str, object]:
-    try:
-        found = canonical_json.load(line, size_max=LINE_SIZE_MAX)
-    except MalformedError as error:
-        raise EvidenceDamaged(f"{line[:80]!r} is no line of a kept file: {error}") from error
-    if not isinstance(found, dict):
-        raise EvidenceDamaged(f"{line[:80]!r} is no line of a kept file: it is no object")
-    return found
-
-
-def _check_types(found: dict[str, object], types: Mapping[str, type]) -> None:
+def _check_types(found: Mapping[str, object], types: Mapping[str, type]) -> None:
     if found.keys() != types.keys() or any(type(found[key]) is not types[key] for key in types):
         raise EvidenceDamaged(f"{sorted(found)} are not the fields {sorted(types)}, or not theirs")
 
@@ -172,9 +173,7 @@ def check_against_event(content: bytes, event: event_pb2.Event) -> KeptFile:
     """
     if event.WhichOneof("body") != "observation_window":
         raise EvidenceDamaged("the event is not about a window of observations")
-    digest = hashlib.sha256(content).digest()
-    if all(file.sha256 != digest or file.salt for file in event.files):
-        raise EvidenceDamaged(f"the event has no file with the digest {digest.hex()}")
+    check_digest(content, event)
     kept = read_kept_file(content)
     header, body, seen = kept.header, event.observation_window, kept.observations
     if not seen:
@@ -195,6 +194,19 @@ def check_against_event(content: bytes, event: event_pb2.Event) -> KeptFile:
         if said != found:
             raise EvidenceDamaged(f"{what} is {found} in the file, and {said} in the event")
     return kept
+
+
+def check_digest(content: bytes, event: event_pb2.Event) -> None:
+    """Check that an event bears the digest of a file.
+
+    Raises:
+        EvidenceDamaged: It does not.
+    """
+    if all(hashlib.sha256(file.salt + content).digest() != file.sha256 for file in event.files):
+        raise EvidenceDamaged(
+            f"the event has no digest of a file of {len(content)} bytes with SHA-256"
+            f" {hashlib.sha256(content).hexdigest()}"
+        )
 
 
 def bounds_of(numbers: Sequence[Decimal | None]) -> tuple[Decimal | None, Decimal | None]:

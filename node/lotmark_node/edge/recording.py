@@ -48,7 +48,13 @@ class Recording:
         self._touched: dict[bytes, OpenWindow] = {}
 
     def take(self, source: WatchedSource, report: Report, fresh: Sequence[Observation]) -> None:
-        """Take a report, of whose observations only the fresh ones count."""
+        """Take a report, of whose observations only the fresh ones count.
+
+        Args:
+            source: A copy, which is to take the place of the original once all is on disk.
+            report: The report.
+            fresh: Those of its observations that were not taken yet.
+        """
         for gap in report.gaps:
             self._take_gap(source, gap)
         instance = instance_id(report.position.instance)
@@ -65,7 +71,7 @@ class Recording:
         self.changes.sources[source.name] = source.state()
 
     def close(self, source: WatchedSource, key: tuple[str, int]) -> None:
-        """Close a window of a source."""
+        """Close a window of a source, which is a copy."""
         window = source.windows.pop(key)
         self._finish(source, window, has_event=window.header.anchor == Anchor.WINDOW)
 
@@ -146,9 +152,10 @@ class Recording:
             window = None
         if window is None:
             window = self._open(source, signal, decision, common, observation)
-            source.windows[key] = window
+        elif window.nonce not in self._touched:
+            window = window.copy()
+        source.windows[key] = self._touched[window.nonce] = window
         window.add(observation, line, number)
-        self._touched[window.nonce] = window
         if is_full:
             self._measure(source, signal, observation, number, window)
         if window.count >= decision.window_count:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from lotmark.client.new_event import EventBody, item, new_event
 from lotmark.key_grant import TIME_MAX_MS, TIME_MIN_MS
@@ -257,6 +258,7 @@ def instance_id(instance: str) -> str:
     return identifier_of(instance, ID_SIZE_MAX) if instance else ""
 
 
+@lru_cache(maxsize=16)
 def calibration_word(state: quality_pb2.CalibrationState.ValueType) -> str:
     """Return the word for a state in kept files, such as "valid"; "": it is not stated."""
     if not state:

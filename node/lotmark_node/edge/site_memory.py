@@ -33,6 +33,8 @@ FILE = "site.sqlite"
 PAGE_SIZE = 4_096
 SIZE_MAX = 4 << 30  # bytes of the file: beyond it, sources wait
 DECIDED_READ_MAX = 1_000
+DECIDED_MAX = 2_000_000  # rows; of older ones it cannot be told which rule decided
+FORGET_ROWS_MAX = 10_000  # in one transaction
 NEVER_US = 2**62  # later than all
 
 _TABLES = """
@@ -162,9 +164,12 @@ class SiteMemory:
         event_count: Events that were ever made.
     """
 
-    def __init__(self, path: Path, database: sqlite3.Connection, lock: int | None) -> None:
+    def __init__(
+        self, path: Path, database: sqlite3.Connection, lock: int | None, size_max: int
+    ) -> None:
         """Take over an open file; callers use `open` and `read`."""
         self.path = path
+        self._size_max = size_max
         self._database = database
         self._lock = lock
         self.evidence_size = 0
@@ -193,10 +198,10 @@ class SiteMemory:
         except BaseException:
             os.close(lock)
             raise
-        memory = cls(path, database, lock)
+        memory = cls(path, database, lock, size_max)
         try:
             with _errors(path):
-                memory._begin(site, size_max)
+                memory._begin(site)
                 memory._count()
         except BaseException:
             memory.close()
@@ -215,7 +220,7 @@ class SiteMemory:
             database = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
             )
-            memory = cls(path, database, None)
+            memory = cls(path, database, None, SIZE_MAX)
             try:
                 memory._check_format(database.execute("PRAGMA user_version").fetchone()[0])
                 memory._count()
@@ -224,11 +229,11 @@ class SiteMemory:
                 raise
         return memory
 
-    def _begin(self, site: str, size_max: int) -> None:
+    def _begin(self, site: str) -> None:
         run = self._database.execute
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
-        run(f"PRAGMA max_page_count = {size_max // PAGE_SIZE}")
+        run(f"PRAGMA max_page_count = {self._size_max // PAGE_SIZE}")
         run("BEGIN IMMEDIATE")
         (version,) = run("PRAGMA user_version").fetchone()
         if version == 0:
@@ -369,15 +374,12 @@ class SiteMemory:
         )
         return [_decided(row) for row in rows]
 
-    def decided_in(self, nonce: bytes) -> list[Decided]:
-        """Return what is known of a window, and of the observations in it."""
+    def file_of_window(self, nonce: bytes) -> bytes:
+        """Return the SHA-256 of a window's file; b"": it is not closed."""
         rows = self._read(
-            f"SELECT {_DECIDED} FROM decided WHERE nonce = ?1 AND nonce <> x''"  # noqa: S608
-            " ORDER BY rowid LIMIT ?2",
-            nonce,
-            DECIDED_READ_MAX,
+            "SELECT file FROM decided WHERE nonce = ?1 AND nonce <> x'' AND file <> x''", nonce
         )
-        return [_decided(row) for row in rows]
+        return bytes(rows[0][0]) if rows else b""
 
     def decided_for(
         self, source: str, signal: str, *, at_us: int | None = None, count_max: int = 20
@@ -505,15 +507,42 @@ class SiteMemory:
             )
         self.evidence_size -= sum(each.size for each in removed)
 
-    def forget_decided(self, *, before_us: int) -> None:
-        """Forget what was decided before a time, and which files were removed before it.
+    def forget_decided(self, *, before_us: int, rows_max: int = DECIDED_MAX) -> None:
+        """Forget what was decided before a time, and the oldest of too much; a part at a time.
+
+        Also which files were removed before that time.
 
         Raises:
-            MemoryUnusable: Nothing was changed.
+            MemoryUnusable: Not all was forgotten.
         """
-        with self._transaction():
-            self._database.execute("DELETE FROM decided WHERE decided_us < ?", (before_us,))
-            self._database.execute("DELETE FROM evidence WHERE removed_us < ?", (before_us,))
+        for table, is_over, value in (
+            ("decided", "decided_us < ?", before_us),
+            ("decided", "rowid <= (SELECT max(rowid) FROM decided) - ?", rows_max),
+            ("evidence", "removed_us < ?", before_us),
+        ):
+            count = FORGET_ROWS_MAX
+            while count == FORGET_ROWS_MAX:
+                with self._transaction():
+                    count = self._database.execute(
+                        f"DELETE FROM {table} WHERE rowid IN"  # noqa: S608  # our own names
+                        f" (SELECT rowid FROM {table} WHERE {is_over} LIMIT {FORGET_ROWS_MAX})",
+                        (value,),
+                    ).rowcount
+
+    def check_room(self) -> None:
+        """Check that the file is not near its bound: what is left is for closing windows.
+
+        Raises:
+            MemoryUnusable: It is; a report has no room at present.
+        """
+        ((pages,),) = self._read("PRAGMA page_count")
+        ((free_pages,),) = self._read("PRAGMA freelist_count")
+        size = (pages - free_pages) * PAGE_SIZE
+        if size > self._size_max // 10 * 9:
+            raise MemoryUnusable(
+                f"{self.path} holds {size} bytes, of {self._size_max} at most: sources wait until"
+                " windows are closed and handed on"
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -1,13 +1,12 @@
 """Turns reports into kept observations and events, one transaction of the memory each.
 
 The plain, single-threaded heart of the pipeline: what `SitePipeline` does for coroutines happens
-here. Whatever fails, what this object knows is thrown away and read again from the memory, exactly
-as after a kill.
+here. Changes are made to copies, which count once they are on disk; so whatever fails, what is
+known here is what the memory has.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,19 +74,9 @@ class SiteRecorder:
         self._memory, self._store, self._outbox = memory, store, outbox
         self._calibration, self._now_us = calibration, now_us
         self._sources: dict[str, WatchedSource] = {}
-        self._is_current = False
         self._handed_on = 0  # place of the last that is where it belongs, and not forgotten yet
-        with self._all_or_nothing():
-            store.finish_removal()
-
-    @contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        """Let what is done within count as a whole: where it fails, begin anew from the memory."""
-        if not self._is_current:
-            self._load()
-        self._is_current = False
-        yield
-        self._is_current = True
+        store.finish_removal()
+        self._load()
 
     # What comes in
 
@@ -97,19 +86,19 @@ class SiteRecorder:
         Raises:
             MemoryUnusable: Nothing of it was kept.
         """
-        with self._all_or_nothing():
-            watched = self._sources[source]
-            fresh = watched.not_taken_yet(report.observations, report.position)
-            if len(fresh) < len(report.observations):
-                logger.warning(
-                    "observations were told twice",
-                    extra={"source": source, "count": len(report.observations) - len(fresh)},
-                )
-                if not fresh and report.position == watched.position:
-                    return  # a report that was taken, and whose source did not hear of it
-            recording = self._recording()
-            recording.take(watched, report, fresh)
-            self._write(recording.finished())
+        self._memory.check_room()
+        watched = self._sources[source].copy()
+        fresh = watched.not_taken_yet(report.observations, report.position)
+        if len(fresh) < len(report.observations):
+            logger.warning(
+                "observations were told twice",
+                extra={"source": source, "count": len(report.observations) - len(fresh)},
+            )
+            if not fresh and report.position == watched.position:
+                return  # a report that was taken, and whose source did not hear of it
+        recording = self._recording()
+        recording.take(watched, report, fresh)
+        self._write(recording.finished(), watched)
 
     def put(self, events: Sequence[bytes], *, session: Session | None = None) -> None:
         """Put events on record that were made elsewhere, and perhaps begin or end a run.
@@ -117,16 +106,16 @@ class SiteRecorder:
         Raises:
             MemoryUnusable: Nothing was kept.
         """
-        with self._all_or_nothing():
-            recording = self._recording()
-            recording.changes.pending += [Pending(event=event) for event in events]
-            recording.changes.session = session
-            if session is not None and not session.is_closed:
-                for each in self._sources.values():
-                    each.observation_count = each.gap_count = 0
-                    if each.position is not None:
-                        recording.remember(each)
-            self._write(recording.finished())
+        recording = self._recording()
+        recording.changes.pending += [Pending(event=event) for event in events]
+        recording.changes.session = session
+        copies = []
+        if session is not None and not session.is_closed:
+            copies = [each.copy() for each in self._sources.values() if each.position is not None]
+            for each in copies:
+                each.observation_count = each.gap_count = 0
+                recording.remember(each)
+        self._write(recording.finished(), *copies)
 
     def close_windows(self, *, due_only: bool) -> None:
         """Close the windows whose time is over, or all.
@@ -134,23 +123,26 @@ class SiteRecorder:
         Raises:
             MemoryUnusable: None was closed.
         """
-        with self._all_or_nothing():
-            recording = self._recording()
-            now_us = self._now_us()
-            for source in self._sources.values():
-                for key, window in list(source.windows.items()):
-                    if not due_only or window.due_us <= now_us:
-                        recording.close(source, key)
-            changes = recording.finished()
-            if changes.pending or self._handed_on:
-                self._write(changes)
+        recording = self._recording()
+        now_us = self._now_us()
+        copies = [each.copy() for each in self._sources.values()]
+        for source in copies:
+            for key, window in list(source.windows.items()):
+                if not due_only or window.due_us <= now_us:
+                    recording.close(source, key)
+        changes = recording.finished()
+        if changes.pending or self._handed_on:
+            self._write(changes, *copies)
 
     def _recording(self) -> Recording:
         return Recording(self._settings, self._memory, self._calibration, now_us=self._now_us())
 
-    def _write(self, changes: Changes) -> None:
+    def _write(self, changes: Changes, *sources: WatchedSource) -> None:
+        """Write changes; the sources they were made to take the place of what they were."""
         self._memory.write(changes, handed_on=self._handed_on)
         self._handed_on = 0
+        for each in sources:
+            self._sources[each.name] = each
 
     # What goes out
 
@@ -198,16 +190,13 @@ class SiteRecorder:
         Raises:
             MemoryUnusable: The memory cannot be read.
         """
-        with self._all_or_nothing():
-            return Standing(
-                last_session=self._memory.last_session(),
-                event_count=self._memory.event_count,
-                sources=self._memory.sources(),
-                window_count=sum(len(each.windows) for each in self._sources.values()),
-                pending_count=len(
-                    self._memory.pending(after=self._handed_on, count_max=HAND_ON_COUNT)
-                ),
-            )
+        return Standing(
+            last_session=self._memory.last_session(),
+            event_count=self._memory.event_count,
+            sources=self._memory.sources(),
+            window_count=sum(len(each.windows) for each in self._sources.values()),
+            pending_count=len(self._memory.pending(after=self._handed_on, count_max=HAND_ON_COUNT)),
+        )
 
     # Beginning
 

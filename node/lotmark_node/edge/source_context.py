@@ -1,5 +1,6 @@
 """What a source works on: the newest values of those of its signals that others refer to."""
 
+import copy
 import re
 from bisect import bisect_right, insort
 from collections.abc import Iterable
@@ -38,6 +39,12 @@ class SourceContext:
         for signal, made_us, value in values:
             if signal in self._values:
                 self._values[signal].append((made_us, value))
+
+    def copy(self) -> "SourceContext":
+        """Return a context that learns on its own from here."""
+        copied = copy.copy(self)
+        copied._values = {name: [*known] for name, known in self._values.items()}
+        return copied
 
     def values(self) -> list[tuple[str, int, str | None]]:
         """Return all that is known."""

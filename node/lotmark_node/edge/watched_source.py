@@ -1,8 +1,10 @@
 """What is known of one source while its site runs: signals, context, position, open windows."""
 
+import copy
 import json
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import lru_cache
 
 from lotmark_adapters.observation import Observation, Position, Quality
 from lotmark_node.edge.anchoring import Decision, decide_observation
@@ -62,12 +64,17 @@ class Signal:
 
     def unit(self, observation: Observation) -> str:
         """Return the unit: that of the settings, else the source's."""
-        told = self.settings.unit or observation.unit
-        return identifier_of(told, UNIT_SIZE_MAX) if told else ""
+        return unit_id(self.settings.unit or observation.unit)
+
+
+@lru_cache(maxsize=1_024)
+def unit_id(unit: str) -> str:
+    """Return a unit as events name it; "": none is known."""
+    return identifier_of(unit, UNIT_SIZE_MAX) if unit else ""
 
 
 class WatchedSource:
-    """One source. Mutable; what is in it is thrown away where a write fails.
+    """One source. Mutable: changes are made to a copy, which takes its place once it is on disk.
 
     Attributes:
         name: The source's.
@@ -100,6 +107,13 @@ class WatchedSource:
             self._signals[each.name] = signal
         for each in settings.signals:  # a source may call a signal by either
             self._signals[each.address] = self._signals[each.name]
+
+    def copy(self) -> "WatchedSource":
+        """Return a source to make changes to; its windows are those of this one, still."""
+        copied = copy.copy(self)
+        copied.windows = {**self.windows}
+        copied.context = self.context.copy()
+        return copied
 
     def signal(self, told: str) -> Signal:
         """Return a signal by the source's word for it, or the site's."""

@@ -1,5 +1,6 @@
 """Windows: observations of one signal that are kept in one file, and go on record as one."""
 
+import copy
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TypeAlias
@@ -91,6 +92,14 @@ class OpenWindow:
             self._minimum = number
         elif number > self._maximum:
             self._maximum = number
+
+    def copy(self) -> "OpenWindow":
+        """Return a window that grows on its own from here; no lines of this one are new."""
+        assert not self._new_lines, "they are taken before it is copied"
+        copied = copy.copy(self)
+        copied._tree = self._tree.copy()
+        copied._new_lines = []
+        return copied
 
     def take_new_lines(self) -> Sequence[bytes]:
         """Return the lines that came since the last time; they stand in the tree now."""

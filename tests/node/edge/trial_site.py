@@ -11,7 +11,7 @@ from lotmark_adapters.observation import Observation, Position, Report, SourceGa
 from lotmark_node.edge.evidence_store import EvidenceStore
 from lotmark_node.edge.kept_file import KeptFile, parse_line, read_kept_file
 from lotmark_node.edge.recording import Calibration
-from lotmark_node.edge.site_memory import SiteMemory
+from lotmark_node.edge.site_memory import Changes, SiteMemory
 from lotmark_node.edge.site_recorder import SiteRecorder
 from lotmark_node.edge.site_settings import (
     Anchor,
@@ -56,12 +56,13 @@ class Kept:
 
     def __init__(self) -> None:
         self.raw: dict[bytes, bytes] = {}
-        self.submissions = 0
+        self.fuse = Fuse()
 
     def submit(self, events: Sequence[bytes]) -> None:
-        self.submissions += 1
+        self.fuse()
         for event in events:
             self.raw.setdefault(leaf_hash(event), event)
+        self.fuse()
 
     def events(self, body: str = "") -> list[event_pb2.Event]:
         """Return the events, or those with one body, in the order in which they came first."""
@@ -135,6 +136,51 @@ def report(
     )
 
 
+class Killed(BaseException):
+    """The process is gone; what would have come next did not."""
+
+
+class Fuse:
+    """Kills at the n-th of the places at which a kill makes a difference."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None  # None: it never does
+
+    def __call__(self) -> None:
+        if self.left is not None:
+            if self.left == 0:
+                raise Killed
+            self.left -= 1
+
+
+class FusedMemory(SiteMemory):
+    """A memory with a fuse before and behind each write."""
+
+    fuse: Fuse = Fuse()
+
+    def write(self, changes: Changes, *, handed_on: int = 0) -> None:
+        self.fuse()
+        super().write(changes, handed_on=handed_on)
+        self.fuse()
+
+
+class FusedStore(EvidenceStore):
+    """A store with a fuse before, within and behind each file."""
+
+    fuse: Fuse = Fuse()
+
+    def keep(self, file: bytes, content: bytes, *, now_us: int) -> None:
+        try:
+            self.fuse()
+        except Killed:
+            unfinished = self.path(file).with_suffix(".new")
+            unfinished.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_bytes(content[: len(content) // 2])
+            raise
+        super().keep(file, content, now_us=now_us)
+        self.fuse()
+
+
 class TrialSite:
     """A recorder on a folder, which can be given up at any moment and opened again."""
 
@@ -142,15 +188,18 @@ class TrialSite:
         self.settings = settings
         self.clock = Clock()
         self.outbox = outbox or Kept()
+        self.fuse = self.outbox.fuse = Fuse()
         self.calibration: Calibration = always_valid
         self.open()
 
     def open(self) -> None:
         """Open the memory, as the process does when it starts."""
         self.settings.data.mkdir(parents=True, exist_ok=True)
-        self.memory = SiteMemory.open(self.settings.data, site=self.settings.site)
+        self.memory = FusedMemory.open(self.settings.data, site=self.settings.site)
+        self.memory.fuse = self.fuse
         try:
-            self.store = EvidenceStore(self.settings.data, self.memory, self.settings.store)
+            self.store = FusedStore(self.settings.data, self.memory, self.settings.store)
+            self.store.fuse = self.fuse
             self.recorder = SiteRecorder(
                 self.settings,
                 self.memory,
@@ -186,7 +235,7 @@ class TrialSite:
     def files(self) -> list[KeptFile]:
         """Return all files of observations that the store has, read back."""
         found = sorted((self.settings.data / "evidence").glob("??/*"))
-        return [read_kept_file(path.read_bytes()) for path in found]
+        return [read_kept_file(path.read_bytes()) for path in found if not path.suffix]
 
     def kept_sequences(self) -> Counter[tuple[str, int]]:
         """Return how often each observation is kept, in files and open windows, by instance."""
@@ -194,5 +243,6 @@ class TrialSite:
         for file in self.files():
             kept.update((file.header.instance, each.sequence) for each in file.observations)
         for _, lines in self.memory.open_windows():
-            kept.update(("1", parse_line(line).sequence) for line in lines.splitlines())
+            lines_of_it = lines.split(b"\n")[:-1]
+            kept.update(("1", parse_line(line).sequence) for line in lines_of_it)
         return kept
