@@ -122,7 +122,7 @@ def parse_line(line: bytes) -> Observation:
         value = found.pop("value")
         _check_types(found, _LINE_TYPES)
         quality = Quality(found.pop("quality"))
-    except (ValueError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise EvidenceDamaged(f"{line[:80]!r} is no line of a kept file: {error}") from error
     observation = Observation(value=value, quality=quality, **found)
     # Whatever else the line may be: it is the one way to write what was read.

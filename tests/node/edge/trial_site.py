@@ -237,6 +237,11 @@ class TrialSite:
         found = sorted((self.settings.data / "evidence").glob("??/*"))
         return [read_kept_file(path.read_bytes()) for path in found if not path.suffix]
 
+    @staticmethod
+    def body_of(raw: bytes) -> str:
+        """Return the name of an event's body."""
+        return event_pb2.Event.FromString(raw).WhichOneof("body") or ""
+
     def kept_sequences(self) -> Counter[tuple[str, int]]:
         """Return how often each observation is kept, in files and open windows, by instance."""
         kept: Counter[tuple[str, int]] = Counter()
