@@ -19,6 +19,7 @@ from lotmark_adapters.observation import (
     SourceRecord,
 )
 from lotmark_node.edge.errors import EvidenceUnavailable, MemoryBusy
+from lotmark_node.edge.kept_file import check_against_event
 from lotmark_node.edge.pipeline import SitePipeline
 from lotmark_node.edge.site_settings import Anchor, PolicyRule, SiteSettings, StoreSettings, When
 from tests.node.edge.trial_site import (
@@ -268,7 +269,7 @@ def files_at_most(size: int) -> Iterator[Callable[[], None]]:
 
 
 def many(first: int, count: int) -> Report:
-    return report(observed(each, "weld", str(each)) for each in range(first, first + count))
+    return report(observed(each, "current", "8.1") for each in range(first, first + count))
 
 
 async def take_until_full(
@@ -286,21 +287,29 @@ async def take_until_full(
 def test_a_source_waits_while_the_disk_is_full_and_every_observation_is_kept_once(
     tmp_path: Path,
 ) -> None:
+    outbox = Kept()
+
     async def run() -> int:
-        pipeline = await opened(site_settings(tmp_path), Kept())
+        pipeline = await opened(site_settings(tmp_path), outbox)
         with files_at_most(400_000) as make_room:
-            count, take = await take_until_full(pipeline, lambda at: many(1 + 100 * at, 100))
+            # No window ends with a report: what was refused must not count in one.
+            count, take = await take_until_full(pipeline, lambda at: many(1 + 98 * at, 98))
             assert "site.sqlite" in pipeline.trouble
             make_room()
             await asyncio.wait_for(take, DEADLINE_S)
+        await pipeline.close_windows()
         await pipeline.close()
-        return count
+        return count * 98
 
     count = asyncio.run(run())
     site = TrialSite(site_settings(tmp_path))
     kept = site.kept_sequences()
-    assert sorted(sequence for _, sequence in kept) == list(range(1, count * 100 + 1))
+    assert sorted(sequence for _, sequence in kept) == list(range(1, count + 1))
     assert set(kept.values()) == {1}
+    windows = outbox.events("observation_window")
+    assert sum(each.observation_window.observation_count for each in windows) == count
+    for event in windows:
+        check_against_event(site.store.read(event.files[0].sha256), event)
     site.kill()
 
 
