@@ -31,7 +31,7 @@ from tests.node.edge.trial_site import (
     site_settings,
 )
 
-KILLS = int(os.environ.get("LOTMARK_KILLS", "6"))
+KILLS = int(os.environ.get("LOTMARK_KILLS", "4"))
 SIGNAL_NAMES = ("current", "current", "current", "weld", "serial", "note")
 
 
