@@ -9,7 +9,7 @@ import json
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -157,16 +157,25 @@ class Alarms:
             logger.warning(
                 "further values outside their limits", extra={"count": len(alarms) - LOGGED_MAX}
             )
-        lines = [json.dumps(document) + "\n" for document in documents]
-        self._write(lines)
-        if self._post is not None:
-            for line in lines:
-                self._post.send(line.encode())
+        self._send(documents)
 
     def close(self) -> None:
         """Give what is on its way a moment."""
         if self._post is not None:
             self._post.close()
+
+    def tell_trouble(self, site: str, why: str, at_us: int) -> None:
+        """Tell that the site keeps nothing more at present, so that its sources will wait."""
+        self.count += 1
+        logger.error("nothing can be kept", extra={"reason": why})
+        self._send([{"site": site, "reason": "trouble", "detail": why, "made": _time(at_us)}])
+
+    def _send(self, documents: Sequence[Mapping[str, object]]) -> None:
+        lines = [json.dumps(document) + "\n" for document in documents]
+        self._write(lines)
+        if self._post is not None:
+            for line in lines:
+                self._post.send(line.encode())
 
     def _write(self, lines: list[str]) -> None:
         try:

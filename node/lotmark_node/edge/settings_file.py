@@ -100,6 +100,7 @@ def read_site_settings(path: Path) -> SiteSettings:
         if "metrics_listen" in table
         else None,
         alarm_post=table.text("alarm_post", _check_post) if "alarm_post" in table else None,
+        folder=path.absolute().parent,
         settings_digest=hashlib.sha256(path.read_bytes()).digest(),
     )
 

@@ -418,6 +418,11 @@ class SiteMemory:
         rows = self._read("SELECT session, is_closed FROM session ORDER BY place DESC LIMIT 1")
         return Session(rows[0][0], bool(rows[0][1])) if rows else None
 
+    def session_before(self) -> bytes:
+        """Return the id of the run before the newest; b"": there was none."""
+        rows = self._read("SELECT session FROM session ORDER BY place DESC LIMIT 1 OFFSET 1")
+        return bytes(rows[0][0]) if rows else b""
+
     def _read(self, query: str, *values: object) -> list[Any]:
         with _errors(self.path):
             return self._database.execute(query, values).fetchall()

@@ -43,10 +43,12 @@ class Standing:
     """Where a site stands."""
 
     last_session: Session | None
+    session_before: bytes  # id of the run before that; b"": there was none
     event_count: int  # over all runs
     sources: Sequence[SourceState]
     window_count: int  # that are open
     pending_count: int  # files and events that are to be handed on
+    evidence_size: int  # bytes of the files that are kept
 
 
 class SiteRecorder:
@@ -192,6 +194,8 @@ class SiteRecorder:
         """
         return Standing(
             last_session=self._memory.last_session(),
+            session_before=self._memory.session_before(),
+            evidence_size=self._memory.evidence_size,
             event_count=self._memory.event_count,
             sources=self._memory.sources(),
             window_count=sum(len(each.windows) for each in self._sources.values()),

@@ -149,4 +149,5 @@ class SiteSettings:
     trusted_lab_certificates: Path | None = None
     metrics_listen: str | None = None
     alarm_post: str | None = None  # URL of who hears of values outside their limits at once
+    folder: Path = Path()  # of the file: paths in sources' options are relative to it
     settings_digest: bytes = bytes(32)  # SHA-256 of the file
