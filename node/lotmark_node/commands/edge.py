@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lotmark_node import terminal
-from lotmark_node.commands import _edge_sources, _edge_status
+from lotmark_node.commands import _edge_explain, _edge_sources, _edge_status
 from lotmark_node.commands._client import silence_grpc
 from lotmark_node.commands._edge_site import SiteFile
 
@@ -17,6 +17,7 @@ app = typer.Typer(help="Watch machines (OPC UA, MTConnect), and put on record wh
 app.command("browse")(_edge_sources.browse)
 app.command("probe")(_edge_sources.probe)
 app.command("trust")(_edge_sources.trust)
+app.command("explain")(_edge_explain.explain)
 app.command("status")(_edge_status.status)
 
 
