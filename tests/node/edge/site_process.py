@@ -83,22 +83,25 @@ class SiteProcess(ServerProcess):
         data: Its data folder.
     """
 
-    def __init__(self, folder: Path, client: Path, sources: str, *, head: str = "") -> None:
+    def __init__(
+        self, folder: Path, client: Path, sources: str, *, name: str = "line-3", head: str = ""
+    ) -> None:
         """Write its settings; nothing runs yet.
 
         Args:
             folder: For settings, data and trust store; exists.
             client: Who signs.
             sources: As `welder_source` and the like return.
+            name: The site's.
             head: Further lines for the file's head.
         """
         self.settings = folder / "site.toml"
         self.data = folder / "data"
         self.settings.write_text(
-            f'site = "line-3"\ndata = "data"\nclient = "{client}"\n{head}{sources}{POLICY}'
+            f'site = "{name}"\ndata = "data"\nclient = "{client}"\n{head}{sources}{POLICY}'
         )
         arguments = ["-m", "lotmark_node.main", "edge", "run", str(self.settings), "--json"]
-        super().__init__("line-3", arguments, folder / "site.log")
+        super().__init__(name, arguments, folder / "site.log")
 
     async def start(self) -> None:
         """Start it and return when it is ready; the machines of the test go on meanwhile."""
@@ -138,12 +141,12 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(POLL_S)
 
 
-def on_record(client: Path) -> list[event_pb2.Event]:
-    """Return the events on the ledger that edge sites have made, in its order."""
+def on_record(client: Path, site: str) -> list[event_pb2.Event]:
+    """Return the events on the ledger that a site has made, in its order."""
     with LedgerSession(read_client_settings(client)) as session:
         entries = [entry.event for entry in session.entries() if entry.event]
     events = [event_pb2.Event.FromString(raw) for raw in entries]
-    return [each for each in events if each.device.startswith("line-3")]
+    return [each for each in events if each.device.partition("/")[0] == site]
 
 
 def sessions_of(events: Sequence[event_pb2.Event]) -> list[quality_pb2.SiteSession]:
@@ -160,4 +163,4 @@ def counted(events: Sequence[event_pb2.Event], source: str) -> int:
     measured = [each for each in events if each.HasField("measurement")]
     return sum(
         window.observation_count for window in windows if window.source.startswith(f"{source}/")
-    ) + sum(each.device == f"line-3/{source}" for each in measured)
+    ) + sum(each.device.endswith(f"/{source}") for each in measured)
