@@ -15,17 +15,16 @@ from lotmark_node.monitoring.families import counters, gauge, gauges, histogram
 
 
 def edge_registry(
-    site: EdgeSite, certificates: Callable[[], Mapping[str, int]], now_us: Callable[[], int]
+    site: EdgeSite, certificates: Callable[[], Mapping[str, int]]
 ) -> CollectorRegistry:
     """Return all metrics of a site and of its process.
 
     Args:
         site: The site.
         certificates: Returns when each of its certificates ends, Unix time in ms.
-        now_us: Unix time.
     """
     registry = CollectorRegistry()
-    registry.register(EdgeMetrics(site, certificates, now_us))
+    registry.register(EdgeMetrics(site, certificates))
     ProcessCollector(registry=registry)
     return registry
 
@@ -33,15 +32,9 @@ def edge_registry(
 class EdgeMetrics(Collector):
     """Reads a running site, from any thread."""
 
-    def __init__(
-        self,
-        site: EdgeSite,
-        certificates: Callable[[], Mapping[str, int]],
-        now_us: Callable[[], int],
-    ) -> None:
+    def __init__(self, site: EdgeSite, certificates: Callable[[], Mapping[str, int]]) -> None:
         self._site = site
         self._certificates = certificates
-        self._now_us = now_us
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric as it is now."""
@@ -49,7 +42,7 @@ class EdgeMetrics(Collector):
         yield from self._sources()
         yield from self._alarms()
         yield from self._keeping()
-        now_ms = self._now_us() // 1_000
+        now_ms = self._site.now_us() // 1_000
         yield gauges(
             "certificate_expiry_seconds",
             "Until a certificate of this process ends.",
@@ -93,7 +86,7 @@ class EdgeMetrics(Collector):
             ("source",),
             [((name,), watch.missing_count) for name, watch in watches.items()],
         )
-        now_us = self._now_us()
+        now_us = self._site.now_us()
         yield gauges(
             "edge_last_observation_age_seconds",
             "Since the newest observation of a source came; since the start where none has.",

@@ -8,7 +8,7 @@ windows are closed, the session's end is put on record, and the outbox is emptie
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -30,6 +30,11 @@ END_S = 10.0  # for the last windows and the session's end to be put on record
 LOOK_S = 2.0  # so old are the figures that monitoring is shown
 
 logger = logging.getLogger(__name__)
+
+
+def machine_time_us() -> int:
+    """Return this machine's time."""
+    return time.time_ns() // 1_000
 
 
 class ClientOutbox:
@@ -69,6 +74,7 @@ class EdgeSite:
     session: bytes
     standing: Standing
     is_insecure: bool
+    now_us: Callable[[], int]
 
     def not_ready(self) -> str | None:
         """Return why the site does not do all of its work now; None: it does."""
@@ -81,7 +87,7 @@ class EdgeSite:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch all sources until `stop` is set; what was taken is kept when this returns."""
-        certificates = CertificateRecorder(self.settings, self.pipeline, now_us)
+        certificates = CertificateRecorder(self.settings, self.pipeline, self.now_us)
         async with asyncio.TaskGroup() as group:
             keeping = [group.create_task(watch.keep()) for watch in self.watches]
             others = [
@@ -126,16 +132,11 @@ class EdgeSite:
         while True:
             trouble = self.pipeline.trouble
             if trouble and not told:
-                self.alarms.tell_trouble(self.settings.site, trouble, now_us())
+                self.alarms.tell_trouble(self.settings.site, trouble, self.now_us())
             told = trouble
             with suppress(MemoryUnusable):  # which is told where it matters
                 self.standing = await self.pipeline.standing()
             await asyncio.sleep(LOOK_S)
-
-
-def now_us() -> int:
-    """Return this machine's time."""
-    return time.time_ns() // 1_000
 
 
 def check_sources(settings: SiteSettings, *, is_insecure: bool) -> None:
@@ -150,7 +151,11 @@ def check_sources(settings: SiteSettings, *, is_insecure: bool) -> None:
 
 @asynccontextmanager
 async def open_site(
-    settings: SiteSettings, client: Client, *, is_insecure: bool
+    settings: SiteSettings,
+    client: Client,
+    *,
+    is_insecure: bool,
+    now_us: Callable[[], int] = machine_time_us,
 ) -> AsyncIterator[EdgeSite]:
     """Open a site's memory and begin a session; put its end on record after the block.
 
@@ -158,6 +163,7 @@ async def open_site(
         settings: The site's; `check_sources` finds nothing wrong.
         client: Sends what goes on record; its owner closes it afterwards.
         is_insecure: Whether an OPC UA server may be watched that nobody knows.
+        now_us: This machine's time.
 
     Raises:
         EdgeError: The memory or the policy cannot be used.
@@ -191,6 +197,7 @@ async def open_site(
             session=opening.session.session,
             standing=await pipeline.standing(),
             is_insecure=is_insecure,
+            now_us=now_us,
         )
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from lotmark.client.client import Client
 from lotmark.client.settings import read_client_settings
 from lotmark_node.edge.edge_metrics import edge_registry
-from lotmark_node.edge.edge_site import EdgeSite, check_sources, now_us, open_site
+from lotmark_node.edge.edge_site import EdgeSite, check_sources, open_site
 from lotmark_node.edge.site_certificates import ends_ms
 from lotmark_node.edge.site_settings import SiteSettings
 from lotmark_node.monitoring.http_listener import HttpListener
@@ -75,7 +75,7 @@ def _monitored(site: EdgeSite) -> Iterator[str | None]:
     if settings.metrics_listen is None:
         yield None
         return
-    registry = edge_registry(site, lambda: ends_ms(settings), now_us)
+    registry = edge_registry(site, lambda: ends_ms(settings))
     listener = HttpListener(settings.metrics_listen, registry, site.not_ready)
     try:
         yield listener.address

@@ -245,7 +245,7 @@ def test_a_site_that_was_killed_while_no_node_could_be_reached_brings_everything
     assert closed.event_count == len(events) - 1
 
 
-def test_a_source_that_is_refused_does_not_stop_the_others_and_everybody_is_told(
+def test_a_refused_source_stops_no_other_and_everybody_is_told_and_a_site_runs_once(
     node: NodeProcess, tmp_path: Path
 ) -> None:
     async def scenario() -> tuple[tuple[int, str], str]:
@@ -263,6 +263,8 @@ def test_a_source_that_is_refused_does_not_stop_the_others_and_everybody_is_told
             await until(lambda: bool(site.told("source is not watched")))
             agent.burst(10)
             await until(lambda: site.next_sequence("mill") == agent.next_sequence)
+            again = await asyncio.to_thread(lotmark, "edge", "run", str(site.settings))
+            assert (again.returncode, "in use by another process" in again.stderr) == (2, True)
             ready = await asyncio.to_thread(_asked, site, "/readyz")
             _, metrics = await asyncio.to_thread(_asked, site, "/metrics")
             await site.end()
@@ -284,29 +286,3 @@ def _asked(site: SiteProcess, path: str) -> tuple[int, str]:
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
-
-
-def test_a_site_does_not_run_insecurely_unless_it_is_told_to(
-    node: NodeProcess, tmp_path: Path
-) -> None:
-    source = welder_source("opc.tcp://127.0.0.1:4840").replace(
-        'trusted = "trusted"', "insecure = true"
-    )
-    site = SiteProcess(tmp_path, node.client("OEM-A", "line-2"), source)
-
-    done = lotmark("edge", "run", str(site.settings))
-
-    assert done.returncode == 2
-    assert "insecure = true is for development" in done.stderr
-
-
-def test_a_site_runs_once(ran: Ran, node: NodeProcess) -> None:
-    async def scenario() -> str:
-        site = ran.site
-        await site.start()
-        again = await asyncio.to_thread(lotmark, "edge", "run", str(site.settings))
-        await site.end()
-        assert again.returncode == 2
-        return again.stderr
-
-    assert "is in use by another process" in asyncio.run(scenario())
