@@ -4,8 +4,9 @@ import asyncio
 import json
 import re
 import shutil
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,47 +25,50 @@ from lotmark_node.trial.network import free_address
 from tests.node.edge.site_process import POLICY, welder_source
 
 WIDTH = 100
+DEADLINE_S = 30.0
 
 
 def _lotmark(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(each) for each in arguments])
 
 
-def _with_welder(folder: Path, ask: Callable[[Welder], Result]) -> tuple[Welder, Result]:
-    """Run commands while a welder runs; return what the last one did."""
-
-    async def scenario() -> tuple[Welder, Result]:
-        async with Welder(folder / "welder") as welder:
-            return welder, await asyncio.to_thread(ask, welder)
-
-    return asyncio.run(scenario())
+@pytest.fixture(scope="module")
+def welder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Welder]:
+    """A welder that runs beside the tests, as no command changes anything there."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    running = Welder(tmp_path_factory.mktemp("welder"))
+    asyncio.run_coroutine_threadsafe(running.__aenter__(), loop).result(DEADLINE_S)
+    yield running
+    asyncio.run_coroutine_threadsafe(running.__aexit__(None, None, None), loop).result(DEADLINE_S)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(DEADLINE_S)
+    loop.close()
 
 
 # Looking into machines
 
 
 def test_a_server_is_trusted_once_its_digest_was_compared_and_then_browsed_into_settings(
-    tmp_path: Path,
+    welder: Welder, tmp_path: Path
 ) -> None:
     trusted, own, file = tmp_path / "trusted", tmp_path / "own", tmp_path / "site.toml"
+    shown = _lotmark("edge", "trust", welder.address, "--trusted", trusted)
+    assert (shown.exit_code, trusted.exists()) == (0, False), shown.output
+    (digest,) = re.findall(r"SHA-256 ([0-9a-f]{64})", shown.output)
+    with_colons = ":".join(re.findall("..", digest.upper()))
 
-    def ask(welder: Welder) -> Result:
-        shown = _lotmark("edge", "trust", welder.address, "--trusted", trusted)
-        assert (shown.exit_code, trusted.exists()) == (0, False), shown.output
-        (digest,) = re.findall(r"SHA-256 ([0-9a-f]{64})", shown.output)
-        with_colons = ":".join(re.findall("..", digest.upper()))
-        accepted = _lotmark(
-            "edge", "trust", welder.address, "--trusted", trusted, "--accept", with_colons
-        )
-        assert accepted.exit_code == 0, accepted.output
-        assert (trusted / f"{digest}.der").read_bytes() == welder.certificate.read_bytes()
-        return _lotmark(
-            "edge", "browse", welder.address, "--trusted", trusted, "--own", own,
-            "--write", file, "--site", "line-3", "--source", "W07",
-        )  # fmt: skip
+    accepted = _lotmark(
+        "edge", "trust", welder.address, "--trusted", trusted, "--accept", with_colons
+    )
+    browsed = _lotmark(
+        "edge", "browse", welder.address, "--trusted", trusted, "--own", own,
+        "--write", file, "--site", "line-3", "--source", "W07",
+    )  # fmt: skip
 
-    welder, browsed = _with_welder(tmp_path, ask)
-
+    assert accepted.exit_code == 0, accepted.output
+    assert (trusted / f"{digest}.der").read_bytes() == welder.certificate.read_bytes()
     assert browsed.exit_code == 0, browsed.output
     assert max(map(len, browsed.output.splitlines())) <= WIDTH
     assert re.search(r"ns=2;s=W07\.Current +W07/Current +Float +B22", browsed.output)
@@ -79,31 +83,23 @@ def test_a_server_is_trusted_once_its_digest_was_compared_and_then_browsed_into_
 
 
 def test_a_server_that_shows_another_certificate_than_was_accepted_is_not_trusted(
-    tmp_path: Path,
+    welder: Welder, tmp_path: Path
 ) -> None:
     trusted = tmp_path / "trusted"
 
-    _, done = _with_welder(
-        tmp_path,
-        lambda welder: _lotmark(
-            "edge", "trust", welder.address, "--trusted", trusted, "--accept", "ab" * 32
-        ),
-    )
+    done = _lotmark("edge", "trust", welder.address, "--trusted", trusted, "--accept", "ab" * 32)
 
     assert (done.exit_code, trusted.exists()) == (1, False)
     assert "not the one accepted. Do not trust it before" in done.output
 
 
-def test_a_server_that_nobody_trusts_is_not_browsed(tmp_path: Path) -> None:
-    (tmp_path / "trusted").mkdir()
+def test_a_server_that_nobody_trusts_is_not_browsed(welder: Welder, tmp_path: Path) -> None:
+    trusted = tmp_path / "trusted"
+    trusted.mkdir()
 
-    _, done = _with_welder(
-        tmp_path,
-        lambda welder: _lotmark(
-            "edge", "browse", welder.address, "--trusted", tmp_path / "trusted",
-            "--own", tmp_path / "own",
-        ),
-    )  # fmt: skip
+    done = _lotmark(
+        "edge", "browse", welder.address, "--trusted", trusted, "--own", tmp_path / "own"
+    )
 
     assert done.exit_code == 2
     assert "is not trusted; compare the digest" in done.output
@@ -198,14 +194,12 @@ def _checks(done: Result) -> dict[str, tuple[str, str]]:
     return {each["check"]: (each["health"], each["text"]) for each in checks}
 
 
-def test_a_site_that_could_run_is_healthy(tmp_path: Path) -> None:
-    def ask(welder: Welder) -> Result:
-        settings = _site(tmp_path, welder.address, head='metrics_listen = "127.0.0.1:0"\n')
-        (tmp_path / "trusted").mkdir()
-        shutil.copy(welder.certificate, tmp_path / "trusted")
-        return _lotmark("doctor", "--site", settings, "--json")
+def test_a_site_that_could_run_is_healthy(welder: Welder, tmp_path: Path) -> None:
+    settings = _site(tmp_path, welder.address, head='metrics_listen = "127.0.0.1:0"\n')
+    (tmp_path / "trusted").mkdir()
+    shutil.copy(welder.certificate, tmp_path / "trusted")
 
-    _, done = _with_welder(tmp_path, ask)
+    done = _lotmark("doctor", "--site", settings, "--json")
 
     assert done.exit_code == 0, done.output
     checks = _checks(done)
