@@ -72,7 +72,7 @@ def _document(site: "EdgeSite", metrics: str | None) -> dict[str, object]:
             }
             for source in site.settings.sources
         ],
-        "waiting_events": site.client.waiting_count,
+        "waiting_events": site.outbox.waiting_count,
         "metrics": metrics,
     }
 

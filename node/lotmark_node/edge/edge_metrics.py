@@ -125,7 +125,13 @@ class EdgeMetrics(Collector):
         yield gauge(
             "edge_waiting_events",
             "Events that no node has acknowledged yet.",
-            site.client.waiting_count + standing.pending_count,
+            site.outbox.waiting_count + standing.pending_count,
+        )
+        yield counters(
+            "edge_refused_events",
+            "Events that the ledger refused, by outcome.",
+            ("outcome",),
+            [((name,), count) for name, count in dict(site.outbox.refused_counts).items()],
         )
         yield gauge("edge_store_bytes", "Raw files that are kept.", standing.evidence_size)
         quota_size = site.settings.store.quota_mb * 1_000_000

@@ -20,6 +20,7 @@ from lotmark_node.edge.errors import MemoryUnusable
 from lotmark_node.edge.gauges import CertificateRecorder, Gauges
 from lotmark_node.edge.pipeline import SitePipeline
 from lotmark_node.edge.sessions import SiteSessions
+from lotmark_node.edge.site_outbox import SiteOutbox
 from lotmark_node.edge.site_recorder import Standing
 from lotmark_node.edge.site_settings import SiteSettings
 from lotmark_node.edge.source_watch import SourceWatch, WatchState
@@ -37,28 +38,13 @@ def machine_time_us() -> int:
     return time.time_ns() // 1_000
 
 
-class ClientOutbox:
-    """The client's outbox, as the pipeline wants it."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def submit(self, events: Sequence[bytes]) -> None:
-        """Put events into the outbox; they are on disk when this returns.
-
-        Raises:
-            OutboxFull, OutboxUnusable: They were not taken, or not all.
-        """
-        self._client.submit_all(events, room_s=0.0)
-
-
 @dataclass(slots=True, kw_only=True)
 class EdgeSite:
     """A site that runs; monitoring reads it from other threads.
 
     Attributes:
         settings: Its settings.
-        client: Sends its events.
+        outbox: Takes its events.
         pipeline: Keeps what its sources tell.
         alarms: Tells values outside their limits.
         watches: One for each source.
@@ -67,7 +53,7 @@ class EdgeSite:
     """
 
     settings: SiteSettings
-    client: Client
+    outbox: SiteOutbox
     pipeline: SitePipeline
     alarms: Alarms
     watches: Sequence[SourceWatch]
@@ -134,6 +120,7 @@ class EdgeSite:
             if trouble and not told:
                 self.alarms.tell_trouble(self.settings.site, trouble, self.now_us())
             told = trouble
+            self.outbox.look()
             with suppress(MemoryUnusable):  # which is told where it matters
                 self.standing = await self.pipeline.standing()
             await asyncio.sleep(LOOK_S)
@@ -169,11 +156,11 @@ async def open_site(
         EdgeError: The memory or the policy cannot be used.
         AdapterError: A source's settings or the trusted laboratories cannot be used.
     """
-    sessions = SiteSessions(settings, Clock())
+    sessions, outbox = SiteSessions(settings, Clock()), SiteOutbox(client)
     gauges = Gauges(settings, now_us)
     async with AsyncExitStack() as stack:
         pipeline = await SitePipeline.open(
-            settings, outbox=ClientOutbox(client), calibration=gauges.state_at, now_us=now_us
+            settings, outbox=outbox, calibration=gauges.state_at, now_us=now_us
         )
         stack.push_async_callback(pipeline.close)
         opening = sessions.opening(await pipeline.standing())
@@ -190,7 +177,7 @@ async def open_site(
         ]
         yield EdgeSite(
             settings=settings,
-            client=client,
+            outbox=outbox,
             pipeline=pipeline,
             alarms=alarms,
             watches=watches,

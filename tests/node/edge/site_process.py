@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lotmark.client.session import LedgerSession
 from lotmark.client.settings import read_client_settings
+from lotmark.outcome import Outcome
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_adapters.trial.welder import COUNTER, CURRENT, FORCE, SERIAL
 from lotmark_node.edge.errors import MemoryUnusable
@@ -142,9 +143,16 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def on_record(client: Path, site: str) -> list[event_pb2.Event]:
-    """Return the events on the ledger that a site has made, in its order."""
+    """Return the events of a site that the ledger accepted, in its order.
+
+    After a kill an event may be handed on again; then it is on record once more, as refused.
+    """
     with LedgerSession(read_client_settings(client)) as session:
-        entries = [entry.event for entry in session.entries() if entry.event]
+        entries = [
+            entry.event
+            for entry in session.entries()
+            if entry.event and entry.head.outcome == Outcome.ACCEPTED
+        ]
     events = [event_pb2.Event.FromString(raw) for raw in entries]
     return [each for each in events if each.device.partition("/")[0] == site]
 

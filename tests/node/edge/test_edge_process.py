@@ -29,6 +29,7 @@ from tests.node.edge.site_process import (
 from tests.node.running_node import NodeProcess, lotmark, node_process
 
 OPENED = quality_pb2.SESSION_STATE_OPENED
+NARROW = "measurement,observation_window,gap,site_session"  # and no policy
 CLOSED = quality_pb2.SESSION_STATE_CLOSED
 BROKEN_OFF = quality_pb2.SESSION_STATE_BROKEN_OFF
 
@@ -46,7 +47,8 @@ class Ran:
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     folder = tmp_path_factory.mktemp("edge") / "consortium"
-    with node_process(folder, parties=["OEM-A:oem"], clients=["OEM-A/erp", "OEM-A/line-2"]) as it:
+    clients = ["OEM-A/erp", "OEM-A/line-2", f"OEM-A/narrow:{NARROW}"]
+    with node_process(folder, parties=["OEM-A:oem"], clients=clients) as it:
         yield it
 
 
@@ -254,13 +256,14 @@ def test_a_refused_source_stops_no_other_and_everybody_is_told_and_a_site_runs_o
             sources = welder_source(welder.address) + agent_source(agent.address)
             site = SiteProcess(
                 tmp_path,
-                node.client("OEM-A", "line-2"),
+                node.client("OEM-A", "narrow"),
                 sources,
                 name="line-5",
                 head='metrics_listen = "127.0.0.1:0"\n',
             )
             await site.start()
             await until(lambda: bool(site.told("source is not watched")))
+            await until(lambda: bool(site.told("the ledger refused an event")))
             agent.burst(10)
             await until(lambda: site.next_sequence("mill") == agent.next_sequence)
             again = await asyncio.to_thread(lotmark, "edge", "run", str(site.settings))
@@ -276,6 +279,7 @@ def test_a_refused_source_stops_no_other_and_everybody_is_told_and_a_site_runs_o
     assert re.search(r"source W07 is not watched: .* is not trusted; compare the digest", why)
     assert 'lotmark_edge_source_watched{source="W07"} 0.0' in metrics
     assert 'lotmark_edge_source_watched{source="mill"} 1.0' in metrics
+    assert 'lotmark_edge_refused_events_total{outcome="KEY_NOT_PERMITTED"} 1.0' in metrics
     shown = set(re.findall(r"^(\w+?)(?:_bucket|_sum|_count)?(?:\{| )", metrics, re.MULTILINE))
     # No alert asks for what nobody shows, but for gaps, of which there were none.
     assert named_metrics(edge=True) - shown == {"lotmark_edge_gaps_total"}
