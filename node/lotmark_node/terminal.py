@@ -38,6 +38,7 @@ EXTRA_OF_LIBRARY = {
     "httpx": "edge",
     "lxml": "node",
     "numpy": "verify",
+    "onnxruntime": "edge",
     "prometheus_client": "node",
     "pydantic_settings": "node",
     "pysyncobj": "node",
