@@ -57,6 +57,8 @@ def run(
 
 
 def _document(site: "EdgeSite", metrics: str | None) -> dict[str, object]:
+    from lotmark_node.edge.sources import is_insecure_source
+
     policy = site.settings.policy
     return {
         "ready": True,
@@ -69,6 +71,7 @@ def _document(site: "EdgeSite", metrics: str | None) -> dict[str, object]:
                 "protocol": source.protocol,
                 "address": source.address,
                 "signals": len(source.signals),
+                "insecure": is_insecure_source(source),
             }
             for source in site.settings.sources
         ],
@@ -78,6 +81,8 @@ def _document(site: "EdgeSite", metrics: str | None) -> dict[str, object]:
 
 
 def _text(site: "EdgeSite", metrics: str | None) -> str:
+    from lotmark_node.edge.sources import is_insecure_source
+
     policy = site.settings.policy
     lines = [
         f"{site.settings.site} watches {len(site.settings.sources)} sources under policy"
@@ -85,5 +90,6 @@ def _text(site: "EdgeSite", metrics: str | None) -> str:
     ]
     for source in site.settings.sources:
         signals = f"{len(source.signals)} signals" if source.signals else "all it tells"
-        lines.append(f"  {source.name}  {source.address}  {signals}")
+        warning = "  INSECURE, nobody knows this server" if is_insecure_source(source) else ""
+        lines.append(f"  {source.name}  {source.address}  {signals}{warning}")
     return "\n".join(lines)

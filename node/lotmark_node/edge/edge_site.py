@@ -24,7 +24,7 @@ from lotmark_node.edge.site_outbox import SiteOutbox
 from lotmark_node.edge.site_recorder import Standing
 from lotmark_node.edge.site_settings import SiteSettings
 from lotmark_node.edge.source_watch import SourceWatch, WatchState
-from lotmark_node.edge.sources import check_source, make_source
+from lotmark_node.edge.sources import check_source, is_insecure_source, make_source
 
 BEGIN_S = 2.0  # for the session's beginning to be in the outbox, before sources are watched
 END_S = 10.0  # for the last windows and the session's end to be put on record
@@ -97,6 +97,11 @@ class EdgeSite:
     async def _watch(self, watch: SourceWatch) -> None:
         """Watch one source; whatever becomes of it, the others are watched."""
         name = watch.settings.name
+        if is_insecure_source(watch.settings):
+            logger.warning(
+                "source is insecure: neither encrypted nor known",
+                extra={"source": name, "remedy": "name trusted certificates before real use"},
+            )
         try:
             source = make_source(
                 watch.settings,

@@ -10,7 +10,7 @@ site's memory.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 from lotmark_adapters.observation import Report, ReportTaker
@@ -20,6 +20,7 @@ from lotmark_node.edge.site_settings import SourceSettings
 
 AHEAD_OBSERVATIONS_MAX = 20_000  # that are listened to and not kept yet; about 6 MB
 AHEAD_REPORTS_MAX = 2_000
+JOINED_OBSERVATIONS_MAX = 2_000  # that are kept in one transaction
 
 
 class WatchState(StrEnum):
@@ -110,13 +111,13 @@ class SourceWatch:
         self.state, self.why = state, why
 
     async def _keep_next(self) -> None:
-        report = self._ahead[
-            0
-        ]  # it stays there where this is cancelled; kept twice, it counts once
+        reports = self._next()
+        report = _joined(reports)
         await self._taker.take(report)
         observations = report.observations
         async with self._changed:
-            self._ahead.popleft()
+            for _ in reports:
+                self._ahead.popleft()
             self._ahead_count -= len(observations)
             self._changed.notify_all()
         self.observation_count += len(observations)
@@ -128,5 +129,33 @@ class SourceWatch:
             first_us = min(each.captured_us for each in observations)
             self.capture.add(max(0.0, (self._now_us() - first_us) / 1e6))
 
+    def _next(self) -> list[Report]:
+        """Return the reports that can be kept as one: so they share their waits for the disk."""
+        first, *others = self._ahead
+        found, count = [first], len(first.observations)
+        for each in others:
+            count += len(each.observations)
+            # Gaps lie before a report's observations, and numbers are of one instance.
+            if (
+                each.gaps
+                or each.position.instance != first.position.instance
+                or count > JOINED_OBSERVATIONS_MAX
+            ):
+                break
+            found.append(each)
+        return found
+
     def _has_room(self) -> bool:
         return self._ahead_count < AHEAD_OBSERVATIONS_MAX and len(self._ahead) < AHEAD_REPORTS_MAX
+
+
+def _joined(reports: Sequence[Report]) -> Report:
+    """Return reports that follow each other, of which only the first has gaps, as one."""
+    if len(reports) == 1:
+        return reports[0]
+    return Report(
+        position=reports[-1].position,
+        observations=[each for report in reports for each in report.observations],
+        gaps=reports[0].gaps,
+        records=[each for report in reports for each in report.records],
+    )

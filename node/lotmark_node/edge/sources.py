@@ -50,6 +50,11 @@ def check_source(settings: SourceSettings, *, folder: Path, is_insecure: bool) -
         opcua_source(settings, folder=folder, is_insecure=is_insecure)
 
 
+def is_insecure_source(settings: SourceSettings) -> bool:
+    """Return whether a source is to be watched without encryption, and without knowing it."""
+    return settings.protocol == "opcua" and settings.options.get("insecure") is True
+
+
 def mtconnect_source(settings: SourceSettings, *, folder: Path) -> "MtconnectSettings":
     """Return the settings of an MTConnect agent.
 

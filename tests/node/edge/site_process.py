@@ -85,7 +85,14 @@ class SiteProcess(ServerProcess):
     """
 
     def __init__(
-        self, folder: Path, client: Path, sources: str, *, name: str = "line-3", head: str = ""
+        self,
+        folder: Path,
+        client: Path,
+        sources: str,
+        *,
+        name: str = "line-3",
+        head: str = "",
+        options: Sequence[str] = (),
     ) -> None:
         """Write its settings; nothing runs yet.
 
@@ -95,13 +102,22 @@ class SiteProcess(ServerProcess):
             sources: As `welder_source` and the like return.
             name: The site's.
             head: Further lines for the file's head.
+            options: Of the command.
         """
         self.settings = folder / "site.toml"
         self.data = folder / "data"
         self.settings.write_text(
             f'site = "{name}"\ndata = "data"\nclient = "{client}"\n{head}{sources}{POLICY}'
         )
-        arguments = ["-m", "lotmark_node.main", "edge", "run", str(self.settings), "--json"]
+        arguments = [
+            "-m",
+            "lotmark_node.main",
+            "edge",
+            "run",
+            str(self.settings),
+            "--json",
+            *options,
+        ]
         super().__init__(name, arguments, folder / "site.log")
 
     async def start(self) -> None:

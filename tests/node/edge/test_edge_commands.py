@@ -22,7 +22,7 @@ from lotmark_node.edge.edge_site import check_sources
 from lotmark_node.edge.settings_file import read_site_settings
 from lotmark_node.main import app
 from lotmark_node.trial.network import free_address
-from tests.node.edge.site_process import POLICY, welder_source
+from tests.node.edge.site_process import POLICY, SiteProcess, until, welder_source
 
 WIDTH = 100
 DEADLINE_S = 30.0
@@ -169,6 +169,25 @@ def test_a_site_does_not_run_insecurely_unless_it_is_told_to(tmp_path: Path) -> 
         check_sources(settings, is_insecure=False)
 
     check_sources(settings, is_insecure=True)
+
+
+def test_an_insecure_source_is_watched_where_that_is_allowed_and_loudly(
+    welder: Welder, tmp_path: Path
+) -> None:
+    source = welder_source(welder.address).replace('trusted = "trusted"', "insecure = true")
+    _site(tmp_path, welder.address)
+    client = tmp_path / "consortium/OEM-A/clients/erp/client.toml"
+    site = SiteProcess(tmp_path, client, source, options=["--insecure-dev"])
+
+    async def scenario() -> None:
+        await site.start()
+        await until(lambda: bool(site.told("opcua source connected")))
+        await asyncio.to_thread(site.kill)
+
+    asyncio.run(scenario())
+
+    assert site.ready["sources"][0]["insecure"] is True  # type: ignore[index]  # JSON
+    assert site.told("source is insecure: neither encrypted nor known")
 
 
 # Doctor

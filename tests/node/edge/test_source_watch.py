@@ -44,10 +44,12 @@ class Held:
 
     def __init__(self) -> None:
         self.may = asyncio.Event()
+        self.reports: list[Report] = []
         self.kept: list[int] = []
 
     async def take(self, report: Report) -> None:
         await self.may.wait()
+        self.reports.append(report)
         self.kept += [each.sequence for each in report.observations]
 
 
@@ -136,5 +138,37 @@ def test_gaps_are_counted_by_reason_and_only_what_was_kept_counts(tmp_path: Path
         assert dict(watch.gap_counts) == {"overrun": 1, "stream_lost": 1}
         assert watch.missing_count == 7
         assert sum(watch.capture.read().counts) == 1
+
+    asyncio.run(scenario())
+
+
+def test_reports_that_wait_are_kept_as_one_up_to_the_next_gap_or_instance(tmp_path: Path) -> None:
+    def seen(*numbers: int, instance: str = "1", is_gap: bool = False) -> Report:
+        return report(
+            [observed(number, "ns=2;s=Current", "8.0") for number in numbers],
+            instance=instance,
+            gaps=[SourceGap(reason=GapReason.OVERRUN)] if is_gap else [],
+        )
+
+    async def scenario() -> None:
+        held = Held()
+        watch = _watch(tmp_path, held)
+        for each in (
+            seen(1, 2), seen(3), seen(5, is_gap=True), seen(6), seen(1, instance="2"),
+            seen(2, instance="2"),
+        ):  # fmt: skip
+            await watch.take(each)
+        held.may.set()
+        await watch.finish()
+        await watch.keep()
+
+        kept = [[each.sequence for each in one.observations] for one in held.reports]
+        assert kept == [[1, 2, 3], [5, 6], [1, 2]]
+        assert [len(one.gaps) for one in held.reports] == [0, 1, 0]
+        assert [(one.position.instance, one.position.next_sequence) for one in held.reports] == [
+            ("1", 4),
+            ("1", 7),
+            ("2", 3),
+        ]
 
     asyncio.run(scenario())
