@@ -42,9 +42,10 @@ def run_site(
     client = Client(read_client_settings(settings.client))
     try:
         asyncio.run(_run(settings, client, ready, is_insecure=is_insecure))
-    finally:
-        left = client.close(timeout_s=FLUSH_S)
-    return left
+    except BaseException:
+        client.close(timeout_s=0.0)
+        raise
+    return client.close(timeout_s=FLUSH_S)
 
 
 async def _run(

@@ -92,6 +92,11 @@ def opcua_source(settings: SourceSettings, *, folder: Path, is_insecure: bool) -
         options=settings.options,
         folder=folder,
     )
+    if not made.signals and not made.has_results:
+        raise SourceRefused(
+            f"source {settings.name}: nothing of it is watched; add a [[source.signal]] for each"
+            " value, as `lotmark edge browse` lists them"
+        )
     if made.is_insecure and not is_insecure:
         raise SourceRefused(
             f"source {settings.name}: insecure = true is for development: remove it and name the"

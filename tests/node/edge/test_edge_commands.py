@@ -171,6 +171,17 @@ def test_a_site_does_not_run_insecurely_unless_it_is_told_to(tmp_path: Path) -> 
     check_sources(settings, is_insecure=True)
 
 
+def test_a_server_of_which_nothing_is_watched_is_refused(tmp_path: Path) -> None:
+    file = _site(tmp_path, "opc.tcp://127.0.0.1:4840")
+    text = file.read_text()
+    begin = text.index("[[source.signal]]")
+    without = text[:begin] + text[text.index("[policy]") :]
+    file.write_text(re.sub(r"subject = .*", "", without))
+
+    with pytest.raises(SourceRefused, match="nothing of it is watched; add a"):
+        check_sources(read_site_settings(file), is_insecure=False)
+
+
 def test_an_insecure_source_is_watched_where_that_is_allowed_and_loudly(
     welder: Welder, tmp_path: Path
 ) -> None:
