@@ -19,7 +19,7 @@ def run(stage: Stage) -> str:
         (entry.head.index, event)
         for entry in ledger.session(CLIENT).entries()
         if entry.event
-        and (event := event_pb2.Event.FromString(entry.event)).device.startswith(f"{SITE}/")
+        and (event := event_pb2.Event.FromString(entry.event)).device.partition("/")[0] == SITE
     ]
     found = account((event for _, event in placed), folder, welds=welds, mill_count=mill_count)
     bad = [each.measurement for each in found.outside]
