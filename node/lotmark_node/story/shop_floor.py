@@ -5,66 +5,32 @@ is then either in a file of the site, whose digest and root are on the ledger, o
 """
 
 import asyncio
-import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lotmark.v1 import event_pb2
 from lotmark_adapters.trial.agent import Agent
-from lotmark_adapters.trial.welder import COUNTER, CURRENT, FORCE, SERIAL, Welder
-from lotmark_node.edge.errors import MemoryUnusable
+from lotmark_adapters.trial.welder import Welder
 from lotmark_node.edge.kept_file import check_against_event
-from lotmark_node.edge.site_memory import SiteMemory, SourceState
 from lotmark_node.story.errors import StoryFailed
-from lotmark_node.story.welds import COLD_WELD, STATOR, WELD_COUNT, WELDER
-from lotmark_node.trial.server_process import ServerProcess
+from lotmark_node.story.welds import COLD_WELD, WELD_COUNT
+from lotmark_node.trial.trial_site import MILL, WELDER, TrialSite
 
-SITE = "line-3"
-WELDER_NAME, MILL_NAME = "W07", "mill"
-LOWER_KA, COLD_KA = "7.9", 7.75  # 4 % less than the others have
-MISSED = range(60, 64)  # welds that are made while the site cannot reach the welder
+COLD_KA = 7.75  # 4 % less than the others have
+MISSED = range(60, 63)  # welds that are made while the site cannot reach the welder
 BURST_COUNT, BUFFER_COUNT = 2_000, 256  # values of the mill at once; those that its agent keeps
 
-_WAIT_MAX_S = 30.0
-_POLL_S = 0.02
 
-_SETTINGS = f"""\
-site = "{SITE}"
-data = "data"
-client = "{{client}}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What the machines told while a site watched them."""
 
-[[source]]
-name = "{WELDER_NAME}"
-protocol = "opcua"
-address = "{{welder}}"
-equipment = "{WELDER}"
-subject = {{{{ signal = "serial", prefix = "{STATOR.rpartition("/")[0]}/" }}}}
-options = {{{{ trusted = "trusted", publishing_ms = 50 }}}}
-signal = [
-    {{{{ name = "weld", address = "{COUNTER}", is_counter = true }}}},
-    {{{{ name = "serial", address = "{SERIAL}" }}}},
-    {{{{ name = "current", address = "{CURRENT}", feature = "weld_{{{{weld}}}}.current", unit = "kA", lower = "{LOWER_KA}" }}}},
-    {{{{ name = "force", address = "{FORCE}", feature = "weld_{{{{weld}}}}.force", unit = "kN" }}}},
-]
-
-[[source]]
-name = "{MILL_NAME}"
-protocol = "mtconnect"
-address = "{{mill}}"
-options = {{{{ interval_ms = 20 }}}}
-
-[policy]
-name = "{SITE}"
-version = 1
-rules = [
-    {{{{ signals = "{WELDER_NAME}/*", when = "outside", anchor = "full" }}}},
-    {{{{ signals = "*/*", anchor = "window", window_s = 60, window_count = 1000 }}}},
-]
-"""  # noqa: E501
+    site: TrialSite  # ended
+    weld_count: int  # numbered from 1
+    mill_count: int  # values of the mill, numbered from 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,123 +41,84 @@ class Account:
     gaps: Sequence[event_pb2.Event]
     outside: Sequence[event_pb2.Event]  # measurements beyond their limits
     event_count: int
-    unaccounted: int  # neither kept nor in a gap
+    unaccounted_count: int  # neither kept nor in a gap
 
 
-def watch_machines(folder: Path, client: Path) -> tuple[int, int]:
+def watch_machines(folder: Path, client: Path) -> Watched:
     """Let the machines work while a site in `folder` watches them, and lose two things on the way.
 
-    Returns:
-        How many welds there were, and how many values the mill's agent told.
-
     Raises:
-        StoryFailed: The site did not see, in time, what it must, or ended badly.
-        ServerFailed: It did not start.
+        ServerFailed: The site did not start, or did not see, in time, what it must.
+        StoryFailed: It ended badly.
     """
     folder.mkdir()
-    return asyncio.run(_watch(folder, client.absolute()))
+    return asyncio.run(_watch(folder, client))
 
 
-async def _watch(folder: Path, client: Path) -> tuple[int, int]:
-    settings, data = folder / "site.toml", folder / "data"
+async def _watch(folder: Path, client: Path) -> Watched:
     hosts = ("127.0.0.1", socket.gethostname())
     async with (
         Welder(folder / "welder", hosts=hosts) as welder,
         Agent(buffer_size=BUFFER_COUNT) as mill,
     ):
-        (folder / "trusted").mkdir()
-        shutil.copy(welder.certificate, folder / "trusted")
-        settings.write_text(
-            _SETTINGS.format(client=client, welder=welder.address, mill=mill.address)
-        )
         await welder.prepare()
-        site = ServerProcess(
-            SITE, ["-m", "lotmark_node.main", "edge", "run", str(settings), "--json"],
-            folder / "site.log",
-        )  # fmt: skip
-        site.launch()
+        site = TrialSite(folder, client, welder, mill)
         try:
-            await asyncio.to_thread(site.wait_ready)
-            await _until(lambda: {WELDER_NAME, MILL_NAME} <= _states(data).keys())
-            last_us = await _weld_a_stator(welder, data)
+            await site.start()
+            last_us = await _weld_a_stator(welder, site)
             mill.burst(BURST_COUNT)
-            await _until_seen(data, last_us)
-            await _until(
-                lambda: _states(data)[MILL_NAME].position.next_sequence == mill.next_sequence
+            await site.until_seen(last_us)
+            await site.until(
+                lambda: site.sources()[MILL].position.next_sequence == mill.next_sequence
             )
         finally:
             status = await asyncio.to_thread(site.stop)
         if status:
             raise StoryFailed(f"the edge site ended with {status}, as {site.log} says")
-        return len(welder.made), mill.next_sequence - 1
+        return Watched(site=site, weld_count=len(welder.made), mill_count=mill.next_sequence - 1)
 
 
-async def _weld_a_stator(welder: Welder, data: Path) -> int:
+async def _weld_a_stator(welder: Welder, site: TrialSite) -> int:
     """Make all welds of the story's stator; return after which time the last one was made."""
     last_us = 0
     for number in range(1, WELD_COUNT + 1):
         if number == MISSED.start:
-            await _until_seen(data, last_us)
+            await site.until_seen(last_us)
             welder.shut()
         last_us = time.time_ns() // 1_000
         await welder.weld(COLD_KA if number == COLD_WELD else 8.05 + number % 5 / 100)
         if number == MISSED.stop - 1:
             welder.open()
-            await _until(lambda: _states(data)[WELDER_NAME].gap_count > 0)
+            await site.until(lambda: site.sources()[WELDER].gap_count > 0)
     return last_us
 
 
-async def _until_seen(data: Path, made_us: int) -> None:
-    """Wait until what the welder made at a time is kept."""
-    await _until(lambda: _states(data)[WELDER_NAME].position.last_made_us >= made_us)
-
-
-def _states(data: Path) -> dict[str, SourceState]:
-    try:
-        memory = SiteMemory.read(data)
-    except MemoryUnusable:
-        return {}  # it is made when the site starts
-    with closing(memory):
-        return {each.name: each for each in memory.sources()}
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + _WAIT_MAX_S
-    while not condition():
-        if time.monotonic() > end_s:
-            raise StoryFailed(f"the edge site saw not all within {_WAIT_MAX_S:g} s")
-        await asyncio.sleep(_POLL_S)
-
-
-def account(
-    events: Iterable[event_pb2.Event], folder: Path, *, welds: int, mill_count: int
-) -> Account:
+def account(events: Iterable[event_pb2.Event], watched: Watched) -> Account:
     """Hold what is on the ledger, and the files that it names, against what the machines told.
 
     Args:
-        events: All of the site's that are on the ledger.
-        folder: Of the site; its files are read and checked against their events.
-        welds: That the welder made, numbered from 1.
-        mill_count: That the mill's agent told, numbered from 1.
+        events: All of the site's that are on the ledger; their files are checked.
+        watched: What there was.
 
     Raises:
         EvidenceDamaged: A file is not what its event says.
     """
     events = list(events)
-    missing = {WELDER_NAME: set(range(1, welds + 1)), MILL_NAME: set(range(1, mill_count + 1))}
+    missing = {
+        WELDER: set(range(1, watched.weld_count + 1)),
+        MILL: set(range(1, watched.mill_count + 1)),
+    }
     kept_count = 0
     for each in events:
         match each.WhichOneof("body"):
             case "observation_window":
-                name = each.files[0].sha256.hex()
-                kept = check_against_event(
-                    (folder / "data" / "evidence" / name[:2] / name[2:]).read_bytes(), each
-                )
+                content = watched.site.kept_file(each.files[0].sha256).read_bytes()
+                kept = check_against_event(content, each)
                 kept_count += len(kept.observations)
-                if kept.header.source == MILL_NAME:
-                    missing[MILL_NAME] -= {one.sequence for one in kept.observations}
+                if kept.header.source == MILL:
+                    missing[MILL] -= {one.sequence for one in kept.observations}
                 elif kept.header.signal == "weld":
-                    missing[WELDER_NAME] -= {int(one.value or 0) for one in kept.observations}
+                    missing[WELDER] -= {int(one.value or 0) for one in kept.observations}
             case "measurement":
                 kept_count += 1
             case "gap":
@@ -202,5 +129,5 @@ def account(
         gaps=[each for each in events if each.HasField("gap")],
         outside=[each for each in events if each.HasField("measurement")],
         event_count=len(events),
-        unaccounted=sum(map(len, missing.values())),
+        unaccounted_count=sum(map(len, missing.values())),
     )
