@@ -48,8 +48,8 @@ SHORTEST = replace(
 def test_the_usage_is_written_as_it_is_typed() -> None:
     shown = CliRunner().invoke(app, ["bench", "--help"], prog_name="lotmark").stdout
 
-    names = "adapters|client|contracts|generate|ledger|network|order|provenance"
-    assert " ".join(shown.split()).startswith(f"Usage: lotmark bench {names} [OPTIONS] ")
+    assert " ".join(shown.split()).startswith("Usage: lotmark bench NAME [OPTIONS] ")
+    assert "One of: adapters, client, contracts, generate, ledger," in " ".join(shown.split())
 
 
 def test_an_unknown_bench_is_named_with_those_that_there_are() -> None:

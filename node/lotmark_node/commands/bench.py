@@ -31,7 +31,7 @@ class _NameFirst(TyperCommand):
 
     def collect_usage_pieces(self, ctx: "Context") -> list[str]:
         """Return what follows the command's name."""
-        return ["|".join(_NAMES), "[OPTIONS]"]
+        return ["NAME", "[OPTIONS]"]
 
 
 @app.command(cls=_NameFirst)
