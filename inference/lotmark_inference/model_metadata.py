@@ -7,6 +7,7 @@ the wrong one was put beside it.
 from collections.abc import Sequence
 
 from lotmark import canonical_json
+from lotmark_inference.model_manifest import ModelManifest
 
 
 def model_metadata(
@@ -27,3 +28,15 @@ def model_metadata(
         "lotmark.preprocessing": preprocessing,
         "lotmark.um_per_pixel": str(um_per_pixel),
     }
+
+
+def metadata_of(manifest: ModelManifest) -> dict[str, str]:
+    """Return the entries that the ONNX file of a manifest must have."""
+    return model_metadata(
+        name=manifest.name,
+        version=manifest.version,
+        labels=[each.label for each in manifest.labels],
+        catalogue=manifest.catalogue,
+        preprocessing=manifest.preprocessing,
+        um_per_pixel=manifest.input.um_per_pixel,
+    )

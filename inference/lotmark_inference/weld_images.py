@@ -30,9 +30,11 @@ PREPROCESSING: Final = "grey8-128x128"  # nothing is done to it: what normalises
 GROOVE_WIDTHS_UM: Final = range(100, 401)
 PORE_DIAMETERS_UM: Final = range(150, 451)
 
-# Seeds that models are made with; what they are judged by lies elsewhere.
+# Seeds by what they are for. Those from 2^40 on belong to nobody: draw fresh ones there.
 TRAINING_SEEDS: Final = range(1_000_000_000, 2_000_000_000)
 VALIDATION_SEEDS: Final = range(2_000_000_000, 3_000_000_000)
+TEST_SEEDS: Final = range(3_000_000_000, 4_000_000_000)
+FRESH_SEEDS: Final = range(2**40, 2**52)
 
 _SHARES_PERCENT = ((WeldKind.SOUND, 50), (WeldKind.COLD_SOLDER, 30), (WeldKind.POROSITY, 20))
 
