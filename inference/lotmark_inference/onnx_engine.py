@@ -7,6 +7,7 @@ than 1e-6, which a score in ten-thousandths does not show.
 """
 
 import hashlib
+import os
 from collections.abc import Mapping
 from typing import Final
 
@@ -138,6 +139,11 @@ def _opened(onnx: bytes, manifest: ModelManifest) -> ort.InferenceSession:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.use_deterministic_compute = True
+    # A model may keep weights in files of its own, which nobody hashed, and which would be looked
+    # for in the working directory. No folder lies in the null device, so none is found.
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", os.devnull
+    )
     options.log_severity_level = _FATAL
     try:
         return ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
