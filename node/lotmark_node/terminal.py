@@ -20,6 +20,7 @@ from lotmark.errors import ProofError, ProtocolError, SignatureError
 from lotmark_adapters.errors import AdapterError
 from lotmark_consensus.errors import ConsensusError
 from lotmark_contracts.errors import ContractError
+from lotmark_inference.errors import InferenceError
 from lotmark_node.engine.errors import EngineError
 
 if TYPE_CHECKING:  # rich takes a tenth of a second to import, so only what prints with it does
@@ -35,6 +36,7 @@ EXTRA_OF_LIBRARY = {
     "grpc_reflection": "node",
     "lxml": "node",
     "numpy": "verify",
+    "onnxruntime": "edge",
     "prometheus_client": "node",
     "pydantic_settings": "node",
     "pysyncobj": "node",
@@ -63,6 +65,7 @@ _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (ConsensusError, ExitCode.CANNOT_TELL),
     (ContractError, ExitCode.CANNOT_TELL),
     (EngineError, ExitCode.CANNOT_TELL),
+    (InferenceError, ExitCode.CANNOT_TELL),
     (ConnectionError, ExitCode.UNREACHABLE),
     (TimeoutError, ExitCode.UNREACHABLE),
     (OSError, ExitCode.CANNOT_TELL),
