@@ -31,9 +31,11 @@ TRACEBACK_VARIABLE = "LOTMARK_TRACEBACK"
 
 # Library of an extra, as it is imported -> the extra that brings it.
 EXTRA_OF_LIBRARY = {
+    "asyncua": "edge",
     "fastapi": "node",
     "grpc_health": "node",
     "grpc_reflection": "node",
+    "httpx": "edge",
     "lxml": "node",
     "numpy": "verify",
     "onnxruntime": "edge",
@@ -41,6 +43,7 @@ EXTRA_OF_LIBRARY = {
     "pydantic_settings": "node",
     "pysyncobj": "node",
     "rocksdict": "node",
+    "signxml": "edge",
     "uvicorn": "node",
 }
 
