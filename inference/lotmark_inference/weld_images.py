@@ -65,9 +65,9 @@ def weld_image(
         kind: What the weld is to be. None: drawn, half of the welds being sound.
         defect_width_um: How wide its defect is to be. None: drawn.
     """
+    kind = kind or drawn_kind(seed)
     draws = Draws(seed, Stream.KIND)
-    drawn_kind = _drawn_kind(draws)
-    kind = kind or drawn_kind
+    draws.integer(0, 99)  # the kind
     # Both are drawn whatever the kind, so that to force the kind shifts no other number.
     groove_um = draws.integer(GROOVE_WIDTHS_UM.start, GROOVE_WIDTHS_UM.stop - 1)
     pore_um = draws.integer(PORE_DIAMETERS_UM.start, PORE_DIAMETERS_UM.stop - 1)
@@ -84,8 +84,9 @@ def weld_image(
     )
 
 
-def _drawn_kind(draws: Draws) -> WeldKind:
-    number = draws.integer(0, 99)
+def drawn_kind(seed: int) -> WeldKind:
+    """Return what the weld of a seed is, without making its image."""
+    number = Draws(seed, Stream.KIND).integer(0, 99)
     for kind, share_percent in _SHARES_PERCENT:
         if number < share_percent:
             return kind

@@ -38,7 +38,6 @@ LIGHT = (
 )
 HEAVY = (
     Convolution(5, 2, 24),
-    Convolution(3, 1, 24, is_residual=True),
     Convolution(3, 2, 64),
     Convolution(3, 1, 64, is_residual=True),
     Convolution(3, 1, 64, is_residual=True),
