@@ -22,6 +22,7 @@ from lotmark_inference.weld_images import weld_image
 from lotmark_inference.weld_surface import WeldKind
 from tests.inference.sample_models import FIELD_COUNT, sample_manifest, tiny_onnx, tiny_weights
 
+ROOT = Path(__file__).parents[2]
 WELD_INPUT = ModelInput(name="image", height=128, width=128, um_per_pixel=50)
 
 
@@ -81,15 +82,13 @@ def test_a_batch_is_read_where_it_lies_and_outputs_stay_as_they_were_given() -> 
     assert (batch[::-1] == before).all()
 
 
-def test_another_process_gets_the_same_scores(tmp_path: Path) -> None:
-    program = f"""
-import json, sys
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from tests.inference.test_onnx_engine import images, opened, tiny_onnx
-print(json.dumps(opened(tiny_onnx()).infer(images(4))["prob"].tolist()))
-"""
+def test_another_process_gets_the_same_scores() -> None:
+    program = (
+        "import json; from tests.inference.test_onnx_engine import images, opened, tiny_onnx;"
+        'print(json.dumps(opened(tiny_onnx()).infer(images(4))["prob"].tolist()))'
+    )
     done = subprocess.run(  # noqa: S603  # our own interpreter and program
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=True, timeout=60
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True, timeout=60
     )
 
     assert json.loads(done.stdout) == opened(tiny_onnx()).infer(images(4))["prob"].tolist()
