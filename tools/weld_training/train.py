@@ -117,7 +117,7 @@ def _rate(step: int, step_count: int, rate_max: float) -> float:
     return rate_max * 0.5 * (1 + float(np.cos(np.pi * (step - rise) / (step_count - rise))))
 
 
-def _turned(images: Dataset, chosen: NDArray[np.int64], random: np.random.Generator) -> Any:
+def turned(images: Dataset, chosen: NDArray[np.int64], random: np.random.Generator) -> Any:
     """Return a batch, mirrored at random: a mirrored weld is as good a weld."""
     pixels, heat = images.pixels[chosen], images.heat[chosen]
     for axis in (1, 2):
@@ -179,7 +179,7 @@ def train(
             chosen = order[place * BATCH_COUNT : (place + 1) * BATCH_COUNT]
             rate = _rate(step, epochs * steps_per_epoch, RATE_MAX[name])
             step += 1
-            batch = _turned(training, chosen, random)
+            batch = turned(training, chosen, random)
             weights, moments, loss = _step(network, weights, moments, batch, rate, float(step))
             losses.append(loss)
         accuracy = _accuracy(network, weights, _statistics(network, weights, training), validation)
