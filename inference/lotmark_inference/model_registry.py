@@ -50,8 +50,8 @@ def model_to_run(
     if admission is None or not admission.is_admitted:
         outcome = "was never tried" if admission is None else "failed its trial"
         raise ModelRefused(
-            f"{model} {outcome} on {engine.engine} for {engine.target}; run it through the"
-            " admission gate there, or use an engine on which it is admitted"
+            f"{model} {outcome} on {engine.engine} for {engine.target}; try it there with `lotmark"
+            " engine admit`, or use an engine on which it is admitted"
         )
     manifest = _manifest(folder, registered)
     onnx = folder.get(registered.onnx_sha256, what=f"{model}, ONNX file")
