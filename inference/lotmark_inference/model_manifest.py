@@ -54,3 +54,8 @@ class ModelManifest:
     evaluation: EvaluationCounts
     calibration: tuple[tuple[int, int], ...]  # ascending (raw, calibrated) in ten-thousandths
     vectors: Mapping[int, tuple[int, ...]]  # seed of a generated image -> scores, ten-thousandths
+
+    @property
+    def model(self) -> str:
+        """Name and version as events name the model, such as "weld-light/1"."""
+        return f"{self.name}/{self.version}"

@@ -21,6 +21,7 @@ from lotmark_adapters.errors import AdapterError, SourceUnavailable
 from lotmark_consensus.errors import ConsensusError
 from lotmark_contracts.errors import ContractError
 from lotmark_node.edge.errors import EdgeError
+from lotmark_inference.errors import InferenceError
 from lotmark_node.engine.errors import EngineError
 
 if TYPE_CHECKING:  # rich takes a tenth of a second to import, so only what prints with it does
@@ -70,6 +71,7 @@ _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (ConsensusError, ExitCode.CANNOT_TELL),
     (ContractError, ExitCode.CANNOT_TELL),
     (EngineError, ExitCode.CANNOT_TELL),
+    (InferenceError, ExitCode.CANNOT_TELL),
     (ConnectionError, ExitCode.UNREACHABLE),
     (TimeoutError, ExitCode.UNREACHABLE),
     (OSError, ExitCode.CANNOT_TELL),

@@ -60,6 +60,13 @@ class JsonFields:
             raise self._refusal(name, "a string", value)
         return value
 
+    def flag(self, name: str) -> bool:
+        """Return true or false."""
+        value = self._members[name]
+        if not isinstance(value, bool):
+            raise self._refusal(name, "true or false", value)
+        return value
+
     def hex(self, name: str, *, size: int) -> bytes:
         """Return `size` bytes that stand there as lower-case hex."""
         return _hex(self._members[name], size, f"{self._place}.{name}")

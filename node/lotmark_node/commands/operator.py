@@ -17,22 +17,19 @@ from lotmark_node.commands._client import (
     reading,
 )
 from lotmark_node.commands._governing import (
-    ACKNOWLEDGED_S,
     DAY_MS,
     PassphraseFile,
     RootFiles,
     read_keys,
 )
+from lotmark_node.commands._one_event import submit_body
 
 if TYPE_CHECKING:
-    from lotmark.client.new_event import EventBody
-    from lotmark.client.settings import ClientSettings
     from lotmark.operator_grant import OperatorGrant
 
 app = typer.Typer(help="Operators: register their credentials, and sign events with them.")
 
 DAYS_MAX = 3_650
-CLOCK_UNCERTAINTY_US = 1_000_000  # of a computer that nobody has asked
 
 
 class Meaning(StrEnum):
@@ -143,8 +140,13 @@ def register(
     signed = read_assertion(_read(assertion, FILE_SIZE_MAX), name=str(assertion))
     root_keys = read_keys(roots, passphrase_file)
     body = registration(settings.chain_id, granted, signed.assertion, root_keys)
-    _submit(
-        settings, body, outbox, "registered from the next block on", as_json=as_json, governs=True
+    submit_body(
+        settings,
+        body,
+        outbox,
+        "registered from the next block on",
+        as_json=as_json,
+        is_awaited=True,
     )
 
 
@@ -183,7 +185,9 @@ def revoke(
         compromised_since_ms=parse_ms(compromised_since) if compromised_since else 0,
         roots=read_keys(roots, passphrase_file),
     )
-    _submit(settings, body, outbox, "revoked from the next block on", as_json=as_json, governs=True)
+    submit_body(
+        settings, body, outbox, "revoked from the next block on", as_json=as_json, is_awaited=True
+    )
 
 
 @app.command(name="list")
@@ -251,7 +255,7 @@ def sign(
         event_id=event_id,
         meaning=OperatorMeaning[meaning.name],
     )
-    _submit(settings, body, outbox, f"signed: {meaning} of {event_id.hex()}", as_json=as_json)
+    submit_body(settings, body, outbox, f"signed: {meaning} of {event_id.hex()}", as_json=as_json)
 
 
 def _now_ms() -> int:
@@ -293,60 +297,6 @@ def _event_id(name: str, client: Path | None) -> bytes:
     if found is None:
         terminal.fail(f"Entry {named} is no event.", "Name an event; operators sign nothing else.")
     return found
-
-
-def _submit(
-    settings: "ClientSettings",
-    body: "EventBody",
-    outbox: Path | None,
-    done: str,
-    *,
-    as_json: bool,
-    governs: bool = False,
-) -> None:
-    """Put an event with this body on the ledger, and tell what became of it.
-
-    Of one that governs, `lotmark operator list` shall show it next: so a checkpoint is waited for.
-    """
-    from datetime import UTC, datetime
-
-    from lotmark.client import Client, SubmissionRefused, new_event
-    from lotmark.client.session import LedgerSession
-    from lotmark.outcome import MEANINGS
-    from lotmark.v1 import event_pb2
-
-    event = new_event(
-        body,
-        device=settings.holder,
-        capture=event_pb2.CAPTURE_MODE_MANUAL,
-        time=datetime.now(UTC),
-        uncertainty_us=CLOCK_UNCERTAINTY_US,
-    )
-    client = Client(settings, outbox=outbox)
-    try:
-        result, said = client.submit(event).result(ACKNOWLEDGED_S), done
-    except SubmissionRefused as error:
-        result, said = error.result, str(error)
-    finally:
-        client.close(timeout_s=0.0)
-    if governs and result.index is not None:
-        with LedgerSession(settings) as session:
-            session.checkpoint_over(result.index)
-    place = "no entry" if result.index is None else f"entry {result.index}"
-    terminal.answer(
-        {
-            "event_id": result.event_id.hex(),
-            "index": result.index,
-            "height": result.height,
-            "outcome": result.outcome.name,
-            "detail": result.detail,
-        },
-        lambda: f"{place}: {said}",
-        as_json=as_json,
-    )
-    if result.outcome:
-        unreachable = MEANINGS[result.outcome].status == "UNAVAILABLE"
-        raise typer.Exit(terminal.ExitCode.UNREACHABLE if unreachable else terminal.ExitCode.NO)
 
 
 def _tell_challenge(

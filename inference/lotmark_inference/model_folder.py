@@ -1,0 +1,70 @@
+"""Model files by their hash: `ab/abcdef…`, each written once, and checked whenever it is read."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+from lotmark_inference.errors import ModelRefused
+
+FILE_SIZE_MAX: Final = 512 * 2**20  # an engine built for a GPU is larger than the model
+
+
+class ModelFolder:
+    """ONNX files, manifests and engine artefacts under one folder."""
+
+    def __init__(self, path: Path) -> None:
+        """Use a folder, which is made with the first file."""
+        self.path = path
+
+    def put(self, content: bytes) -> bytes:
+        """Keep a file, on disk when this returns, and return its SHA-256.
+
+        Raises:
+            ModelRefused: It is larger than 512 MiB.
+            OSError: It cannot be written.
+        """
+        if len(content) > FILE_SIZE_MAX:
+            raise ModelRefused(f"a file of {len(content)} bytes; at most {FILE_SIZE_MAX} are kept")
+        digest = hashlib.sha256(content).digest()
+        place = self._place(digest)
+        if place.exists() and place.read_bytes() == content:
+            return digest
+        place.parent.mkdir(parents=True, exist_ok=True)
+        new = place.with_suffix(f".{os.getpid()}.new")
+        with new.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(place)
+        return digest
+
+    def get(self, digest: bytes, *, what: str) -> bytes:
+        """Return the file of a hash; the bytes that are returned are those that were hashed.
+
+        Args:
+            digest: SHA-256.
+            what: What it is, for messages.
+
+        Raises:
+            ModelRefused: There is none, or it was changed.
+        """
+        place = self._place(digest)
+        try:
+            with place.open("rb") as file:
+                content = file.read(FILE_SIZE_MAX + 1)
+        except FileNotFoundError as error:
+            raise ModelRefused(
+                f"{what}: there is no file {place}; copy it there from where it was registered"
+            ) from error
+        found = hashlib.sha256(content).digest()
+        if found != digest:
+            raise ModelRefused(
+                f"{what}: {place} has SHA-256 {found.hex()}, not {digest.hex()}: it was changed;"
+                " copy it there again from where it was registered"
+            )
+        return content
+
+    def _place(self, digest: bytes) -> Path:
+        name = digest.hex()
+        return self.path / name[:2] / name

@@ -1,0 +1,250 @@
+"""`lotmark model`: how well models do, and which may run where."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lotmark_node import terminal
+from lotmark_node.commands._client import ClientFile, parse_entry_name, read_settings, reading
+from lotmark_node.commands._one_event import submit_body
+
+if TYPE_CHECKING:
+    from lotmark.client.new_event import EventBody
+    from lotmark.client.settings import ClientSettings
+    from lotmark.v1 import event_pb2
+    from lotmark_inference.model_files import ModelFiles
+    from lotmark_inference.registered_models import RegisteredModels
+
+app = typer.Typer(help="Models: evaluate, register, promote, roll back.")
+
+IMAGES_MAX = 1_000_000
+
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="Folder with manifest.json and model.onnx, or a shipped one: weld-light, weld-heavy.",
+    ),
+]
+ModelVersion = Annotated[str, typer.Argument(metavar="NAME/VERSION", help="As it is registered.")]
+Station = Annotated[str, typer.Option(metavar="NAME", help="Line or station that uses it.")]
+Parties = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--party", help="Whose events count; again for more. [default: the client's own party]"
+    ),
+]
+OutboxFile = Annotated[
+    Path | None,
+    typer.Option("--outbox", metavar="FILE", help="Another outbox than the client's own."),
+]
+
+
+@app.command()
+def evaluate(
+    model: ModelName = "weld-light",
+    *,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**53, help="First image's seed. [default: drawn, and told]"),
+    ] = None,
+    count: Annotated[
+        int, typer.Option(min=1, max=IMAGES_MAX, help="How many images; 3,000 take half a minute.")
+    ] = 3_000,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Judge generated welds, and count. They are synthetic: no figure of a line follows from it."""
+    from lotmark_inference.evaluation import evaluate as evaluated
+    from lotmark_inference.onnx_engine import OnnxEngine
+    from lotmark_node.commands._model_lines import evaluation_document, evaluation_text
+
+    files = _files(model)
+    seeds = _seeds(seed, count)
+    engine = OnnxEngine(files.onnx, files.manifest)
+    with terminal.progress("Judging welds", count) as advance:
+        found = evaluated(engine, files.manifest, seeds, advance)
+    told = files.manifest, engine.identity.name, seeds, found
+    terminal.answer(evaluation_document(*told), lambda: evaluation_text(*told), as_json=as_json)
+
+
+@app.command()
+def register(
+    model: ModelName,
+    *,
+    client: ClientFile = None,
+    registry: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the site keeps its models' files.")
+    ],
+    outbox: OutboxFile = None,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Put a model's files into the site's folder, and its digests on the ledger."""
+    from lotmark.v1 import event_pb2, quality_pb2
+    from lotmark_inference.manifest_file import dump_manifest, manifest_digest
+    from lotmark_inference.model_folder import ModelFolder
+    from lotmark_inference.onnx_engine import OnnxEngine
+
+    settings = read_settings(client)
+    files = _files(model)
+    manifest = files.manifest
+    OnnxEngine(files.onnx, manifest).close()  # what cannot be opened is not registered
+    body = quality_pb2.ModelRegistered(
+        model=manifest.model,
+        weights_digest=manifest.onnx_sha256,
+        manifest_digest=manifest_digest(manifest),
+        dataset_digest=manifest.training_digest,
+    )
+    _check_counts(client, settings, event_pb2.Event(model_registered=body))
+    folder = ModelFolder(registry)
+    folder.put(files.onnx)
+    folder.put(dump_manifest(manifest))
+    _submit(settings, body, outbox, f"{manifest.model} is registered", as_json=as_json)
+
+
+@app.command()
+def promote(
+    model: ModelName,
+    *,
+    client: ClientFile = None,
+    station: Station,
+    bias_audit: Annotated[str, typer.Option(metavar="ID", help="Report of the bias audit.")] = "",
+    approvals: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--approval", metavar="EVENT_ID", help="Event that approves it; again for more."
+        ),
+    ] = None,
+    outbox: OutboxFile = None,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Put a registered and admitted model into use. Exit status 1: it may not be used."""
+    from lotmark.v1 import event_pb2, quality_pb2
+
+    settings = read_settings(client)
+    manifest = _files(model).manifest
+    counts = manifest.evaluation
+    body = quality_pb2.ModelPromoted(
+        model=manifest.model,
+        station=station,
+        true_positive_count=counts.true_positives,
+        false_positive_count=counts.false_positives,
+        false_negative_count=counts.false_negatives,
+        true_negative_count=counts.true_negatives,
+        evaluation_digest=counts.dataset_digest,
+        bias_audit=bias_audit,
+        approvals=[_event_id(each) for each in approvals or ()],
+    )
+    _check_counts(client, settings, event_pb2.Event(model_promoted=body))
+    _submit(settings, body, outbox, f"{manifest.model} is in use at {station}", as_json=as_json)
+
+
+@app.command()
+def rollback(
+    model: ModelVersion,
+    *,
+    client: ClientFile = None,
+    station: Station,
+    successor: Annotated[
+        str,
+        typer.Option(metavar="NAME/VERSION", help="What takes its place. [default: nothing]"),
+    ] = "",
+    reason: Annotated[str, typer.Option(help="Why.")],
+    outbox: OutboxFile = None,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Take a model out of use. Exit status 1: it is not in use there."""
+    from lotmark.v1 import event_pb2, quality_pb2
+
+    settings = read_settings(client)
+    body = quality_pb2.ModelRolledBack(
+        model=model, station=station, successor=successor, reason=reason
+    )
+    _check_counts(client, settings, event_pb2.Event(model_rolled_back=body))
+    done = f"{model} is no longer in use at {station}; {successor or 'nothing'} takes its place"
+    _submit(settings, body, outbox, done, as_json=as_json)
+
+
+@app.command()
+def status(
+    *, client: ClientFile = None, parties: Parties = None, as_json: terminal.JsonFlag = False
+) -> None:
+    """Show which models are registered, admitted and in use."""
+    from lotmark_node.commands._model_lines import status_document, status_text
+
+    models = _models(client, parties or [read_settings(client).party])
+    terminal.answer(status_document(models), lambda: status_text(models), as_json=as_json)
+
+
+def _files(model: str) -> "ModelFiles":
+    from lotmark_inference.model_files import SHIPPED, read_model, shipped_model
+
+    if model in SHIPPED and not Path(model).is_dir():
+        return shipped_model(model)
+    return read_model(Path(model))
+
+
+def _seeds(seed: int | None, count: int) -> range:
+    """Return the images to judge: fresh ones where no seed is given, none that it learnt from."""
+    import secrets
+
+    from lotmark_inference.weld_images import FRESH_SEEDS, TRAINING_SEEDS, VALIDATION_SEEDS
+
+    if seed is None:
+        seed = FRESH_SEEDS.start + secrets.randbelow(len(FRESH_SEEDS) - count)
+    seeds = range(seed, seed + count)
+    for learnt in (TRAINING_SEEDS, VALIDATION_SEEDS):
+        if seeds.start < learnt.stop and learnt.start < seeds.stop:
+            terminal.fail(
+                f"Models learn from seeds {learnt.start} to {learnt.stop - 1}.",
+                "Name seeds of none of those, or none at all.",
+            )
+    return seeds
+
+
+def _event_id(text: str) -> bytes:
+    named = parse_entry_name(text)
+    if isinstance(named, int):
+        terminal.fail(f"{text} is an index.", "Name approvals by event id, 64 hex digits.")
+    return named
+
+
+def _models(client: Path | None, parties: list[str]) -> "RegisteredModels":
+    """Return what the ledger's events about models add up to; whose they are is the node's word."""
+    from lotmark.event import EVENT_TYPES
+    from lotmark.v1 import event_pb2
+    from lotmark_inference import registered_models
+
+    types = [EVENT_TYPES[name] for name in registered_models.EVENT_TYPES]
+    with reading(client) as session:
+        entries = [
+            (entry.head.index, party, entry)
+            for party in sorted(set(parties))
+            for entry in session.entries(event_types=types, parties=[party])
+            if not (entry.head.outcome or entry.withheld)
+        ]
+    models = registered_models.RegisteredModels(parties=frozenset(parties))
+    for index, party, entry in sorted(entries, key=lambda each: each[0]):
+        event = event_pb2.Event.FromString(entry.event)
+        models, why = models.apply(event, party, index)
+        if why:
+            terminal.note(f"Entry {index} counts for nothing: {why}")
+    return models
+
+
+def _check_counts(
+    client: Path | None, settings: "ClientSettings", event: "event_pb2.Event"
+) -> None:
+    """End the command where the event would be put on record for nothing."""
+    models = _models(client, [settings.party])
+    _, why = models.apply(event, settings.party, 0)
+    if why:
+        terminal.fail(
+            f"{why}.", "Nothing was sent; see `lotmark model status`.", terminal.ExitCode.NO
+        )
+
+
+def _submit(
+    settings: "ClientSettings", body: "EventBody", outbox: Path | None, done: str, *, as_json: bool
+) -> None:
+    submit_body(settings, body, outbox, done, as_json=as_json, is_awaited=True)
