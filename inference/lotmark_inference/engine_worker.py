@@ -16,6 +16,7 @@ from lotmark_inference.batch_parts import Outputs, infer_in_parts
 from lotmark_inference.engine import Engine, EngineIdentity
 from lotmark_inference.engine_process import EngineProcess, EngineProcessGone, SharedLayout
 from lotmark_inference.errors import EngineError
+from lotmark_inference.image_checks import check_batch
 from lotmark_inference.model_manifest import ModelInput
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class WorkerEngine:
             InferenceError: What `open_engine` raised, or the worker died.
         """
         self._open_engine = open_engine
+        self._image = image
         self._limits = limits or WorkerLimits()
         self._layout = SharedLayout(
             batch_images_max=self._limits.batch_images_max,
@@ -76,14 +78,10 @@ class WorkerEngine:
         """Return the engine's outputs for a batch, as `Engine.infer` does.
 
         Raises:
+            InputRefused: It is not what the model takes; the worker never saw it.
             EngineError: The engine failed, its worker died twice, or it is closed.
         """
-        _, *shape = batch.shape
-        if batch.dtype != np.uint8 or shape != [self._layout.height, self._layout.width]:
-            raise EngineError(
-                f"a batch of {batch.dtype} {batch.shape}, where the engine takes uint8 (n,"
-                f" {self._layout.height}, {self._layout.width})"
-            )
+        check_batch(batch, self._image)
         return infer_in_parts(self._infer_part, batch, self._limits.batch_images_max)
 
     def close(self) -> None:

@@ -10,6 +10,7 @@
 
 static int live, retained, current;
 static char context, stream;
+static const void *copied_from;
 
 int cuInit(unsigned flags) {
 #if defined CRASHES
@@ -53,6 +54,7 @@ int cuMemHostAlloc(void **address, size_t size, unsigned flags) { *address = mal
 int cuMemFreeHost(void *address) { free(address); live--; return 0; }
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t size, void *on) {
   memcpy((void *)(uintptr_t)to, from, size);
+  copied_from = from;
   return on == &stream ? 0 : 400;
 }
 int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, void *on) {
@@ -61,3 +63,4 @@ int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, void *on) {
 }
 int cuGetErrorName(int status, const char **name) { *name = status == 2 ? "OUT_OF_MEMORY" : "OTHER"; return 0; }
 int live_count(void) { return live + retained; }
+uint64_t last_source(void) { return (uint64_t)(uintptr_t)copied_from; }
