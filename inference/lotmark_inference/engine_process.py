@@ -120,7 +120,7 @@ class EngineProcess:
             os.close(lifeline)
             os.close(handle)
         try:
-            self._connection.send((sys.path, layout, pickle.dumps(open_engine)))
+            self._send((sys.path, layout, pickle.dumps(open_engine)))
             opened = self._answer(start_s, Opened)
         except BaseException:
             self.kill()
@@ -142,10 +142,7 @@ class EngineProcess:
             EngineProcessGone: It ended, or did not answer within `infer_s` and was killed.
         """
         self._layout.images(self._memory, len(batch))[:] = batch
-        try:
-            self._connection.send(len(batch))
-        except OSError as error:
-            raise self._gone() from error
+        self._send(len(batch))
         scored = self._answer(infer_s, Scored)
         self.rss_mb = scored.rss_mb
         floats, found, start = self._layout.outputs(self._memory), {}, 0
@@ -174,6 +171,12 @@ class EngineProcess:
     def _wait_for_end(self) -> None:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(CLOSE_S)
+
+    def _send(self, message: object) -> None:
+        try:
+            self._connection.send(message)
+        except OSError as error:
+            raise self._gone() from error
 
     def _answer(self, deadline_s: float, expected: type[_Answer]) -> _Answer:
         """Return what the process says next, within the deadline."""

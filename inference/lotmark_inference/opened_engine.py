@@ -7,22 +7,22 @@ target or content is refused before anything of it is run.
 import hashlib
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from lotmark_inference import onnx_engine
 from lotmark_inference.cuda_driver import CudaDriver
 from lotmark_inference.engine import Engine, EngineIdentity
 from lotmark_inference.errors import EngineError, ModelRefused
 from lotmark_inference.gpu_probe import present_gpu
+from lotmark_inference.model_folder import FILE_SIZE_MAX
 from lotmark_inference.model_manifest import ModelManifest
 from lotmark_inference.tensorrt_api import load_edition
 from lotmark_inference.tensorrt_engine import TENSORRT
 from lotmark_inference.tensorrt_plan_engine import PlanEngine
 from lotmark_inference.tensorrt_rtx_engine import PORTABLE, TENSORRT_RTX
 
-ARTEFACT_SIZE_MAX = 512 * 2**20
-
 _EDITIONS = {edition.kind: edition for edition in (TENSORRT, TENSORRT_RTX)}
-_KINDS = (onnx_engine.KIND, *_EDITIONS)
+KINDS: Final = (onnx_engine.KIND, *_EDITIONS)
 
 
 def opened_engine(identity: EngineIdentity, artefact: bytes, manifest: ModelManifest) -> Engine:
@@ -69,14 +69,23 @@ def opened_engine_file(identity: EngineIdentity, path: Path, manifest: ModelMani
         ModelRefused: As `opened_engine`; or the file cannot be read, or is too large.
         EngineError: As `opened_engine`.
     """
+    return opened_engine(identity, read_artefact(path), manifest)
+
+
+def read_artefact(path: Path) -> bytes:
+    """Return the bytes of an engine's file.
+
+    Raises:
+        ModelRefused: It cannot be read, or is too large.
+    """
     try:
         with path.open("rb") as file:
-            artefact = file.read(ARTEFACT_SIZE_MAX + 1)
+            artefact = file.read(FILE_SIZE_MAX + 1)
     except OSError as error:
         raise ModelRefused(f"engine file {path} cannot be read: {error}") from error
-    if len(artefact) > ARTEFACT_SIZE_MAX:
-        raise ModelRefused(f"engine file {path} has more than {ARTEFACT_SIZE_MAX} bytes")
-    return opened_engine(identity, artefact, manifest)
+    if len(artefact) > FILE_SIZE_MAX:
+        raise ModelRefused(f"engine file {path} has more than {FILE_SIZE_MAX} bytes")
+    return artefact
 
 
 def identity_here(kind: str, artefact: bytes) -> EngineIdentity:
@@ -94,7 +103,7 @@ def identity_here(kind: str, artefact: bytes) -> EngineIdentity:
             artefact_sha256=digest,
         )
     if kind not in _EDITIONS:
-        raise EngineError(f"engine kind {kind!a} is none of {', '.join(_KINDS)}")
+        raise EngineError(f"engine kind {kind!a} is none of {', '.join(KINDS)}")
     # The GPU before the library: some editions of that end the process where there is no driver.
     gpu = present_gpu()
     bindings = load_edition(_EDITIONS[kind])

@@ -20,14 +20,14 @@ from lotmark_inference.errors import EngineError, ModelRefused
 from lotmark_inference.opened_engine import identity_here, opened_engine, opened_engine_file
 from tests.inference.compiled_driver import compiled_driver
 from tests.inference.engines_in_memory import SoundEngine, images
-from tests.inference.small_onnx import small_images, small_model
+from tests.inference.tiny_models import noise, tiny_model
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("field", ["artefact", "registered"])
 def test_an_artefact_with_another_hash_is_refused_with_both(field: str) -> None:
-    onnx, manifest = small_model()
+    onnx, manifest = tiny_model()
     identity = identity_here("onnxruntime", onnx)
     if field == "artefact":
         onnx = onnx[:-1] + b"\0"
@@ -41,7 +41,7 @@ def test_an_artefact_with_another_hash_is_refused_with_both(field: str) -> None:
 
 
 def test_an_engine_of_another_version_is_refused_with_both() -> None:
-    onnx, manifest = small_model()
+    onnx, manifest = tiny_model()
     identity = replace(identity_here("onnxruntime", onnx), version="1.31.1")
 
     with pytest.raises(EngineError, match=r"of onnxruntime-1\.31\.1, .* has onnxruntime-1\.32\.0"):
@@ -49,7 +49,7 @@ def test_an_engine_of_another_version_is_refused_with_both() -> None:
 
 
 def test_an_engine_for_another_target_is_refused_with_both() -> None:
-    onnx, manifest = small_model()
+    onnx, manifest = tiny_model()
     identity = replace(identity_here("onnxruntime", onnx), target="sm_89")
 
     with pytest.raises(EngineError, match="built for sm_89, this machine is cpu"):
@@ -64,22 +64,22 @@ def test_a_kind_that_there_is_not_is_refused_with_those_that_there_are() -> None
 
 
 def test_the_bytes_of_another_model_are_refused_although_they_are_registered() -> None:
-    onnx, _ = small_model(seed=1)
-    _, manifest = small_model(seed=2)
+    onnx, _ = tiny_model()
+    _, manifest = tiny_model(is_other=True)
 
     with pytest.raises(ModelRefused, match=manifest.onnx_sha256.hex()):
         opened_engine(identity_here("onnxruntime", onnx), onnx, manifest)
 
 
 def test_onnx_runtime_in_a_worker_is_admitted_beside_itself(tmp_path: Path) -> None:
-    onnx, manifest = small_model()
+    onnx, manifest = tiny_model()
     path = tmp_path / "model.onnx"
     path.write_bytes(onnx)
     identity = identity_here("onnxruntime", onnx)
     reference = opened_engine(identity, onnx, manifest)
     worker = WorkerEngine(partial(opened_engine_file, identity, path, manifest), manifest.input)
     try:
-        report = try_engine(worker, reference, manifest, dict(enumerate(small_images(1, 6))))
+        report = try_engine(worker, reference, manifest, dict(enumerate(noise(1, 6))))
     finally:
         worker.close()
 
@@ -89,7 +89,7 @@ def test_onnx_runtime_in_a_worker_is_admitted_beside_itself(tmp_path: Path) -> N
 
 
 def test_a_file_that_is_not_there_is_refused_by_its_worker(tmp_path: Path) -> None:
-    onnx, manifest = small_model()
+    onnx, manifest = tiny_model()
     opening = partial(
         opened_engine_file, identity_here("onnxruntime", onnx), tmp_path / "gone", manifest
     )
@@ -192,7 +192,7 @@ def test_without_a_gpu_an_engine_for_one_says_so_before_it_loads_anything() -> N
 
 
 def test_an_identity_names_kind_and_version_as_events_do() -> None:
-    onnx, _ = small_model()
+    onnx, _ = tiny_model()
 
     assert identity_here("onnxruntime", onnx) == EngineIdentity(
         kind="onnxruntime",

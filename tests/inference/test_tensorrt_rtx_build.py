@@ -4,7 +4,7 @@ import pytest
 
 from lotmark_inference.errors import EngineError, ModelRefused
 from lotmark_inference.tensorrt_rtx_engine import PORTABLE, build_engine
-from tests.inference.small_onnx import small_model
+from tests.inference.tiny_models import tiny_model
 
 pytest.importorskip(
     "tensorrt_rtx_bindings", reason="the extra tensorrt-rtx is not installed", exc_type=ImportError
@@ -13,14 +13,14 @@ pytest.importorskip(
 
 @pytest.mark.parametrize("target", ["sm_80", "sm_89", "sm_120", PORTABLE])
 def test_an_engine_is_built_for_a_gpu_that_is_elsewhere(target: str) -> None:
-    onnx, _ = small_model()
+    onnx, _ = tiny_model()
 
     # No hash is compared: the same model gives other bytes each time, and that is known.
     assert len(build_engine(onnx, target)) > len(onnx)
 
 
 def test_a_model_that_a_kind_of_gpu_cannot_run_is_refused_with_the_librarys_words() -> None:
-    onnx, _ = small_model()
+    onnx, _ = tiny_model()
 
     # Turing has no matrix product of floats in this library, and the model has one.
     with pytest.raises(EngineError, match=r"built no engine: .*FP32 GEMM is not supported"):
@@ -29,14 +29,14 @@ def test_a_model_that_a_kind_of_gpu_cannot_run_is_refused_with_the_librarys_word
 
 @pytest.mark.parametrize("target", ["sm_90", "sm_7", "SM89", "cpu", ""])
 def test_a_target_that_the_library_does_not_know_is_refused_with_those_it_does(target: str) -> None:
-    onnx, _ = small_model()
+    onnx, _ = tiny_model()
 
     with pytest.raises(EngineError, match=rf"builds nothing for '{target}'; .* sm_89, .*portable"):
         build_engine(onnx, target)
 
 
 def test_a_model_that_is_cut_short_is_refused_with_the_parsers_words() -> None:
-    onnx, _ = small_model()
+    onnx, _ = tiny_model()
 
     with pytest.raises(ModelRefused, match=r"TensorRT 1\..* cannot read the model: \w+"):
         build_engine(onnx[:-200], "sm_89")

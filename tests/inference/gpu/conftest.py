@@ -14,7 +14,7 @@ from lotmark_inference.opened_engine import identity_here, opened_engine
 from lotmark_inference.tensorrt_engine import TENSORRT
 from lotmark_inference.tensorrt_plan_engine import PlanEngine
 from lotmark_inference.tensorrt_rtx_engine import PORTABLE, TENSORRT_RTX
-from tests.inference.small_onnx import small_model
+from tests.inference.tiny_models import tiny_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ def kind(gpu: Gpu, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def built(gpu: Gpu, kind: str) -> Built:
-    onnx, manifest = small_model()
+    onnx, manifest = tiny_model()
     target = gpu.target
     if kind == TENSORRT.kind:
         plan = tensorrt_engine.build_engine(onnx, target)

@@ -21,7 +21,7 @@ from lotmark_inference.onnx_engine import OnnxEngine
 from lotmark_inference.opened_engine import opened_engine, opened_engine_file
 from lotmark_inference.tensorrt_plan_engine import PlanEngine
 from tests.inference.gpu.conftest import Built
-from tests.inference.small_onnx import small_images, small_model
+from tests.inference.tiny_models import noise, tiny_model
 
 pytestmark = pytest.mark.gpu
 try:
@@ -29,7 +29,7 @@ try:
 except EngineError as error:
     pytest.skip(str(error), allow_module_level=True)
 
-VECTORS = dict(enumerate(small_images(3, 16)))
+VECTORS = dict(enumerate(noise(3, 16)))
 LATENCY_P99_MAX_MS = 20.0  # of one small image; far above what a GPU needs, far below a line's takt
 
 
@@ -60,7 +60,7 @@ def test_the_engine_is_admitted_beside_onnx_runtime(engine: PlanEngine, built: B
 
 
 def test_an_engine_of_other_weights_is_not_admitted(engine: PlanEngine) -> None:
-    onnx, manifest = small_model(seed=2)
+    onnx, manifest = tiny_model(is_other=True)
     report = try_engine(engine, OnnxEngine(onnx, manifest), manifest, VECTORS)
 
     assert not report.is_admitted
@@ -70,7 +70,7 @@ def test_an_engine_of_other_weights_is_not_admitted(engine: PlanEngine) -> None:
 def test_scores_are_those_of_onnx_runtime_for_any_size_of_batch(
     engine: PlanEngine, built: Built, count: int
 ) -> None:
-    batch = small_images(count, count)
+    batch = noise(count, count)
     expected = OnnxEngine(built.onnx, built.manifest).infer(batch)
     found = engine.infer(batch)
 
@@ -80,7 +80,7 @@ def test_scores_are_those_of_onnx_runtime_for_any_size_of_batch(
 
 
 def test_a_pinned_batch_is_scored_as_any_other(engine: PlanEngine) -> None:
-    batch = small_images(5, 4)
+    batch = noise(5, 4)
     pinned = engine.pinned_batch(4)
     pinned[:] = batch
 
@@ -91,11 +91,11 @@ def test_one_image_is_scored_in_time(
     engine: PlanEngine, built: Built, gpu: Gpu, record_property: Callable[[str, object], None]
 ) -> None:
     one = engine.pinned_batch(1)
-    one[:] = small_images(1, 1)
+    one[:] = noise(1, 1)
     percentile_ms(lambda: engine.infer(one), 50)  # the first runs compile
     p99_ms = percentile_ms(lambda: engine.infer(one), 500)
     full = engine.pinned_batch(engine.images_max)
-    full[:] = small_images(1, engine.images_max)
+    full[:] = noise(1, engine.images_max)
     start = time.perf_counter()
     for _ in range(200):
         engine.infer(full)
@@ -113,7 +113,7 @@ def test_a_closed_engine_leaves_the_gpus_memory_as_it_was(built: Built) -> None:
     before = free_memory()
     for _ in range(5):
         engine = built.opened()
-        engine.infer(small_images(1, 1))
+        engine.infer(noise(1, 1))
         engine.close()
 
     assert before - free_memory() < 32 * 2**20
@@ -128,7 +128,7 @@ def test_a_worker_is_replaced_with_its_engine_and_scores_on(built: Built, tmp_pa
         WorkerLimits(inferences_max=2),
     )
     try:
-        batch = small_images(9, 3)
+        batch = noise(9, 3)
         first, seen = worker.infer(batch)["scores"], {worker.process_id}
         for _ in range(4):
             assert np.array_equal(worker.infer(batch)["scores"], first)
@@ -163,7 +163,7 @@ def test_a_plan_for_another_gpu_is_refused_with_both(built: Built, gpu: Gpu) -> 
 
 
 def test_full_tensorrt_builds_for_no_gpu_but_its_own(gpu: Gpu) -> None:
-    onnx, _ = small_model()
+    onnx, _ = tiny_model()
 
     with pytest.raises(EngineError, match=rf"builds for the GPU that it runs on, .*{gpu.target}"):
         tensorrt_engine.build_engine(onnx, "sm_61")
