@@ -8,9 +8,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from lotmark_inference.model_files import ModelFiles
 from lotmark_node.bench import (
     client_bench,
     contracts_bench,
+    inference_bench,
     ledger_bench,
     network_bench,
     provenance_bench,
@@ -21,6 +23,7 @@ from lotmark_node.bench.pumped import Pumped
 from lotmark_node.bench.running import per_event_us, running
 from lotmark_node.main import app
 from lotmark_node.trial.server_process import ServerProcess
+from tests.inference.sample_models import sample_manifest, tiny_onnx
 
 KEYS = {
     *("events_per_s_64", "events_per_s_256", "events_per_s_64_follower", "p50_ms", "p99_ms"),
@@ -47,8 +50,10 @@ SHORTEST = replace(
 def test_the_usage_is_written_as_it_is_typed() -> None:
     shown = CliRunner().invoke(app, ["bench", "--help"], prog_name="lotmark").stdout
 
-    names = "client|contracts|generate|ledger|network|order|provenance"
-    assert " ".join(shown.split()).startswith(f"Usage: lotmark bench {names} [OPTIONS] ")
+    words = " ".join(shown.split())
+    names = "client, contracts, generate, inference, ledger, network, order, provenance"
+    assert words.startswith("Usage: lotmark bench NAME [OPTIONS] ")
+    assert f"One of: {names}." in words
 
 
 def test_an_unknown_bench_is_named_with_those_that_there_are() -> None:
@@ -56,8 +61,8 @@ def test_an_unknown_bench_is_named_with_those_that_there_are() -> None:
 
     assert (done.exit_code, done.stdout) == (2, "")
     assert (
-        done.stderr == "'disk' is no bench. Use one of client, contracts, generate, ledger,"
-        " network, order, provenance.\n"
+        done.stderr == "'disk' is no bench. Use one of client, contracts, generate, inference,"
+        " ledger, network, order, provenance.\n"
     )
 
 
@@ -198,3 +203,14 @@ def test_the_bench_of_contracts_prints_what_an_event_costs() -> None:
     figures = contracts_bench.run_extent(extent)
 
     assert 0 < figures["us_no_listener"] < figures["us_rejected"] < figures["us_claim"]
+
+
+def test_a_models_cost_is_told_by_core_and_by_worker() -> None:
+    onnx = tiny_onnx()
+    files = ModelFiles(sample_manifest(onnx), onnx)
+    extent = inference_bench.Extent(images=2, rounds=1, gpu_batches=1)
+
+    figures = inference_bench.processor_figures({"light": files}, extent)
+
+    assert figures.keys() == {"ms_per_image_light", "ms_per_image_light_in_worker", "rss_mb"}
+    assert all(figure > 0 for figure in figures.values())
