@@ -17,7 +17,10 @@ from lotmark_inference.admission_gate import try_engine
 from lotmark_inference.engine import EngineIdentity
 from lotmark_inference.engine_worker import WorkerEngine
 from lotmark_inference.errors import EngineError, ModelRefused
+from lotmark_inference.model_files import shipped_model
 from lotmark_inference.opened_engine import identity_here, opened_engine, opened_engine_file
+from lotmark_inference.scores import quantised
+from lotmark_inference.weld_images import weld_image
 from tests.inference.compiled_driver import compiled_driver
 from tests.inference.engines_in_memory import SoundEngine, images
 from tests.inference.tiny_models import noise, tiny_model
@@ -86,6 +89,19 @@ def test_onnx_runtime_in_a_worker_is_admitted_beside_itself(tmp_path: Path) -> N
     assert report.is_admitted, report.findings
     assert report.difference_max == 0
     assert report.candidate == identity == reference.identity
+
+
+def test_the_shipped_model_in_a_worker_scores_as_its_manifest_says() -> None:
+    files = shipped_model("weld-light")
+    identity = identity_here("onnxruntime", files.onnx)
+    manifest = files.manifest
+    worker = WorkerEngine(partial(opened_engine, identity, files.onnx, manifest), manifest.input)
+    try:
+        for seed, told in manifest.vectors.items():
+            found = worker.infer(weld_image(seed).pixels[np.newaxis])[manifest.scores_output]
+            assert np.abs(quantised(found)[0] - np.array(told)).max() <= 1, seed
+    finally:
+        worker.close()
 
 
 def test_a_file_that_is_not_there_is_refused_by_its_worker(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from lotmark_inference.errors import EngineError, ModelRefused
+from lotmark_inference.model_files import shipped_model
 from lotmark_inference.tensorrt_rtx_engine import PORTABLE, build_engine
 from tests.inference.tiny_models import tiny_model
 
@@ -17,6 +18,13 @@ def test_an_engine_is_built_for_a_gpu_that_is_elsewhere(target: str) -> None:
 
     # No hash is compared: the same model gives other bytes each time, and that is known.
     assert len(build_engine(onnx, target)) > len(onnx)
+
+
+@pytest.mark.parametrize("target", ["sm_86", "sm_89", PORTABLE])
+def test_the_shipped_model_is_built(target: str) -> None:
+    files = shipped_model("weld-light")
+
+    assert len(build_engine(files.onnx, target)) > len(files.onnx)
 
 
 def test_a_model_that_a_kind_of_gpu_cannot_run_is_refused_with_the_librarys_words() -> None:

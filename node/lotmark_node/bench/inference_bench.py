@@ -16,7 +16,7 @@ from lotmark_inference.engine import Engine
 from lotmark_inference.engine_worker import WorkerEngine
 from lotmark_inference.errors import EngineError, ModelRefused
 from lotmark_inference.gpu_probe import present_gpu
-from lotmark_inference.model_files import SHIPPED, ModelFiles, shipped_model
+from lotmark_inference.model_files import ModelFiles, shipped_model
 from lotmark_inference.onnx_engine import KIND
 from lotmark_inference.opened_engine import identity_here, opened_engine
 from lotmark_inference.tensorrt_engine import TENSORRT
@@ -24,6 +24,7 @@ from lotmark_inference.tensorrt_plan_engine import PlanEngine
 from lotmark_inference.tensorrt_rtx_engine import PORTABLE, TENSORRT_RTX
 from lotmark_inference.weld_images import FRESH_SEEDS, weld_image
 from lotmark_node.bench import machine
+from lotmark_node.bench.result_delivery import result_to_outbox_p99_ms
 
 _IMAGES = 8  # different ones, in turn
 _WARM_UP = 10
@@ -35,11 +36,12 @@ class Extent:
 
     images: int  # in a round, one by one
     rounds: int  # of which the median counts
+    deliveries: int  # results that are put into an outbox
     gpu_batches: int
 
 
-FULL = Extent(images=200, rounds=9, gpu_batches=2_000)
-QUICK = Extent(images=20, rounds=5, gpu_batches=100)
+FULL = Extent(images=200, rounds=9, deliveries=2_000, gpu_batches=2_000)
+QUICK = Extent(images=20, rounds=5, deliveries=200, gpu_batches=100)
 
 
 def run(*, quick: bool) -> dict[str, object]:
@@ -56,10 +58,9 @@ def run_extent(extent: Extent) -> dict[str, object]:
     """Return what the shipped models cost; `left_out` says why a figure is missing."""
     models: dict[str, ModelFiles] = {}
     left_out: dict[str, str] = {}
-    for name in SHIPPED:
-        weight = name.removeprefix("weld-")  # light, heavy
+    for weight in ("light", "heavy"):
         try:
-            models[weight] = shipped_model(name)
+            models[weight] = shipped_model(f"weld-{weight}")
         except ModelRefused as error:
             left_out[f"ms_per_image_{weight}"] = str(error)
     figures: dict[str, object] = {**processor_figures(models, extent)}
@@ -91,6 +92,10 @@ def processor_figures(models: Mapping[str, ModelFiles], extent: Extent) -> dict[
             figures[f"ms_per_image_{weight}_in_worker"] = _ms_an_image(
                 worker, images, extent, time.perf_counter
             )
+            if weight == "light":
+                figures["result_to_outbox_p99_ms"] = result_to_outbox_p99_ms(
+                    worker, files.manifest, images, extent.deliveries
+                )
         figures["rss_mb"] = machine.rss_mb(os.getpid())
     return figures
 

@@ -1,7 +1,7 @@
 """What these tests need: a GPU, an edition of TensorRT, and an engine that it has built here."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -49,7 +49,11 @@ def kind(gpu: Gpu, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def built(gpu: Gpu, kind: str) -> Built:
-    onnx, manifest = tiny_model()
+    return build(gpu, kind, *tiny_model())
+
+
+def build(gpu: Gpu, kind: str, onnx: bytes, manifest: ModelManifest) -> Built:
+    """Build an engine for this GPU."""
     target = gpu.target
     if kind == TENSORRT.kind:
         plan = tensorrt_engine.build_engine(onnx, target)
@@ -59,10 +63,7 @@ def built(gpu: Gpu, kind: str) -> Built:
         except EngineError:  # it has no name for this GPU, such as an H100
             target = PORTABLE
             plan = tensorrt_rtx_engine.build_engine(onnx, target)
-    here = identity_here(kind, plan)
-    identity = EngineIdentity(
-        kind=here.kind, version=here.version, target=target, artefact_sha256=here.artefact_sha256
-    )
+    identity = replace(identity_here(kind, plan), target=target)
     return Built(identity=identity, plan=plan, onnx=onnx, manifest=manifest)
 
 

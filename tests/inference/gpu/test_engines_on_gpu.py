@@ -17,10 +17,12 @@ from lotmark_inference.cuda_driver import CudaDriver
 from lotmark_inference.engine_worker import WorkerEngine, WorkerLimits
 from lotmark_inference.errors import EngineError, ModelRefused
 from lotmark_inference.gpu_probe import Gpu, present_gpu
+from lotmark_inference.model_files import shipped_model
 from lotmark_inference.onnx_engine import OnnxEngine
 from lotmark_inference.opened_engine import opened_engine, opened_engine_file
 from lotmark_inference.tensorrt_plan_engine import PlanEngine
-from tests.inference.gpu.conftest import Built
+from lotmark_inference.weld_images import FRESH_SEEDS, weld_image
+from tests.inference.gpu.conftest import Built, build
 from tests.inference.tiny_models import noise, tiny_model
 
 pytestmark = pytest.mark.gpu
@@ -57,6 +59,18 @@ def test_the_engine_is_admitted_beside_onnx_runtime(engine: PlanEngine, built: B
 
     assert report.is_admitted, report.findings
     assert report.candidate == built.identity
+
+
+def test_the_shipped_model_is_admitted_on_its_own_welds(gpu: Gpu, kind: str) -> None:
+    files = shipped_model("weld-light")
+    manifest = files.manifest
+    seeds = {*manifest.vectors, *range(FRESH_SEEDS.start, FRESH_SEEDS.start + 64)}
+    vectors = {seed: weld_image(seed).pixels for seed in seeds}
+    engine = build(gpu, kind, files.onnx, manifest).opened()
+    report = try_engine(engine, OnnxEngine(files.onnx, manifest), manifest, vectors)
+    engine.close()
+
+    assert report.is_admitted, report.findings
 
 
 def test_an_engine_of_other_weights_is_not_admitted(engine: PlanEngine) -> None:
