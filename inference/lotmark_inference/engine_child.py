@@ -78,9 +78,10 @@ def _end_with_parent(lifeline: int) -> None:
     that to us. A thread that waits for it would not run while an engine holds Python's lock, and
     PR_SET_PDEATHSIG would end us with the parent's thread that happened to start us.
     """
+    signal.signal(signal.SIGIO, signal.SIG_DFL)  # a parent that ignores it has handed that on
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)  # SIGIO, which ends a process
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)  # its default: to end the process
     if select.select([lifeline], [], [], 0)[0]:  # it was gone before
         sys.exit(1)
 

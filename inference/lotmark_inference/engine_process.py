@@ -115,6 +115,10 @@ class EngineProcess:
             passed = (theirs.fileno(), lifeline, handle)
             command = [sys.executable, "-m", "lotmark_inference.engine_child", *map(str, passed)]
             self._process = subprocess.Popen(command, pass_fds=passed, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
+        except OSError as error:
+            self._connection.close()
+            os.close(self._lifeline)
+            raise EngineProcessGone(f"no engine process could be started: {error}") from error
         finally:
             theirs.close()
             os.close(lifeline)
@@ -160,9 +164,9 @@ class EngineProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it at once. One that a broken driver holds in the kernel is not waited for."""
         self._process.kill()
-        self._process.wait()
+        self._wait_for_end()
         self._connection.close()
         if self._lifeline >= 0:
             os.close(self._lifeline)
@@ -199,6 +203,11 @@ class EngineProcess:
         """Return how the process ended, which has closed its socket."""
         self._wait_for_end()
         self.kill()
-        code = self._process.returncode
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        return EngineProcessGone(f"engine process {self.process_id} ended {how}")
+        match self._process.returncode:
+            case None:
+                how = f"does not end, {CLOSE_S:g} s after it was killed"
+            case int(code) if code < 0:
+                how = f"ended by signal {-code}"
+            case code:
+                how = f"ended with exit code {code}"
+        return EngineProcessGone(f"engine process {self.process_id} {how}")

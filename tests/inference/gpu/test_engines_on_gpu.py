@@ -98,7 +98,7 @@ def test_a_pinned_batch_is_scored_as_any_other(engine: PlanEngine) -> None:
     pinned = engine.pinned_batch(4)
     pinned[:] = batch
 
-    assert np.array_equal(engine.infer(pinned)["scores"], engine.infer(batch)["scores"])
+    assert np.array_equal(engine.infer(pinned)["prob"], engine.infer(batch)["prob"])
 
 
 def test_one_image_is_scored_in_time(
@@ -143,9 +143,9 @@ def test_a_worker_is_replaced_with_its_engine_and_scores_on(built: Built, tmp_pa
     )
     try:
         batch = noise(9, 3)
-        first, seen = worker.infer(batch)["scores"], {worker.process_id}
+        first, seen = worker.infer(batch)["prob"], {worker.process_id}
         for _ in range(4):
-            assert np.array_equal(worker.infer(batch)["scores"], first)
+            assert np.array_equal(worker.infer(batch)["prob"], first)
             seen.add(worker.process_id)
         assert len(seen) == 3
         assert worker.identity == built.identity
