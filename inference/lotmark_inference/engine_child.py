@@ -81,7 +81,7 @@ def _end_with_parent(lifeline: int) -> None:
     signal.signal(signal.SIGIO, signal.SIG_DFL)  # a parent that ignores it has handed that on
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)  # its default: to end the process
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)  # SIGIO, of which a process ends
     if select.select([lifeline], [], [], 0)[0]:  # it was gone before
         sys.exit(1)
 
