@@ -99,20 +99,10 @@ def build_plan(
     messages = MessageLog(bindings)
     builder = bindings.Builder(messages.sink)
     network = builder.create_network(0)
+    # The parser owns the weights, so it must be there until the engine is built.
     parser = bindings.OnnxParser(network, messages.sink)
-    if not parser.parse(onnx):
-        reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
-        shown = "; ".join(reasons[:_MESSAGES_KEPT])[:_MESSAGE_LENGTH_MAX]
-        raise ModelRefused(f"TensorRT {bindings.__version__} cannot read the model: {shown}")
-    if network.num_inputs != 1:
-        raise ModelRefused(f"the model has {network.num_inputs} inputs; one of images is needed")
-    image = network.get_input(0)
-    free, *pixels = tuple(image.shape)
-    if free != -1 or -1 in pixels:
-        raise ModelRefused(
-            f"the model's input {image.name!a} has the shape {tuple(image.shape)}; the number of"
-            " images must be free (-1), and nothing else"
-        )
+    image = _parse(bindings, parser, network, onnx)
+    pixels = tuple(image.shape)[1:]
     config = builder.create_builder_config()
     config.set_memory_pool_limit(bindings.MemoryPoolType.WORKSPACE, _WORKSPACE_SIZE_MAX)
     # TF32 keeps 10 bits of a factor, and scores are compared to four digits with those of a CPU.
@@ -129,3 +119,21 @@ def build_plan(
     if plan is None:
         raise EngineError(f"TensorRT {bindings.__version__} built no engine: {messages}")
     return bytes(plan)
+
+
+def _parse(bindings: ModuleType, parser: Any, network: Any, onnx: bytes) -> Any:
+    """Read a model into a network, and return its only input."""
+    if not parser.parse(onnx):
+        reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
+        shown = "; ".join(reasons[:_MESSAGES_KEPT])[:_MESSAGE_LENGTH_MAX]
+        raise ModelRefused(f"TensorRT {bindings.__version__} cannot read the model: {shown}")
+    if network.num_inputs != 1:
+        raise ModelRefused(f"the model has {network.num_inputs} inputs; one of images is needed")
+    image = network.get_input(0)
+    free, *pixels = tuple(image.shape)
+    if free != -1 or -1 in pixels:
+        raise ModelRefused(
+            f"the model's input {image.name!a} has the shape {tuple(image.shape)}; the number of"
+            " images must be free (-1), and nothing else"
+        )
+    return image
