@@ -8,10 +8,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from lotmark_inference.model_files import ModelFiles
 from lotmark_node.bench import (
     adapters_bench,
     client_bench,
     contracts_bench,
+    inference_bench,
     ledger_bench,
     network_bench,
     provenance_bench,
@@ -22,6 +24,7 @@ from lotmark_node.bench.pumped import Pumped
 from lotmark_node.bench.running import per_event_us, running
 from lotmark_node.main import app
 from lotmark_node.trial.server_process import ServerProcess
+from tests.inference.sample_models import sample_manifest, tiny_onnx
 
 KEYS = {
     *("events_per_s_64", "events_per_s_256", "events_per_s_64_follower", "p50_ms", "p99_ms"),
@@ -48,8 +51,10 @@ SHORTEST = replace(
 def test_the_usage_is_written_as_it_is_typed() -> None:
     shown = CliRunner().invoke(app, ["bench", "--help"], prog_name="lotmark").stdout
 
-    assert " ".join(shown.split()).startswith("Usage: lotmark bench NAME [OPTIONS] ")
-    assert "One of: adapters, client, contracts, generate, ledger," in " ".join(shown.split())
+    words = " ".join(shown.split())
+    names = "adapters, client, contracts, generate, inference, ledger, network, order, provenance"
+    assert words.startswith("Usage: lotmark bench NAME [OPTIONS] ")
+    assert f"One of: {names}." in words
 
 
 def test_an_unknown_bench_is_named_with_those_that_there_are() -> None:
@@ -57,9 +62,8 @@ def test_an_unknown_bench_is_named_with_those_that_there_are() -> None:
 
     assert (done.exit_code, done.stdout) == (2, "")
     assert (
-        done.stderr
-        == "'disk' is no bench. Use one of adapters, client, contracts, generate, ledger,"
-        " network, order, provenance.\n"
+        done.stderr == "'disk' is no bench. Use one of adapters, client, contracts, generate,"
+        " inference, ledger, network, order, provenance.\n"
     )
 
 
@@ -224,3 +228,17 @@ def test_watching_machines_is_measured_with_every_figure(
     assert all(figures[name] > 0 for name in measured)
     assert figures["capture_p50_ms"] <= figures["capture_p99_ms"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_models_cost_is_told_by_core_and_by_worker() -> None:
+    onnx = tiny_onnx()
+    files = ModelFiles(sample_manifest(onnx), onnx)
+    extent = inference_bench.Extent(images=2, rounds=1, deliveries=3, gpu_batches=1)
+
+    figures = inference_bench.processor_figures({"light": files}, extent)
+
+    assert figures.keys() == {
+        *("ms_per_image_light", "ms_per_image_light_in_worker", "result_to_outbox_p99_ms"),
+        "rss_mb",
+    }
+    assert all(figure > 0 for figure in figures.values())

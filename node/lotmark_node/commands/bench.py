@@ -60,6 +60,7 @@ def bench(
     failover, catching up. `order`: three voters without a ledger. Beside these two: etcd, where
     it is installed. `client`: what a system pays that submits through an outbox. `contracts`: what
     rules cost, without a node. `adapters`: what watching machines costs, and how soon it is signed.
+    `inference`: what a model costs an image, without a node.
     `generate`: makes the history of a stator line, some 12 events a stator, in a folder on which
     its node then starts; the same command goes on with one that was broken off. `provenance`:
     traces, recalls and histories on such a history, with SQLite beside them.

@@ -59,7 +59,7 @@ def evaluate(
     from lotmark_inference.onnx_engine import OnnxEngine
     from lotmark_node.commands._model_lines import evaluation_document, evaluation_text
 
-    files = _files(model)
+    files = read_files(model)
     seeds = _seeds(seed, count)
     engine = OnnxEngine(files.onnx, files.manifest)
     with terminal.progress("Judging welds", count) as advance:
@@ -86,7 +86,7 @@ def register(
     from lotmark_inference.onnx_engine import OnnxEngine
 
     settings = read_settings(client)
-    files = _files(model)
+    files = read_files(model)
     manifest = files.manifest
     OnnxEngine(files.onnx, manifest).close()  # what cannot be opened is not registered
     body = quality_pb2.ModelRegistered(
@@ -122,7 +122,7 @@ def promote(
     from lotmark.v1 import event_pb2, quality_pb2
 
     settings = read_settings(client)
-    manifest = _files(model).manifest
+    manifest = read_files(model).manifest
     counts = manifest.evaluation
     body = quality_pb2.ModelPromoted(
         model=manifest.model,
@@ -176,7 +176,8 @@ def status(
     terminal.answer(status_document(models), lambda: status_text(models), as_json=as_json)
 
 
-def _files(model: str) -> "ModelFiles":
+def read_files(model: str) -> "ModelFiles":
+    """Return the files of a model that a command line names."""
     from lotmark_inference.model_files import SHIPPED, read_model, shipped_model
 
     if model in SHIPPED and not Path(model).is_dir():

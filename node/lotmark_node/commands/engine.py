@@ -1,0 +1,168 @@
+"""`lotmark engine`: what models run on here, and engines: built, tried, admitted."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lotmark_node import terminal
+from lotmark_node.commands._client import ClientFile, read_settings
+from lotmark_node.commands._one_event import submit_body
+from lotmark_node.commands.model import ModelName, OutboxFile, read_files
+
+if TYPE_CHECKING:
+    from lotmark_inference.admission_gate import AdmissionReport
+    from lotmark_inference.engine import EngineIdentity
+    from lotmark_inference.model_files import ModelFiles
+
+app = typer.Typer(help="Engines: what runs here, building one, admitting it.")
+
+VECTORS_MAX = 4_096
+
+Kind = Annotated[str, typer.Option(metavar="KIND", help="onnxruntime, tensorrt or tensorrt-rtx.")]
+
+
+@app.command()
+def status(*, as_json: terminal.JsonFlag = False) -> None:
+    """Show which kinds of engines run on this machine, or what they lack."""
+    from lotmark_inference.errors import EngineError
+    from lotmark_inference.opened_engine import KINDS, identity_here
+
+    runs: dict[str, str] = {}
+    lacks: dict[str, str] = {}
+    for kind in KINDS:
+        try:
+            here = identity_here(kind, b"")
+            runs[kind] = f"{here.version} for {here.target}"
+        except EngineError as error:
+            lacks[kind] = str(error)
+    lines = [f"{kind:<14}{runs.get(kind) or 'does not run: ' + lacks[kind]}" for kind in KINDS]
+    terminal.answer({"runs": runs, "lacks": lacks}, lambda: "\n".join(lines), as_json=as_json)
+
+
+@app.command()
+def build(
+    model: ModelName,
+    *,
+    kind: Kind = "tensorrt-rtx",
+    target: Annotated[
+        str,
+        typer.Option(metavar="TARGET", help="GPU that it is for: sm_89; with RTX also portable."),
+    ],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="Where to write the engine.")],
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Build an engine of a model. With RTX this needs no GPU; no two builds have the same bytes."""
+    import hashlib
+
+    from lotmark_inference import tensorrt_engine, tensorrt_rtx_engine
+
+    builders = {
+        tensorrt_engine.TENSORRT.kind: tensorrt_engine.build_engine,
+        tensorrt_rtx_engine.TENSORRT_RTX.kind: tensorrt_rtx_engine.build_engine,
+    }
+    if kind not in builders:
+        terminal.fail(f"{kind[:40]!a} is not built.", f"Use one of {', '.join(builders)}.")
+    files = read_files(model)
+    plan = builders[kind](files.onnx, target)
+    output.write_bytes(plan)
+    digest = hashlib.sha256(plan).hexdigest()
+    terminal.answer(
+        {"model": files.manifest.model, "engine_digest": digest, "size": len(plan)},
+        lambda: (
+            f"{files.manifest.model} for {target}: {output}, {len(plan)} bytes, SHA-256 {digest}"
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def admit(
+    model: ModelName,
+    *,
+    kind: Kind = "onnxruntime",
+    artefact: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="FILE", help="Engine. [default: the model's ONNX file]"),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="It was built for. [default: this machine]")
+    ] = None,
+    count: Annotated[
+        int,
+        typer.Option(
+            min=4, max=VECTORS_MAX, help="Generated welds to try it with, beside the manifest's."
+        ),
+    ] = 64,
+    registry: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the site keeps its models' files.")
+    ],
+    client: ClientFile = None,
+    outbox: OutboxFile = None,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Try an engine beside ONNX Runtime, and put the outcome on the ledger.
+
+    Engine and report go into the registry's folder. Exit status 1: it was not admitted.
+    """
+    from dataclasses import replace
+
+    from lotmark_inference.admission_gate import model_admitted, report_json
+    from lotmark_inference.model_folder import ModelFolder
+    from lotmark_inference.opened_engine import identity_here, read_artefact
+
+    settings = read_settings(client)
+    files = read_files(model)
+    content = files.onnx if artefact is None else read_artefact(artefact)
+    identity = identity_here(kind, content)
+    if target is not None:
+        identity = replace(identity, target=target)
+    report = _tried(identity, content, files, count)
+    folder = ModelFolder(registry)
+    folder.put(content)
+    folder.put(report_json(report))
+    submit_body(
+        settings, model_admitted(report), outbox, _told(report), as_json=as_json, is_awaited=True
+    )
+    if not report.is_admitted:
+        raise typer.Exit(terminal.ExitCode.NO)
+
+
+def _tried(
+    identity: "EngineIdentity", content: bytes, files: "ModelFiles", count: int
+) -> "AdmissionReport":
+    """Return how an engine did, in a process of its own: it may do anything, being on trial."""
+    import secrets
+    from functools import partial
+
+    from lotmark_inference.admission_gate import try_engine
+    from lotmark_inference.engine_worker import WorkerEngine
+    from lotmark_inference.onnx_engine import OnnxEngine
+    from lotmark_inference.opened_engine import opened_engine
+    from lotmark_inference.weld_images import FRESH_SEEDS, weld_image
+
+    manifest = files.manifest
+    start = FRESH_SEEDS.start + secrets.randbelow(len(FRESH_SEEDS) - count)
+    seeds = {*manifest.vectors, *range(start, start + count)}
+    vectors = {seed: weld_image(seed).pixels for seed in seeds}
+    reference = OnnxEngine(files.onnx, manifest)
+    candidate = WorkerEngine(partial(opened_engine, identity, content, manifest), manifest.input)
+    try:
+        return try_engine(candidate, reference, manifest, vectors)
+    finally:
+        candidate.close()
+
+
+def _told(report: "AdmissionReport") -> str:
+    """Return the outcome for people."""
+    engine = f"{report.candidate.name} for {report.candidate.target}"
+    if report.is_admitted:
+        return (
+            f"{report.model}/{report.version} is admitted on {engine}: {len(report.seeds)} images,"
+            f" scores differ by at most {report.difference_max} of 10,000"
+        )
+    first = report.findings[0]
+    return (
+        f"{report.model}/{report.version} is not admitted on {engine}: {len(report.findings)}"
+        f" findings, the first of rule {first.rule} for the image of seed {first.seed}"
+    )

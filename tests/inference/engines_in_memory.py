@@ -1,0 +1,128 @@
+"""Engines without a model: two labels' scores are a function of the pixels alone.
+
+`SoundEngine` keeps every promise of the port. `FaultyEngine` does too until it is told by a batch's
+first pixel to misbehave as a native library can.
+"""
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lotmark_inference.engine import Engine, EngineIdentity
+from lotmark_inference.errors import EngineError
+from lotmark_inference.model_manifest import (
+    EvaluationCounts,
+    LabelScore,
+    ModelInput,
+    ModelManifest,
+)
+
+HEIGHT, WIDTH = 16, 24
+INPUT = ModelInput(name="image", height=HEIGHT, width=WIDTH, um_per_pixel=50)
+IDENTITY = EngineIdentity(
+    kind="in-memory", version="1.0", target="cpu", artefact_sha256=bytes(range(32))
+)
+MANIFEST = ModelManifest(
+    name="mean-grey",
+    version=3,
+    onnx_sha256=bytes(range(32, 64)),
+    input=INPUT,
+    scores_output="scores",
+    heat_output="heat",
+    labels=(
+        LabelScore(label="bright/none/example", is_defect=False, threshold=5_000),
+        LabelScore(label="dark/open/example", is_defect=True, threshold=4_000),
+    ),
+    catalogue="example/1",
+    preprocessing="none",
+    training_digest=bytes(32),
+    evaluation=EvaluationCounts(
+        dataset_digest=bytes(32),
+        true_positives=0,
+        false_positives=0,
+        false_negatives=0,
+        true_negatives=0,
+    ),
+    calibration=((0, 0), (10_000, 10_000)),
+    vectors={},
+)
+DIES, HANGS, GROWS, REFUSES, BREAKS = 250, 251, 252, 253, 254
+
+
+class SoundEngine:
+    """Scores how bright an image is, and how dark."""
+
+    identity = IDENTITY
+
+    def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        bright = batch.reshape(len(batch), -1).mean(axis=1) / 255
+        return {
+            "scores": np.stack([bright, 1 - bright], axis=1).astype(np.float32),
+            "heat": (batch[:, ::8, ::8] / 255).astype(np.float32),
+        }
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class FaultyEngine(SoundEngine):
+    """Misbehaves where a batch's first pixel says so, up to so many times over all its lives."""
+
+    def __init__(self, memory: Path, faults_max: int, log: Callable[[str], None]) -> None:
+        self._memory = memory  # a file: each life leaves a byte there
+        self._faults_max = faults_max
+        self._log = log
+        self._held: list[bytes] = []
+
+    def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        told = int(batch[0, 0, 0])
+        if told >= DIES and self._may_fail_once_more():
+            match told:
+                case 250:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                case 251:
+                    ctypes.PyDLL(None).sleep(600)  # holds Python's lock, as some libraries do
+                case 252:
+                    self._held.append(b"\1" * 40_000_000)
+                case 253:
+                    raise EngineError("the device is busy")
+                case _:
+                    raise RuntimeError("no error that the port knows")
+        return super().infer(batch)
+
+    def close(self) -> None:
+        self._log("closed")
+
+    def _may_fail_once_more(self) -> bool:
+        with self._memory.open("ab") as file:
+            file.write(b".")
+        return self._memory.stat().st_size <= self._faults_max
+
+
+def open_sound() -> Engine:
+    return SoundEngine()
+
+
+def open_faulty(folder: Path, faults_max: int) -> Engine:
+    def log(line: str) -> None:
+        with (folder / "log").open("a") as file:
+            file.write(f"{line} {os.getpid()}\n")
+
+    log("opened")
+    return FaultyEngine(folder / "faults", faults_max, log)
+
+
+def open_refused() -> Engine:
+    raise EngineError("no usable GPU: none in this test")
+
+
+def images(seed: int, count: int) -> NDArray[np.uint8]:
+    """Return images that tell an engine nothing but what they show."""
+    drawn = np.random.default_rng(seed).integers(0, 240, (count, HEIGHT, WIDTH), dtype=np.uint8)
+    drawn //= np.arange(1, count + 1, dtype=np.uint8)[:, None, None]
+    return drawn
