@@ -20,7 +20,13 @@ from lotmark_adapters.webhooks.outbox import (
 )
 from lotmark_adapters.webhooks.sender import SendingRound, WebhookSender
 from lotmark_adapters.webhooks.settings import read_targets
-from lotmark_adapters.webhooks.targets import Target, TargetKind, feishu_signature
+from lotmark_adapters.webhooks.targets import (
+    FeishuBot,
+    RateLimit,
+    Target,
+    TargetKind,
+    feishu_signature,
+)
 from tests.adapters.webhook_receiver import HOUR_S, SECRET, Receiver, receiving
 
 NOW_MS = 1_768_200_000_000
@@ -167,24 +173,26 @@ def test_a_message_that_waited_for_hours_is_signed_anew(
     assert feishu_site.sender.send_due().sent_count == 1
 
 
-def test_a_feishu_bot_gets_5_a_second_and_100_a_minute(feishu_site: Site, feishu: Receiver) -> None:
-    for number in range(120):
+def test_a_feishu_bot_is_told_no_faster_than_it_takes(
+    feishu_site: Site, feishu: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert FeishuBot.rate_limit == RateLimit(per_second=5, per_minute=100)
+    monkeypatch.setattr(FeishuBot, "rate_limit", RateLimit(per_second=5, per_minute=20))
+    for number in range(24):
         feishu_site.put(ticket(number))
     sent: list[tuple[int, int]] = []
-    for made in range(200):
+    for _ in range(50):
         at_ms = feishu_site.clock.ms
-        rounds = feishu_site.rounds(1)
-        sent.append((at_ms, rounds[0].sent_count))
-        if rounds[0].next_due_ms is None:
+        (made,) = feishu_site.rounds(1)
+        sent.append((at_ms, made.sent_count))
+        if made.next_due_ms is None:
             break
-        assert made < 199
 
-    assert sum(count for _, count in sent) == 120
+    assert sum(count for _, count in sent) == len(feishu.received) == 24
     for start, _ in sent:
-        for span_ms, most in ((1_000, 5), (60_000, 100)):
+        for span_ms, most in ((1_000, 5), (60_000, 20)):
             assert sum(n for at, n in sent if start <= at < start + span_ms) <= most
     assert feishu_site.clock.ms - NOW_MS < 70_000
-    assert len(feishu.received) == 120
 
 
 def test_a_target_that_fails_is_tried_less_and_less_and_then_given_up_aloud(
