@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from lotmark_adapters.webhooks.targets import (
     TargetKind,
     feishu_signature,
 )
+from lotmark_adapters.webhooks.telling import told
 from tests.adapters.webhook_receiver import HOUR_S, SECRET, Receiver, receiving
 
 NOW_MS = 1_768_200_000_000
@@ -355,6 +357,23 @@ def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
         read_targets(written(tmp_path, SETTINGS * 2))
     with pytest.raises(WebhookRefused, match="secret of 5 characters"):
         Target(name="a", kind=TargetKind.JSON, url="https://a.example", secret="short")  # noqa: S106
+
+
+def test_what_a_program_could_not_tell_waits_beside_its_settings(tmp_path: Path) -> None:
+    with receiving() as receiver:
+        path = written(tmp_path, SETTINGS.replace('feishu"', 'json"'))
+        path.write_text(
+            path.read_text().replace("https://open.feishu.example/hook/1", receiver.url)
+        )
+        receiver.answers = [(503, b"")]
+
+        first = told(ticket(), path, now_ms=NOW_MS)
+        outbox = WebhookOutbox(path.with_suffix(".sqlite"))
+        waiting = outbox.due("quality", now_ms=2 * time.time_ns() // 1_000_000, count_max=9)
+        outbox.close()
+
+    assert (first.sent_count, len(first.failures)) == (0, 1)
+    assert [each.message for each in waiting] == [ticket()]
 
 
 def test_what_is_sent_is_json_that_others_read() -> None:

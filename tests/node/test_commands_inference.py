@@ -1,0 +1,251 @@
+"""`lotmark inference` on a real node: results run again, drawn, audited; catalogues approved."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from lotmark.client import Client
+from lotmark.merkle import leaf_hash
+from lotmark.v1 import event_pb2
+from lotmark_inference.inspection import Inspector, JudgingModel
+from lotmark_inference.label_catalogue import read_catalogue
+from lotmark_inference.manifest_file import dump_manifest
+from lotmark_inference.onnx_engine import OnnxEngine
+from lotmark_inference.policy import read_policy
+from lotmark_inference.weld_images import weld_image
+from lotmark_inference.weld_surface import WeldKind
+from lotmark_node.edge.image_sources import ImageFolder, read_image_file
+from lotmark_node.edge.inspection_station import InspectionStation, Occasion
+from lotmark_node.main import app
+from tests.inference.sample_models import sample_manifest, tiny_onnx
+from tests.node.running_node import NodeProcess, node_process
+from tests.node.test_commands_operator import Console
+
+PARTIES = ("OEM-A:oem", "T1-STATOR:supplier")
+CLIENTS = ("OEM-A/erp", "T1-STATOR/mes")
+STATION = "aoi-cam07"
+CATALOGUE = files("lotmark_inference") / "shipped" / "weld-labels.toml"
+POLICY = """
+name = "weld"
+version = 1
+catalogue = "weld-labels/1"
+modality = "ring_light_grey"
+grey_zone = 500
+escalate = []
+review = ["defect"]
+triggers = []
+judges = { NORMAL = "light", FIRST_ARTICLE = "light", REINFORCED = "light" }
+
+[threshold]
+low = 1_000
+high = 9_000
+maps = [{ input = "takt_ms", knots = [{ at = 900, by = -500 }, { at = 1_250, by = 0 }] }]
+"""
+
+
+class Site:
+    """A node, a registered model, and the results of one station on the ledger."""
+
+    def __init__(self, node: NodeProcess, folder: Path) -> None:
+        self.node = node
+        self.model = folder / "model"
+        self.model.mkdir()
+        onnx = tiny_onnx()
+        (self.model / "model.onnx").write_bytes(onnx)
+        (self.model / "manifest.json").write_bytes(dump_manifest(sample_manifest(onnx)))
+        self.policy = folder / "weld.toml"
+        self.policy.write_text(POLICY)
+        self.images = folder / "images"
+        self.images.mkdir()
+        self._manifest = sample_manifest(onnx)
+        self._engine = OnnxEngine(onnx, self._manifest)
+
+    def lotmark(self, *arguments: object, party: str = "OEM-A", holder: str = "erp") -> Result:
+        environment = {"LOTMARK_CLIENT": str(self.node.client(party, holder))}
+        return CliRunner().invoke(app, [*map(str, arguments)], env=environment)
+
+    def document(self, *arguments: object, exit_code: int = 0) -> dict[str, Any]:
+        done = self.lotmark("inference", *arguments, "--json")
+        assert done.exit_code == exit_code, done.output
+        return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+    def register(self) -> None:
+        done = self.lotmark(
+            "model", "register", self.model, "--registry", self.model.parent / "registry",
+            party="T1-STATOR", holder="mes",
+        )  # fmt: skip
+        assert done.exit_code == 0, done.output
+
+    def judged(self, *, count: int, lie: bool = False) -> list[bytes]:
+        """Put the results of so many fresh images on the ledger; return their event ids.
+
+        Args:
+            count: Of images.
+            lie: Whether scores are changed before they are signed.
+        """
+        station = InspectionStation(
+            STATION,
+            Inspector(
+                read_policy(POLICY.encode(), source="weld.toml"),
+                read_catalogue(CATALOGUE.read_bytes(), source="weld-labels.toml"),
+                light=JudgingModel(self._manifest, self._engine),
+            ),
+            self._manifest.input,
+            uncertainty_us=1_000,
+            now=lambda: datetime.now(UTC),
+        )
+        folder = ImageFolder(self.images)
+        for seed in range(count):
+            image = Image.fromarray(weld_image(1_000 * lie + seed).pixels)
+            image.save(self.images / f"weld_{seed}.png")
+        folder.poll()
+        events = []
+        for path in folder.poll():
+            file = read_image_file(path)
+            occasion = Occasion(
+                unit="https://id.gs1.org/01/04012345000023/21/ST2601120001234",
+                feature=path.stem,
+                context={"takt_ms": 1_100},
+                triggered_ns=0,
+            )
+            (event,) = station.inspect(file, occasion).events
+            events.append(_changed(event) if lie else event)
+            folder.settle(path, file.digest, was_judged=True)
+        with Client.open(self.node.client("T1-STATOR", "mes")) as client:
+            for delivery in client.submit_all(events):
+                delivery.result(30)
+        return [leaf_hash(event) for event in events]
+
+    def original(self, event_id: bytes) -> Path:
+        entry = self.lotmark("entry", event_id.hex(), "--json")
+        digest = json.loads(entry.stdout)["event"]["files"][0]["sha256"]
+        return self.images / "judged" / f"{digest}.png"
+
+
+def _changed(event: bytes) -> bytes:
+    message = event_pb2.Event.FromString(event)
+    result = message.inference_result
+    result.scores[0] = (result.scores[0] + 500) % 10_000
+    return message.SerializeToString(deterministic=True)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("inference")
+    with node_process(folder / "consortium", parties=PARTIES, clients=CLIENTS) as running:
+        yield Site(running, folder)
+
+
+def test_the_shipped_catalogue_has_the_labels_of_the_shipped_models() -> None:
+    catalogue = read_catalogue(CATALOGUE.read_bytes(), source="weld-labels.toml")
+
+    assert list(catalogue.labels) == [kind.value for kind in WeldKind]
+    assert [each.is_defect for each in catalogue.labels.values()] == [False, True, True]
+
+
+def test_a_result_is_run_again_by_another_party_and_the_audit_is_on_record(site: Site) -> None:
+    (event_id,) = site.judged(count=1)
+    image = site.original(event_id)
+    asked = ("rerun", event_id.hex(), "--image", image, "--model", site.model)
+    unregistered = site.document(*asked, exit_code=2)
+    site.register()
+
+    found = site.document(*asked, "--policy", site.policy, "--submit")
+    said = site.lotmark("inference", *asked)
+    no_files = site.document(*asked[:-2], "--registry", site.images, exit_code=2)
+    other_image = site.document(*asked[:3], site.policy, *asked[4:], exit_code=2)
+
+    assert unregistered["reasons"] == ["T1-STATOR has registered no model weld-light/1"]
+    assert (found["finding"], found["difference_max"]) == ("EXACT", 0)
+    assert found["scores"] == found["stated_scores"]
+    assert (found["party"], found["engine"]) == ("T1-STATOR", "onnxruntime-1.32.0")
+    assert ": exact on onnxruntime-1.32.0" in said.stdout
+    assert "there is no file" in no_files["reasons"][0]
+    assert "none of the event's files" in other_image["reasons"][0]
+    drawn = site.document("audit", "--since", 0, "--rate-ppm", 1_000_000)
+    (only,) = drawn["drawn"]
+    assert only["event_id"] == event_id.hex()
+    assert [(each["party"], each["finding"]) for each in only["audits"]] == [("OEM-A", "EXACT")]
+
+
+def test_what_is_no_result_of_this_ledger_is_told(site: Site) -> None:
+    genesis = site.lotmark("inference", "rerun", 0, "--image", site.policy)
+    nothing = site.lotmark("inference", "rerun", "ab" * 32, "--image", site.policy)
+
+    assert genesis.exit_code == 2
+    assert "entry 0 is no event" in genesis.output
+    assert nothing.exit_code == 1
+
+
+def test_the_lottery_draws_lies_too_and_says_what_it_found(site: Site) -> None:
+    before = site.document("audit", "--since", 0, "--rate-ppm", 1_000_000)["checkpoint_size"]
+    honest = site.judged(count=3)
+    (lie,) = site.judged(count=1, lie=True)
+    everything = ("audit", "--since", before, "--rate-ppm", 1_000_000)
+    site.original(lie)  # waits for a checkpoint over it
+    listed = site.document(*everything)
+    originals = ("--images", site.images / "judged", "--model", site.model)
+    site.original(honest[2]).unlink()
+
+    found = site.document(*everything, *originals, "--submit", exit_code=1)
+    after = site.document(*everything)
+    said = site.lotmark("inference", *everything)
+
+    assert {each["event_id"] for each in listed["drawn"]} == {each.hex() for each in (*honest, lie)}
+    findings = {each["event_id"]: each["finding"] for each in found["reruns"]}
+    assert findings == {
+        honest[0].hex(): "EXACT",
+        honest[1].hex(): "EXACT",
+        honest[2].hex(): "CANNOT_TELL",
+        lie.hex(): "REFUTED",
+    }
+    assert {each["event_id"]: each["audits"][0]["finding"] for each in after["drawn"]} == findings
+    assert "OEM-A refuted" in said.stdout
+    assert site.lotmark("inference", *everything, "--submit").exit_code == 2
+
+
+def test_decay_says_what_is_missing(site: Site) -> None:
+    asked = ("inference", "decay", "--model", "weld-light/1", "--station", STATION)
+
+    no_baseline = site.lotmark(*asked, "--party", "T1-STATOR")
+    too_new = site.lotmark(*asked, "--party", "T1-STATOR", "--baseline-ppm", 950_000)
+    no_ticket = site.lotmark(*asked, "--webhooks", site.policy)
+
+    assert [each.exit_code for each in (no_baseline, too_new, no_ticket)] == [2, 2, 2]
+    assert "never promoted at aoi-cam07" in no_baseline.output
+    assert "an hour old" in too_new.output
+    assert "--ticket" in no_ticket.output
+
+
+def test_a_catalogue_is_in_force_once_operators_of_three_roles_have_signed(
+    site: Site, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.toml"
+    path.write_bytes(CATALOGUE.read_bytes())
+    nothing = site.lotmark("inference", "catalogues")
+    proposed = site.document("propose-catalogue", path)
+    states = [site.document("catalogues")["catalogues"][0]]
+    for seed, party, role in (
+        ("oem", "OEM-A", "customer-quality"),
+        ("process", "T1-STATOR", "process-engineer"),
+        ("quality", "T1-STATOR", "quality-manager"),
+    ):
+        folder = tmp_path / seed
+        folder.mkdir()
+        console = Console(site.node, folder, seed, party, role=role)
+        console.register("approve")
+        console.sign(proposed["event_id"], "approve")
+        states.append(site.document("catalogues")["catalogues"][0])
+
+    assert "No label catalogues yet" in nothing.output
+    assert [each["in_force"] for each in states] == [False, False, False, True]
+    assert [len(each["missing"]) for each in states] == [3, 2, 1, 0]
+    assert states[1]["missing"] == ["T1-STATOR/process-engineer", "T1-STATOR/quality-manager"]
+    assert "in force" in site.lotmark("inference", "catalogues").stdout
