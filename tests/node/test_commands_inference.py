@@ -1,6 +1,9 @@
 """`lotmark inference` on a real node: results run again, drawn, audited; catalogues approved."""
 
 import json
+import signal
+import subprocess
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -25,7 +28,8 @@ from lotmark_node.edge.image_sources import ImageFolder, read_image_file
 from lotmark_node.edge.inspection_station import InspectionStation, Occasion
 from lotmark_node.main import app
 from tests.inference.sample_models import sample_manifest, tiny_onnx
-from tests.node.running_node import NodeProcess, node_process
+from tests.node.running_node import PROGRAM, NodeProcess, node_process
+from tests.node.test_commands_model import admit
 from tests.node.test_commands_operator import Console
 
 PARTIES = ("OEM-A:oem", "T1-STATOR:supplier")
@@ -66,6 +70,8 @@ class Site:
         self.images.mkdir()
         self._manifest = sample_manifest(onnx)
         self._engine = OnnxEngine(onnx, self._manifest)
+        self._is_registered = self._is_promoted = False
+        self._approval: list[dict[str, Any]] = []
 
     def lotmark(self, *arguments: object, party: str = "OEM-A", holder: str = "erp") -> Result:
         environment = {"LOTMARK_CLIENT": str(self.node.client(party, holder))}
@@ -77,11 +83,47 @@ class Site:
         return json.loads(done.stdout)  # type: ignore[no-any-return]
 
     def register(self) -> None:
+        """Register the model, once."""
+        if self._is_registered:
+            return
+        self._is_registered = True
         done = self.lotmark(
             "model", "register", self.model, "--registry", self.model.parent / "registry",
             party="T1-STATOR", holder="mes",
         )  # fmt: skip
         assert done.exit_code == 0, done.output
+
+    def promote(self) -> None:
+        """Put the model into use at the station, once, as if the gate had let it pass."""
+        if self._is_promoted:
+            return
+        self._is_promoted = True
+        admit(self.node, (self.model / "model.onnx").read_bytes())
+        done = self.lotmark(
+            "model", "promote", self.model, "--station", STATION, party="T1-STATOR", holder="mes"
+        )
+        assert done.exit_code == 0, done.output
+
+    def approve_catalogue(self) -> list[dict[str, Any]]:
+        """Have the catalogue approved, once; return how it stood after each signature."""
+        if self._approval:
+            return self._approval
+        path = self.model.parent / "labels.toml"
+        path.write_bytes(CATALOGUE.read_bytes())
+        proposed = self.document("propose-catalogue", path)
+        self._approval.append(self.document("catalogues")["catalogues"][0])
+        for seed, party, role in (
+            ("oem", "OEM-A", "customer-quality"),
+            ("process", "T1-STATOR", "process-engineer"),
+            ("quality", "T1-STATOR", "quality-manager"),
+        ):
+            folder = self.model.parent / seed
+            folder.mkdir()
+            console = Console(self.node, folder, seed, party, role=role)
+            console.register("approve")
+            console.sign(proposed["event_id"], "approve")
+            self._approval.append(self.document("catalogues")["catalogues"][0])
+        return self._approval
 
     def judged(self, *, count: int, lie: bool = False) -> list[bytes]:
         """Put the results of so many fresh images on the ledger; return their event ids.
@@ -224,28 +266,90 @@ def test_decay_says_what_is_missing(site: Site) -> None:
     assert "--ticket" in no_ticket.output
 
 
-def test_a_catalogue_is_in_force_once_operators_of_three_roles_have_signed(
-    site: Site, tmp_path: Path
-) -> None:
-    path = tmp_path / "labels.toml"
-    path.write_bytes(CATALOGUE.read_bytes())
-    nothing = site.lotmark("inference", "catalogues")
-    proposed = site.document("propose-catalogue", path)
-    states = [site.document("catalogues")["catalogues"][0]]
-    for seed, party, role in (
-        ("oem", "OEM-A", "customer-quality"),
-        ("process", "T1-STATOR", "process-engineer"),
-        ("quality", "T1-STATOR", "quality-manager"),
-    ):
-        folder = tmp_path / seed
-        folder.mkdir()
-        console = Console(site.node, folder, seed, party, role=role)
-        console.register("approve")
-        console.sign(proposed["event_id"], "approve")
-        states.append(site.document("catalogues")["catalogues"][0])
+def test_a_catalogue_is_in_force_once_operators_of_three_roles_have_signed(site: Site) -> None:
+    states = site.approve_catalogue()
 
-    assert "No label catalogues yet" in nothing.output
     assert [each["in_force"] for each in states] == [False, False, False, True]
     assert [len(each["missing"]) for each in states] == [3, 2, 1, 0]
     assert states[1]["missing"] == ["T1-STATOR/process-engineer", "T1-STATOR/quality-manager"]
     assert "in force" in site.lotmark("inference", "catalogues").stdout
+
+
+def station_settings(site: Site, folder: Path) -> Path:
+    path = folder / "station.toml"
+    path.write_text(
+        f'''station = "{STATION}"
+client = "{site.node.client("T1-STATOR", "mes")}"
+images = "images"
+registry = "{site.model.parent / "registry"}"
+policy = "{site.policy}"
+light = "weld-light"
+file_name = "(?P<unit>[A-Z0-9]+)_(?P<feature>weld_[0-9]+)"
+unit_prefix = "https://id.gs1.org/01/04012345000023/21/"
+clock_uncertainty_ms = 5
+'''
+    )
+    (folder / "images").mkdir()
+    return path
+
+
+def test_a_station_judges_a_folder_only_with_what_the_ledger_lets_it(
+    site: Site, tmp_path: Path
+) -> None:
+    site.register()
+    site.approve_catalogue()
+    images = tmp_path / "images"
+    asked = ("inference", "watch", station_settings(site, tmp_path), "--once", "--json")
+    not_promoted = site.lotmark(*asked)
+    site.promote()
+    Image.fromarray(weld_image(77).pixels).save(images / "ST2601120001234_weld_7.png")
+    (images / "ST2601120001234_weld_7.json").write_text('{"takt_ms": 1100, "hall": 3.5}')
+    (images / "odd.png").write_bytes(b"no image")
+
+    done = site.lotmark(*asked, "--trigger", "shift_start")
+    unknown = site.lotmark(*asked, "--trigger", "full_moon")
+
+    assert not_promoted.exit_code == 2
+    assert "no version of weld-light is in use at aoi-cam07" in not_promoted.output
+    assert "'full_moon' triggers nothing" in unknown.output
+    told = {each["image"]: each for each in map(json.loads, done.stdout.splitlines())}
+    assert done.exit_code == 1
+    assert "use PNG, PGM or BMP" in told["odd.png"]["trouble"]
+    judged = told["ST2601120001234_weld_7.png"]
+    assert judged["verdict"] in ("CONFORMING", "NONCONFORMING", "UNDETERMINED")
+    assert sorted(path.name for path in images.iterdir()) == ["judged", "refused"]
+    assert Path(judged["kept"]).is_file()
+    logged = site.lotmark("log", "tail", "--json").stdout
+    assert "policy_switched" in logged
+    assert "image_refused" in logged
+
+
+def test_a_station_goes_on_until_it_is_told_to_stop(site: Site, tmp_path: Path) -> None:
+    site.register()
+    site.approve_catalogue()
+    site.promote()
+    watching = subprocess.Popen(  # noqa: S603  # our own program
+        [*PROGRAM, "inference", "watch", str(station_settings(site, tmp_path)), "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout is not None
+    overdue = threading.Timer(30, watching.kill)
+    overdue.start()
+    try:
+        told = []
+        for seed in (1, 2):
+            new = tmp_path / "new"
+            Image.fromarray(weld_image(seed).pixels).save(new, "PNG")
+            new.replace(tmp_path / "images" / f"A{seed}_weld_1.png")
+            told.append(json.loads(watching.stdout.readline())["image"])
+        watching.send_signal(signal.SIGTERM)
+        code = watching.wait(20)
+    finally:
+        overdue.cancel()
+        watching.kill()
+        watching.wait()
+        watching.stdout.close()
+
+    assert told == ["A1_weld_1.png", "A2_weld_1.png"]
+    assert code == 0

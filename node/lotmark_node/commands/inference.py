@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lotmark.client.session import LedgerSession
     from lotmark.client.settings import ClientSettings
     from lotmark_inference.audit_lottery import Draw
-    from lotmark_inference.policy import InspectionPolicy
+    from lotmark_inference.policy import InspectionPolicy, Trigger
     from lotmark_inference.rerun import Rerun
     from lotmark_node.inference_audits import DrawnResult, ModelSearch
 
@@ -221,6 +221,51 @@ def decay(
 
 
 @app.command()
+def watch(
+    file: Annotated[Path, typer.Argument(metavar="STATION.toml", help="The station's settings.")],
+    *,
+    trigger: Annotated[
+        list[str] | None,
+        typer.Option(help="What has happened at the line, such as shift_start; again for more."),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Judge the images that are there, and end.")
+    ] = False,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Judge the images that a camera writes to a folder, until SIGINT or SIGTERM; tell each result.
+
+    With --json one document a line. Exit status, with --once: 1 a part does not conform.
+    """
+    from lotmark.client import Client
+    from lotmark.client.settings import read_client_settings
+    from lotmark_node.commands._client import silence_grpc
+    from lotmark_node.commands._station_loop import watch_station
+    from lotmark_node.edge.station_run import StationRun, opened_station
+    from lotmark_node.edge.station_settings import read_station_settings
+
+    silence_grpc()
+    triggers = _triggers(trigger or [])
+    settings = read_station_settings(file)
+    client_settings = read_client_settings(settings.client)
+    station = opened_station(settings, client_settings)
+    client = Client(client_settings)
+    try:
+
+        def submit(events: "Sequence[bytes]") -> None:
+            client.submit_all(events)
+
+        run = StationRun(settings, station, submit)
+        for each in triggers:
+            run.trigger(each)
+        is_conforming = watch_station(run, once=once, as_json=as_json)
+    finally:
+        client.close()
+    if once and not is_conforming:
+        raise typer.Exit(terminal.ExitCode.NO)
+
+
+@app.command()
 def catalogues(*, client: ClientFile = None, as_json: terminal.JsonFlag = False) -> None:
     """Show label catalogues, and whose approval is missing."""
     from lotmark_node.commands._inference_lines import catalogue_document, catalogue_text
@@ -253,6 +298,15 @@ def propose_catalogue(
         f"{catalogue.full_name} is proposed; it waits for {who}",
         as_json=as_json,
     )
+
+
+def _triggers(names: list[str]) -> "list[Trigger]":
+    from lotmark_inference.policy import Trigger
+
+    for name in names:
+        if name not in list(Trigger):
+            terminal.fail(f"{name[:40]!a} triggers nothing.", f"Use one of {', '.join(Trigger)}.")
+    return [Trigger(name) for name in names]
 
 
 def _policy(file: Path | None) -> "InspectionPolicy | None":
