@@ -1,9 +1,9 @@
 """Whether a model has become worse: its F1 over the last 72 hours against that of its promotion.
 
 "F1 5 % below baseline for 72 h" means here: the F1 of all labels of the last 72 hours together is
-below 95 % of the baseline's. Simulated, that finds a true drop of 5 % in 98 to 100 of 100 cases;
-72 hourly values that are each below it find 8 to 15. They are asked, too: 72 breaches in a row
-make the suspicion a confirmation.
+below 95 % of the baseline's. Simulated with 60 labels an hour, that finds 94 of 100 true drops of
+5 % within 150 hours; 72 hourly values that are each below it find 8 to 15. Such a row is asked,
+too: 72 breaches make the suspicion a confirmation.
 
 Too few labels say nothing, either way: the count of breaches then stands still, and the finding
 says why. Whoever wants a ticket must label; whoever stops labelling does not make a model well.

@@ -26,7 +26,7 @@ WAITING_MAX = 10_000  # messages
 TAKEN_MAX = 100_000  # keys
 TRIES_MAX = 16
 BACKOFF_FIRST_MS = 5_000
-BACKOFF_MAX_MS = 3_600_000  # so that the last try is some 8 hours after the first
+BACKOFF_MAX_MS = 3_600_000  # so that the last try is some 6 hours after the first
 PAUSE_MS = 30_000  # of a target after a failure, for all of its messages
 
 _TABLES = (
