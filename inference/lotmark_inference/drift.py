@@ -32,7 +32,7 @@ _SHARE_MIN = 1e-4  # an empty bin has no logarithm
 class DriftFinding:
     """What one measure says of a sample."""
 
-    metric: str  # "psi", "ks"
+    metric: str  # "psi", "ks", "ewma", "cusum"
     value_ppm: int
     limit_ppm: int
 
@@ -132,11 +132,11 @@ class EwmaChart:
         return replace(self, level=level, count=self.count + 1)
 
     @property
-    def is_drifted(self) -> bool:
-        """Whether the weighted mean is beyond its limit now."""
+    def reach(self) -> float:
+        """How far the weighted mean is, as a share of its limit."""
         shrunk = 1 - (1 - self.weight) ** (2 * self.count)
         sigma = self.deviation * sqrt(self.weight / (2 - self.weight) * shrunk)
-        return abs(self.level) > self.limit * sigma
+        return abs(self.level) / (self.limit * sigma) if sigma else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,9 +168,9 @@ class CusumChart:
         )
 
     @property
-    def is_drifted(self) -> bool:
-        """Whether a sum is beyond the limit now."""
-        return max(self.up, self.down) > self.limit
+    def reach(self) -> float:
+        """How far the larger sum is, as a share of the limit."""
+        return max(self.up, self.down) / self.limit
 
 
 def _finite(value: float) -> float:
@@ -187,6 +187,19 @@ def first_drifted(chart: EwmaChart | CusumChart, values: Sequence[float]) -> int
     """
     for place, value in enumerate(values):
         chart = chart.after(value)
-        if chart.is_drifted:
+        if chart.reach > 1:
             return place
     return None
+
+
+def farthest(metric: str, chart: EwmaChart | CusumChart, values: Sequence[float]) -> DriftFinding:
+    """Return the farthest that a chart gets over values, its limit being a million.
+
+    Raises:
+        InputRefused: A value is no number.
+    """
+    reach = 0.0
+    for value in values:
+        chart = chart.after(value)
+        reach = max(reach, chart.reach)
+    return DriftFinding(metric=metric, value_ppm=round(reach * PPM), limit_ppm=PPM)

@@ -10,6 +10,7 @@ from lotmark_inference.drift import (
     CusumChart,
     EwmaChart,
     Reference,
+    farthest,
     first_drifted,
 )
 from lotmark_inference.errors import InputRefused
@@ -120,6 +121,17 @@ def test_a_steady_series_is_left_alone_mostly() -> None:
 
     assert sum(each is not None for each in found) <= 20
     assert first_drifted(EwmaChart(mean=5.0, deviation=1.0), [5.0] * 1_000) is None
+
+
+def test_the_farthest_of_a_chart_is_told_in_shares_of_its_limit() -> None:
+    chart = CusumChart(mean=0.0, deviation=1.0)
+
+    found = farthest("cusum", chart, [3.0, 3.0, -9.0])
+
+    assert (found.value_ppm, found.limit_ppm) == (1_700_000, 1_000_000)  # the sum below: 8.5
+    assert found.is_drifted
+    assert first_drifted(chart, [3.0, 3.0, -9.0]) == 2
+    assert farthest("ewma", EwmaChart(mean=0.0, deviation=1.0), []).value_ppm == 0
 
 
 def test_a_value_that_is_no_number_is_refused() -> None:

@@ -44,7 +44,7 @@ modality = "ring_light_grey"
 grey_zone = 500
 escalate = []
 review = ["defect"]
-triggers = []
+triggers = [{ on = "tool_change", mode = "FIRST_ARTICLE", units = 2 }]
 judges = { NORMAL = "light", FIRST_ARTICLE = "light", REINFORCED = "light" }
 
 [threshold]
@@ -253,14 +253,16 @@ def test_the_lottery_draws_lies_too_and_says_what_it_found(site: Site) -> None:
     assert site.lotmark("inference", *everything, "--submit").exit_code == 2
 
 
-def test_decay_says_what_is_missing(site: Site) -> None:
+def test_decay_and_drift_say_what_is_missing(site: Site) -> None:
     asked = ("inference", "decay", "--model", "weld-light/1", "--station", STATION)
 
     no_baseline = site.lotmark(*asked, "--party", "T1-STATOR")
     too_new = site.lotmark(*asked, "--party", "T1-STATOR", "--baseline-ppm", 950_000)
     no_ticket = site.lotmark(*asked, "--webhooks", site.policy)
+    few = site.lotmark("inference", "drift", *asked[2:], "--party", "T1-STATOR")
 
-    assert [each.exit_code for each in (no_baseline, too_new, no_ticket)] == [2, 2, 2]
+    assert [each.exit_code for each in (no_baseline, too_new, no_ticket, few)] == [2, 2, 2, 2]
+    assert "to compare, 1100 are needed" in few.output
     assert "never promoted at aoi-cam07" in no_baseline.output
     assert "an hour old" in too_new.output
     assert "--ticket" in no_ticket.output
@@ -305,6 +307,8 @@ def test_a_station_judges_a_folder_only_with_what_the_ledger_lets_it(
     Image.fromarray(weld_image(77).pixels).save(images / "ST2601120001234_weld_7.png")
     (images / "ST2601120001234_weld_7.json").write_text('{"takt_ms": 1100, "hall": 3.5}')
     (images / "odd.png").write_bytes(b"no image")
+    for name in ("tool_change", "full_moon"):
+        (images / f"{name}.trigger").touch()
 
     done = site.lotmark(*asked, "--trigger", "shift_start")
     unknown = site.lotmark(*asked, "--trigger", "full_moon")
@@ -320,7 +324,8 @@ def test_a_station_judges_a_folder_only_with_what_the_ledger_lets_it(
     assert sorted(path.name for path in images.iterdir()) == ["judged", "refused"]
     assert Path(judged["kept"]).is_file()
     logged = site.lotmark("log", "tail", "--json").stdout
-    assert "policy_switched" in logged
+    assert "FIRST_ARTICLE" in logged
+    assert "tool_change" in logged
     assert "image_refused" in logged
 
 

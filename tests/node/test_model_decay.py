@@ -1,40 +1,16 @@
 """A model's decay by the events of a ledger: found, and one ticket an episode."""
 
-from lotmark.client.ledger_records import LedgerEntry
-from lotmark.entry import EntryHead, EntryKind, event_payload, leaf_data
-from lotmark.merkle import leaf_hash
-from lotmark.v1 import event_pb2, quality_pb2
+from lotmark.v1 import quality_pb2
 from lotmark.v1.quality_pb2 import VERDICT_CONFORMING, VERDICT_NONCONFORMING
-from lotmark_inference.f1_window import HOUR_MS, Grade, Standing
-from lotmark_node.inference_ledger import AcceptedEvent
+from lotmark_inference.f1_window import Grade, Standing
 from lotmark_node.model_decay import Decay, decay_of
+from tests.node.accepted_log import MODEL, STATION, AcceptedLog
 
-MODEL, STATION, HOUR = "weld-light/3", "aoi-cam07", 491_000
+HOUR = 491_000
 
 
-class Log:
-    """Events that a ledger has accepted, as a session gives them."""
-
-    def __init__(self) -> None:
-        self.events: list[AcceptedEvent] = []
-
-    def add(self, hour: int, **body: object) -> bytes:
-        event = event_pb2.Event(device=STATION, **body)  # type: ignore[arg-type]  # one body
-        event.nonce = len(self.events).to_bytes(16)
-        raw = event.SerializeToString(deterministic=True)
-        head = EntryHead(
-            kind=EntryKind.EVENT, index=len(self.events), height=1, time_ms=hour * HOUR_MS
-        )
-        payload = event_payload(0, 0, leaf_hash(raw))
-        entry = LedgerEntry(
-            head=head,
-            payload=payload,
-            leaf_data=leaf_data(head, payload),
-            event=raw,
-            withheld=False,
-        )
-        self.events.append(AcceptedEvent(entry, event))
-        return leaf_hash(raw)
+class Log(AcceptedLog):
+    """Results of hours, and what people said of them."""
 
     def hour(self, hour: int, *, found: int, missed: int) -> None:
         """Add results of an hour and what people said of them: so many defects found and missed."""

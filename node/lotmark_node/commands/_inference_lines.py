@@ -9,6 +9,9 @@ from lotmark_inference.rerun import Rerun
 from lotmark_node.inference_audits import DrawnResult
 from lotmark_node.inference_ledger import ProvenResult
 from lotmark_node.model_decay import Decay
+from lotmark_node.model_drift import ScoreDrift
+
+_PPM = 1_000_000
 
 _WORDS = {
     quality_pb2.AUDIT_FINDING_EXACT: "exact",
@@ -133,6 +136,45 @@ def decay_text(decay: Decay, ticket_id: bytes) -> str:
     if finding.grade:
         ticket = f"ticket {ticket_id.hex()}" if ticket_id else "no ticket yet: --ticket makes one"
         lines.append(f"episode {finding.episode}, {finding.grade}: {ticket}")
+    return "\n".join(lines)
+
+
+def drift_document(drift: ScoreDrift) -> dict[str, object]:
+    """Return what became of a model's scores, for programs."""
+    return {
+        "model": drift.model,
+        "station": drift.station,
+        "reference_count": drift.reference_count,
+        "sample_count": drift.sample_count,
+        "drifted": drift.is_drifted,
+        "findings": [
+            {
+                "label_place": place,
+                "metric": each.metric,
+                "value_ppm": each.value_ppm,
+                "limit_ppm": each.limit_ppm,
+                "drifted": each.is_drifted,
+            }
+            for place, found in drift.findings.items()
+            for each in found
+        ],
+    }
+
+
+def drift_text(drift: ScoreDrift) -> str:
+    """Return what became of a model's scores, for people."""
+    said = "drifted" if drift.is_drifted else "as they were"
+    lines = [
+        f"{drift.model} at {drift.station}: scores are {said}, {drift.sample_count} results"
+        f" against the first {drift.reference_count}"
+    ]
+    for place, found in drift.findings.items():
+        told = (
+            f"{each.metric} {each.value_ppm / _PPM:.3f} of {each.limit_ppm / _PPM:.3f}"
+            f"{' *' if each.is_drifted else ''}"
+            for each in found
+        )
+        lines.append(f"label {place}  {'  '.join(told)}")
     return "\n".join(lines)
 
 

@@ -49,6 +49,15 @@ OutboxFile = Annotated[
     typer.Option("--outbox", metavar="FILE", help="Another outbox than the client's own."),
 ]
 
+ModelVersion = Annotated[str, typer.Option(metavar="NAME/VERSION", help="As results name it.")]
+StationName = Annotated[str, typer.Option(metavar="NAME", help="The device of its results.")]
+Parties = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--party", help="Whose events count; again for more. [default: the client's own party]"
+    ),
+]
+
 
 @app.command()
 def rerun(
@@ -151,18 +160,13 @@ def audit(
 def decay(
     *,
     client: ClientFile = None,
-    model: Annotated[str, typer.Option(metavar="NAME/VERSION", help="As results name it.")],
-    station: Annotated[str, typer.Option(metavar="NAME", help="The device of its results.")],
+    model: ModelVersion,
+    station: StationName,
     baseline_ppm: Annotated[
         int | None,
         typer.Option(min=1, max=1_000_000, help="F1. [default: as the model was promoted]"),
     ] = None,
-    parties: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--party", help="Whose events count; again for more. [default: the client's own party]"
-        ),
-    ] = None,
+    parties: Parties = None,
     ticket: Annotated[
         bool, typer.Option("--ticket", help="Put the open episode's ticket on the ledger, once.")
     ] = False,
@@ -218,6 +222,42 @@ def decay(
         raise typer.Exit(terminal.ExitCode.NO)
     if found.finding.standing is Standing.STARVED:
         raise typer.Exit(terminal.ExitCode.CANNOT_TELL)
+
+
+@app.command()
+def drift(
+    *,
+    client: ClientFile = None,
+    model: ModelVersion,
+    station: StationName,
+    parties: Parties = None,
+    count: Annotated[
+        int,
+        typer.Option(min=100, max=100_000, help="Results to compare, the first and the newest."),
+    ] = 1_000,
+    trigger_in: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where it is found, tell the station whose folder it is."),
+    ] = None,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Compare a model's newest scores with its first ones since its promotion.
+
+    Exit status: 1 they have drifted, 2 there are too few to tell.
+    """
+    from lotmark_inference.policy import Trigger
+    from lotmark_node.commands._inference_lines import drift_document, drift_text
+    from lotmark_node.edge.image_sources import TRIGGER_SUFFIX
+    from lotmark_node.model_drift import read_drift
+
+    whose = parties or [read_settings(client).party]
+    with reading(client) as session:
+        found = read_drift(session, model=model, station=station, parties=whose, count=count)
+    if found.is_drifted and trigger_in is not None:
+        (trigger_in / f"{Trigger.DRIFT_SUSPECTED}{TRIGGER_SUFFIX}").touch()
+    terminal.answer(drift_document(found), lambda: drift_text(found), as_json=as_json)
+    if found.is_drifted:
+        raise typer.Exit(terminal.ExitCode.NO)
 
 
 @app.command()

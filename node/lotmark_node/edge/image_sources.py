@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 SUFFIXES = (".png", ".pgm", ".bmp")
 FOLDER_FILES_MAX = 10_000  # looked at in one poll
+TRIGGER_SUFFIX = ".trigger"
+TRIGGER_FILES_MAX = 64  # taken in one poll
 JUDGED, REFUSED = "judged", "refused"  # folders beneath the watched one
 
 _RECORD_SIZE_MAX = 1_000_000
@@ -91,6 +93,26 @@ class ImageFolder:
                 if stat.S_ISREG(status.st_mode):
                     looks[entry.name] = _Look(status.st_size, status.st_mtime_ns, status.st_ino)
         return looks
+
+    def triggers(self) -> list[Path]:
+        """Return the files that say that something happened at the line, oldest first.
+
+        Such a file is named by the trigger, `tool_change.trigger`; what is in it does not matter.
+        Whoever has acted on one removes it.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        found: list[tuple[int, str]] = []
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(TRIGGER_SUFFIX) and len(found) < TRIGGER_FILES_MAX:
+                    try:
+                        modified_ns = entry.stat(follow_symlinks=False).st_mtime_ns
+                    except FileNotFoundError:
+                        continue
+                    found.append((modified_ns, entry.name))
+        return [self._folder / name for _, name in sorted(found)]
 
     def settle(self, path: Path, digest: bytes, *, was_judged: bool) -> Path:
         """Move a file out of the way, under its digest, and return where it is now.

@@ -130,7 +130,13 @@ class StationRun:
         self._submit(self._station.trigger(trigger))
 
     def poll(self) -> list[Path]:
-        """Return the images that are there whole."""
+        """Act on the triggers in the folder, and return the images that are there whole."""
+        for path in self._folder.triggers():
+            if path.stem in list(Trigger):
+                self.trigger(Trigger(path.stem))
+            else:
+                logger.warning("unknown trigger", extra={"file": path.name})
+            path.unlink(missing_ok=True)
         return self._folder.poll()
 
     def take(self, path: Path) -> StationImage | None:

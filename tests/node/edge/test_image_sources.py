@@ -86,6 +86,16 @@ def test_a_folder_of_too_many_files_is_looked_at_in_part_and_said_so(
     assert "too many images wait" in caplog.messages
 
 
+def test_triggers_are_files_by_name_oldest_first(tmp_path: Path) -> None:
+    for age, name in enumerate(["tool_change.trigger", "lot_change.trigger", "a.png"]):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, ns=(10**18 - age, 10**18 - age))
+
+    found = ImageFolder(tmp_path).triggers()
+
+    assert [path.stem for path in found] == ["lot_change", "tool_change"]
+
+
 def test_links_pipes_and_huge_files_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"x")
     (tmp_path / "link.png").symlink_to(tmp_path / "secret")
