@@ -23,6 +23,11 @@ GROUP_COUNT = 25  # results whose mean is one value of a chart
 SAMPLE_COUNT_MIN = 100
 SAMPLE_COUNT_MAX = 100_000
 
+# Wider than in textbooks: the mean that a chart starts from is itself of a sample. Of 1,200
+# simulated pairs of samples without drift each alarms in 1; with the usual 3 and 5, in one of ten.
+EWMA_LIMIT = 5.0
+CUSUM_SLACK, CUSUM_LIMIT = 0.75, 8.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreDrift:
@@ -120,6 +125,10 @@ def _findings(before: NDArray[np.float64], now: NDArray[np.float64]) -> tuple[Dr
     return (
         reference.psi(now),
         reference.ks(now),
-        farthest("ewma", EwmaChart(mean=mean, deviation=deviation), groups),
-        farthest("cusum", CusumChart(mean=mean, deviation=deviation), groups),
+        farthest("ewma", EwmaChart(mean=mean, deviation=deviation, limit=EWMA_LIMIT), groups),
+        farthest(
+            "cusum",
+            CusumChart(mean=mean, deviation=deviation, slack=CUSUM_SLACK, limit=CUSUM_LIMIT),
+            groups,
+        ),
     )

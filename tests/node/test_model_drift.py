@@ -21,7 +21,7 @@ def drift(log: AcceptedLog, count: int = 500) -> ScoreDrift:
     return drift_of(log.events, model=MODEL, station=STATION, count=count)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(8))
 def test_scores_that_stay_as_they_were_have_not_drifted(seed: int) -> None:
     log = AcceptedLog()
     scored(log, seed, count=1_500)
@@ -31,9 +31,7 @@ def test_scores_that_stay_as_they_were_have_not_drifted(seed: int) -> None:
     assert (found.reference_count, found.sample_count) == (500, 500)
     metrics = [each.metric for each in found.findings[0]]
     assert metrics == ["psi", "ks", "ewma", "cusum"]
-    assert not any(each.is_drifted for each in found.findings[1])
-    assert not found.findings[0][0].is_drifted
-    assert not found.findings[0][1].is_drifted
+    assert not found.is_drifted
 
 
 def test_scores_that_move_by_a_deviation_have_drifted_by_every_measure() -> None:
