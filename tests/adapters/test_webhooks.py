@@ -4,8 +4,9 @@ import hashlib
 import hmac
 import json
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from lotmark_adapters.webhooks.targets import (
     TargetKind,
     feishu_signature,
 )
+from lotmark_adapters.webhooks.teller import Teller
 from lotmark_adapters.webhooks.telling import told
 from tests.adapters.webhook_receiver import HOUR_S, SECRET, Receiver, receiving
 
@@ -374,6 +376,47 @@ def test_what_a_program_could_not_tell_waits_beside_its_settings(tmp_path: Path)
 
     assert (first.sent_count, len(first.failures)) == (0, 1)
     assert [each.message for each in waiting] == [ticket()]
+
+
+def test_a_teller_sends_beside_its_program_and_keeps_what_it_could_not(tmp_path: Path) -> None:
+    with receiving() as receiver:
+        target = Target(name="quality", kind=TargetKind.JSON, url=receiver.url, secret=SECRET)
+        outbox = WebhookOutbox(tmp_path / "webhooks.sqlite")
+        teller = Teller(outbox, [target])
+        for number in range(3):
+            teller.tell(ticket(number))
+        wait_for(lambda: outbox.next_due_ms() is None)
+        receiver.answers = [(503, b"")]
+        teller.tell(ticket(3))
+        wait_for(lambda: len(receiver.received) == 4)
+        teller.close(timeout_s=10)
+        waiting = outbox.next_due_ms()
+        outbox.close()
+
+    assert [each.document["event_id"] for each in receiver.received] == [
+        ticket(number).event_id.hex() for number in range(4)
+    ]
+    assert waiting is not None
+
+
+def test_a_teller_outlives_its_outbox(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    target = Target(name="quality", kind=TargetKind.JSON, url="http://127.0.0.1:1/", secret=SECRET)
+    outbox = WebhookOutbox(tmp_path / "webhooks.sqlite")
+    outbox.close()
+    teller = Teller(outbox, [target])
+    wait_for(lambda: "webhook outbox unusable" in caplog.messages)
+    teller.close(timeout_s=10)
+
+    with pytest.raises(WebhookOutboxUnusable):
+        teller.tell(ticket())
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    """Wait for a condition; fail after ten seconds."""
+    end_s = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < end_s, "not within 10 s"
+        threading.Event().wait(0.01)
 
 
 def test_what_is_sent_is_json_that_others_read() -> None:

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -23,11 +25,13 @@ from lotmark_inference.manifest_file import dump_manifest
 from lotmark_inference.onnx_engine import OnnxEngine
 from lotmark_inference.policy import read_policy
 from lotmark_inference.weld_images import weld_image
-from lotmark_inference.weld_surface import WeldKind
+from lotmark_inference.weld_surface import SIZE, WeldKind
 from lotmark_node.edge.image_sources import ImageFolder, read_image_file
 from lotmark_node.edge.inspection_station import InspectionStation, Occasion
 from lotmark_node.main import app
-from tests.inference.sample_models import sample_manifest, tiny_onnx
+from tests.adapters.test_webhooks import wait_for
+from tests.adapters.webhook_receiver import receiving
+from tests.inference.sample_models import FIELD_COUNT, sample_manifest, tiny_onnx
 from tests.node.running_node import PROGRAM, NodeProcess, node_process
 from tests.node.test_commands_model import admit
 from tests.node.test_commands_operator import Console
@@ -35,6 +39,7 @@ from tests.node.test_commands_operator import Console
 PARTIES = ("OEM-A:oem", "T1-STATOR:supplier")
 CLIENTS = ("OEM-A/erp", "T1-STATOR/mes")
 STATION = "aoi-cam07"
+BRIGHT_IS_SOUND = np.tile(np.array([0, -0.01, -0.01], dtype=np.float32), (FIELD_COUNT, 1))
 CATALOGUE = files("lotmark_inference") / "shipped" / "weld-labels.toml"
 POLICY = """
 name = "weld"
@@ -61,7 +66,7 @@ class Site:
         self.node = node
         self.model = folder / "model"
         self.model.mkdir()
-        onnx = tiny_onnx()
+        onnx = tiny_onnx(weights=BRIGHT_IS_SOUND)
         (self.model / "model.onnx").write_bytes(onnx)
         (self.model / "manifest.json").write_bytes(dump_manifest(sample_manifest(onnx)))
         self.policy = folder / "weld.toml"
@@ -329,32 +334,60 @@ def test_a_station_judges_a_folder_only_with_what_the_ledger_lets_it(
     assert "image_refused" in logged
 
 
-def test_a_station_goes_on_until_it_is_told_to_stop(site: Site, tmp_path: Path) -> None:
+def test_a_station_goes_on_until_it_is_told_to_stop_and_tells_of_defects(
+    site: Site, tmp_path: Path
+) -> None:
     site.register()
     site.approve_catalogue()
     site.promote()
+    settings = station_settings(site, tmp_path)
+    told = []
+    with receiving() as receiver:
+        name_webhook(settings, receiver.url)
+        with station_process(settings) as lines:
+            for seed in range(4):
+                new = tmp_path / "new"
+                pixels = np.random.default_rng(seed).integers(0, 40, (SIZE, SIZE), dtype=np.uint8)
+                Image.fromarray(pixels + 200 * (seed % 2)).save(new, "PNG")
+                new.replace(tmp_path / "images" / f"A{seed}_weld_1.png")
+                told.append(json.loads(next(lines)))
+            defects = [each["image"] for each in told if each["verdict"] == "NONCONFORMING"]
+            wait_for(lambda: len(receiver.received) == len(defects))
+        alerts = [each.document for each in receiver.received]
+
+    assert [each["image"] for each in told] == [f"A{seed}_weld_1.png" for seed in range(4)]
+    assert defects == ["A0_weld_1.png", "A2_weld_1.png"]
+    named = [{each["name"]: each["value"] for each in alert["fields"]} for alert in alerts]
+    assert sorted(each["image"] for each in named) == defects
+    event = site.lotmark("entry", alerts[0]["event_id"], "--json")
+    assert json.loads(event.stdout)["event"]["inference_result"]["verdict"] == "NONCONFORMING"
+
+
+def name_webhook(settings: Path, url: str) -> None:
+    secret = settings.with_name("alerts.secret")
+    secret.write_text("a secret of a test")
+    secret.chmod(0o600)
+    settings.with_name("alerts.toml").write_text(
+        f'[[target]]\nname = "a"\nkind = "json"\nurl = "{url}"\nsecret_file = "alerts.secret"\n'
+    )
+    settings.write_text(f'{settings.read_text()}webhooks = "alerts.toml"\n')
+
+
+@contextmanager
+def station_process(settings: Path) -> Iterator[Iterator[str]]:
+    """Run a station in a process of its own; give its lines; end it as an operator does."""
     watching = subprocess.Popen(  # noqa: S603  # our own program
-        [*PROGRAM, "inference", "watch", str(station_settings(site, tmp_path)), "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
+        [*PROGRAM, "inference", "watch", str(settings), "--json"], stdout=subprocess.PIPE, text=True
     )
     assert watching.stdout is not None
-    overdue = threading.Timer(30, watching.kill)
+    overdue = threading.Timer(40, watching.kill)
     overdue.start()
     try:
-        told = []
-        for seed in (1, 2):
-            new = tmp_path / "new"
-            Image.fromarray(weld_image(seed).pixels).save(new, "PNG")
-            new.replace(tmp_path / "images" / f"A{seed}_weld_1.png")
-            told.append(json.loads(watching.stdout.readline())["image"])
+        yield iter(watching.stdout)
         watching.send_signal(signal.SIGTERM)
-        code = watching.wait(20)
+        assert watching.wait(20) == 0
     finally:
         overdue.cancel()
         watching.kill()
         watching.wait()
         watching.stdout.close()
-
-    assert told == ["A1_weld_1.png", "A2_weld_1.png"]
-    assert code == 0

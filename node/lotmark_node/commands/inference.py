@@ -280,7 +280,7 @@ def watch(
     from lotmark.client import Client
     from lotmark.client.settings import read_client_settings
     from lotmark_node.commands._client import silence_grpc
-    from lotmark_node.commands._station_loop import watch_station
+    from lotmark_node.commands._station_loop import alerting, watch_station
     from lotmark_node.edge.station_run import StationRun, opened_station
     from lotmark_node.edge.station_settings import read_station_settings
 
@@ -298,7 +298,8 @@ def watch(
         run = StationRun(settings, station, submit)
         for each in triggers:
             run.trigger(each)
-        is_conforming = watch_station(run, once=once, as_json=as_json)
+        with alerting(settings.webhooks, settings.station) as alert:
+            is_conforming = watch_station(run, once=once, as_json=as_json, alert=alert)
     finally:
         client.close()
     if once and not is_conforming:

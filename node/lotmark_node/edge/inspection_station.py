@@ -44,7 +44,13 @@ class Inspected:
     events: tuple[bytes, ...]  # in order; the results, or a gap, and switches
     judgement: Judgement | None  # None: it was not judged
     trouble: str = ""  # why it was not
-    to_review: bytes = b""  # event of the result that a person has to look at; b"": none
+    result_id: bytes = b""  # event of the result that has the last word; b"": there is none
+
+    @property
+    def to_review(self) -> bytes:
+        """The event of the result that a person has to look at; b"": none."""
+        needs_person = self.judgement is not None and self.judgement.needs_person
+        return self.result_id if needs_person else b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +151,7 @@ class InspectionStation:
         return Inspected(
             events=(*before, *results, *switches),
             judgement=judgement,
-            to_review=leaf_hash(results[-1]) if judgement.needs_person else b"",
+            result_id=leaf_hash(results[-1]),
         )
 
     def _switches_of(self, judgement: Judgement, cause_id: bytes) -> list[bytes]:

@@ -17,6 +17,7 @@ from lotmark.client.session import LedgerSession
 from lotmark.client.settings import ClientSettings
 from lotmark.errors import MalformedError
 from lotmark.v1 import quality_pb2
+from lotmark_adapters.webhooks.message import Message
 from lotmark_inference.errors import InputRefused, ModelRefused
 from lotmark_inference.inspection import Inspector, JudgingModel
 from lotmark_inference.model_folder import ModelFolder
@@ -27,7 +28,7 @@ from lotmark_inference.policy import Mode, Trigger, read_policy
 from lotmark_inference.registered_models import EngineTarget, RegisteredModels
 from lotmark_node.edge.image_sources import ImageFile, ImageFolder, read_image_file
 from lotmark_node.edge.inspection_station import Inspected, InspectionStation, Occasion
-from lotmark_node.edge.station_settings import StationSettings
+from lotmark_node.edge.station_settings import FILE_NAME_SIZE_MAX, StationSettings
 from lotmark_node.inference_ledger import catalogue_approval, models_of
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,27 @@ class StationImage:
         if judgement is None:
             return "NOT_JUDGED"
         return quality_pb2.Verdict.Name(judgement.verdict).removeprefix("VERDICT_")
+
+    def alert(self, station: str, *, made_ms: int) -> Message | None:
+        """Return what people are told at once; None: the part conforms, or nobody can say."""
+        judgement = self.inspected.judgement
+        if judgement is None or judgement.verdict != quality_pb2.VERDICT_NONCONFORMING:
+            return None
+        result = judgement.results[-1]
+        return Message(
+            kind="alert",
+            title=f"{station}: {result.label}",
+            event_id=self.inspected.result_id,
+            made_ms=made_ms,
+            fields={
+                "station": station,
+                "feature": result.feature,
+                "image": self.name[:FILE_NAME_SIZE_MAX],
+                "model": result.model,
+                "score": f"{result.score_ppm / 10_000:.2f} %",
+                "mode": self.mode.value,
+            },
+        )
 
 
 def opened_station(settings: StationSettings, client: ClientSettings) -> InspectionStation:

@@ -28,7 +28,7 @@ _STATION_SIZE_MAX = 64
 _GROUPS = {"unit", "feature"}
 _PATHS = ("client", "images", "registry", "policy")
 _TEXTS = ("station", *_PATHS, "light", "file_name", "unit_prefix")
-_KEYS = (*_TEXTS, "heavy", "clock_uncertainty_ms")
+_KEYS = (*_TEXTS, "heavy", "webhooks", "clock_uncertainty_ms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,7 @@ class StationSettings:
     file_name: re.Pattern[str]
     unit_prefix: str
     clock_uncertainty_us: int
+    webhooks: Path | None
 
     def unit_and_feature(self, name: str) -> tuple[str, str] | None:
         """Return the item id and the feature that an image's name tells; None: it tells none.
@@ -77,6 +78,9 @@ def read_station_settings(path: Path) -> StationSettings:
     except MalformedError as error:
         raise SettingsError(f"{path}: {error}") from error
     paths = {key: complete_path(path, key, texts[key]) for key in _PATHS}
+    webhooks = None
+    if "webhooks" in table:
+        webhooks = complete_path(path, "webhooks", _text(path, table, "webhooks"))
     return StationSettings(
         station=texts["station"],
         client=paths["client"],
@@ -88,6 +92,7 @@ def read_station_settings(path: Path) -> StationSettings:
         file_name=_pattern(path, texts["file_name"]),
         unit_prefix=texts["unit_prefix"],
         clock_uncertainty_us=1_000 * _uncertainty_ms(path, table),
+        webhooks=webhooks,
     )
 
 

@@ -34,6 +34,8 @@ def test_settings_are_read_with_complete_paths(tmp_path: Path) -> None:
     assert settings.images == tmp_path / "images"
     assert (settings.light, settings.heavy) == ("weld-light", "weld-heavy")
     assert settings.clock_uncertainty_us == 1_000_000
+    assert settings.webhooks is None
+    assert read(tmp_path, f'{TEXT}webhooks = "w.toml"').webhooks == tmp_path / "w.toml"
     assert read(tmp_path, TEXT.replace('heavy = "weld-heavy"\n', "")).heavy == ""
 
 
