@@ -43,3 +43,11 @@ class RequestRefused(SourceUnavailable):
 
 class CertificateRefused(AdapterError):
     """A calibration certificate cannot be relied on."""
+
+
+class WebhookRefused(AdapterError):
+    """A webhook's settings or a message for it cannot be used."""
+
+
+class WebhookOutboxUnusable(AdapterError):
+    """The file of waiting messages is full, in use, damaged, or cannot be written."""

@@ -15,3 +15,11 @@ class EngineError(InferenceError):
 
 class InputRefused(InferenceError):
     """An input is none that the model can judge."""
+
+
+class PolicyRefused(InferenceError):
+    """An inspection policy's document does not say what it has to, or says it in two ways."""
+
+
+class CatalogueRefused(InferenceError):
+    """A label catalogue's document is not sound, or a label is not in the catalogue."""

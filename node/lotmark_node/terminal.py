@@ -32,6 +32,7 @@ TRACEBACK_VARIABLE = "LOTMARK_TRACEBACK"
 
 # Library of an extra, as it is imported -> the extra that brings it.
 EXTRA_OF_LIBRARY = {
+    "PIL": "edge",
     "asyncua": "edge",
     "fastapi": "node",
     "grpc_health": "node",

@@ -67,6 +67,14 @@ class JsonFields:
             raise self._refusal(name, "true or false", value)
         return value
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return an array of strings."""
+        values = self._array(name)
+        for value in values:
+            if not isinstance(value, str):
+                raise self._refusal(name, "an array of strings", value)
+        return tuple(str(value) for value in values)
+
     def hex(self, name: str, *, size: int) -> bytes:
         """Return `size` bytes that stand there as lower-case hex."""
         return _hex(self._members[name], size, f"{self._place}.{name}")

@@ -31,9 +31,15 @@ class Console:
     """A person's computer: the command line, and an authenticator beside it."""
 
     def __init__(
-        self, node: NodeProcess, folder: Path, seed: str, party: str = "T1-STATOR"
+        self,
+        node: NodeProcess,
+        folder: Path,
+        seed: str,
+        party: str = "T1-STATOR",
+        role: str = "inspector",
     ) -> None:
         self.device = Authenticator(seed)
+        self.role = role
         self.folder = folder
         holder = "mes" if party == "T1-STATOR" else "erp"
         self.client = node.client(party, holder)
@@ -53,7 +59,7 @@ class Console:
         new, grant = self.folder / "new.json", self.folder / f"{self.device.seed}.grant"
         new.write_text(json.dumps(self.device.creation_json()))
         asked = self.document(
-            "grant", str(new), "--origin", ORIGIN, "--rp-id", RP_ID, "--role", "inspector",
+            "grant", str(new), "--origin", ORIGIN, "--rp-id", RP_ID, "--role", self.role,
             *(each for meaning in meanings for each in ("--meaning", meaning)),
             "--out", str(grant),
         )  # fmt: skip
@@ -76,6 +82,11 @@ class Console:
         done = self.document(
             "register", str(grant), "--assertion", self.signed(challenge), *self.root_options()
         )
+        assert done["outcome"] == "ACCEPTED"
+
+    def sign(self, event: str, meaning: str) -> None:
+        file = self.signed(challenge_of(self, event, meaning))
+        done = self.document("sign", event, "--meaning", meaning, "--assertion", file)
         assert done["outcome"] == "ACCEPTED"
 
 

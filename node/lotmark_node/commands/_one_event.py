@@ -9,6 +9,7 @@ from lotmark_node import terminal
 from lotmark_node.commands._governing import ACKNOWLEDGED_S
 
 if TYPE_CHECKING:
+    from lotmark.client import EventResult
     from lotmark.client.new_event import EventBody
     from lotmark.client.settings import ClientSettings
 
@@ -34,27 +35,10 @@ def submit_body(
         as_json: Whether a program asked.
         is_awaited: Wait for a checkpoint over it, where the next command shall show it.
     """
-    from datetime import UTC, datetime
-
-    from lotmark.client import Client, SubmissionRefused, new_event
     from lotmark.client.session import LedgerSession
     from lotmark.outcome import MEANINGS
-    from lotmark.v1 import event_pb2
 
-    event = new_event(
-        body,
-        device=settings.holder,
-        capture=event_pb2.CAPTURE_MODE_MANUAL,
-        time=datetime.now(UTC),
-        uncertainty_us=CLOCK_UNCERTAINTY_US,
-    )
-    client = Client(settings, outbox=outbox)
-    try:
-        result, said = client.submit(event).result(ACKNOWLEDGED_S), done
-    except SubmissionRefused as error:
-        result, said = error.result, str(error)
-    finally:
-        client.close(timeout_s=0.0)
+    result, refusal = put_on_record(settings, body, outbox)
     if is_awaited and result.index is not None:
         with LedgerSession(settings) as session:
             session.checkpoint_over(result.index)
@@ -67,9 +51,34 @@ def submit_body(
             "outcome": result.outcome.name,
             "detail": result.detail,
         },
-        lambda: f"{place}: {said}",
+        lambda: f"{place}: {refusal or done}",
         as_json=as_json,
     )
     if result.outcome:
         unreachable = MEANINGS[result.outcome].status == "UNAVAILABLE"
         raise typer.Exit(terminal.ExitCode.UNREACHABLE if unreachable else terminal.ExitCode.NO)
+
+
+def put_on_record(
+    settings: "ClientSettings", body: "EventBody", outbox: Path | None
+) -> "tuple[EventResult, str]":
+    """Put an event with this body on the ledger; return what became of it, and why if refused."""
+    from datetime import UTC, datetime
+
+    from lotmark.client import Client, SubmissionRefused, new_event
+    from lotmark.v1 import event_pb2
+
+    event = new_event(
+        body,
+        device=settings.holder,
+        capture=event_pb2.CAPTURE_MODE_MANUAL,
+        time=datetime.now(UTC),
+        uncertainty_us=CLOCK_UNCERTAINTY_US,
+    )
+    client = Client(settings, outbox=outbox)
+    try:
+        return client.submit(event).result(ACKNOWLEDGED_S), ""
+    except SubmissionRefused as error:
+        return error.result, str(error)
+    finally:
+        client.close(timeout_s=0.0)

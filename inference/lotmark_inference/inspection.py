@@ -1,0 +1,255 @@
+"""One image judged as the policy has it: which models are asked, and what their results say."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lotmark.v1 import quality_pb2
+from lotmark.v1.quality_pb2 import (
+    VERDICT_CONFORMING,
+    VERDICT_NONCONFORMING,
+    VERDICT_UNDETERMINED,
+)
+from lotmark_inference.context import ContextShift
+from lotmark_inference.decision import Decision, decide
+from lotmark_inference.engine import Engine
+from lotmark_inference.errors import CatalogueRefused, EngineError, ModelRefused
+from lotmark_inference.image_checks import check_batch
+from lotmark_inference.image_reading import CameraImage
+from lotmark_inference.label_catalogue import LabelCatalogue
+from lotmark_inference.model_manifest import ModelManifest
+from lotmark_inference.policy import Doubt, InspectionPolicy, Judges, Mode
+from lotmark_inference.scores import calibrated, quantised
+
+PPM_OF_SCORE = 100  # a ten-thousandth in parts per million
+LATENCY_MAX_US = 2**32 - 1
+
+# Attributes of the context that say what it led to, beside the inputs themselves.
+THRESHOLD = "threshold"  # of the label given, ten-thousandths
+THRESHOLD_SHIFT = "threshold_shift"  # what the context added to those of defects
+
+
+@dataclass(frozen=True, slots=True)
+class JudgingModel:
+    """A model and the open engine that runs it."""
+
+    manifest: ModelManifest
+    engine: Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What became of one image."""
+
+    results: tuple[quality_pb2.InferenceResult, ...]  # one a model, in the order they were asked
+    verdict: quality_pb2.Verdict.ValueType  # of all of them together
+    doubts: frozenset[Doubt]
+    needs_person: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectedImage:
+    """An image and what is known of where it is from."""
+
+    image: CameraImage
+    mode: Mode
+    context: Mapping[str, int]
+    feature: str  # where on the unit, such as "weld_137"; "": not stated
+    triggered_ns: int  # of the inspector's clock: when the camera was triggered
+
+
+class Inspector:
+    """Judges images by a policy, with its models; for one thread."""
+
+    def __init__(
+        self,
+        policy: InspectionPolicy,
+        catalogue: LabelCatalogue,
+        *,
+        light: JudgingModel | None = None,
+        heavy: JudgingModel | None = None,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """Check that models, policy and catalogue belong together.
+
+        Args:
+            policy: Which model judges when.
+            catalogue: In force; the one that the policy names.
+            light: The model for every unit.
+            heavy: The one for first articles and doubts.
+            now_ns: The clock that `InspectedImage.triggered_ns` is of.
+
+        Raises:
+            CatalogueRefused: A label is not in the catalogue, or the policy names another one.
+            ModelRefused: A model that the policy asks for is missing, or cannot say what conforms.
+        """
+        if policy.catalogue != catalogue.full_name:
+            raise CatalogueRefused(
+                f"policy {policy.full_name} is for {policy.catalogue}, not {catalogue.full_name}"
+            )
+        _check_all_there(policy, light=light, heavy=heavy)
+        for model in (light, heavy):
+            if model is not None:
+                _check_labels(model, policy, catalogue)
+        self._policy = policy
+        self._light, self._heavy = light, heavy
+        self._now_ns = now_ns
+
+    @property
+    def policy(self) -> InspectionPolicy:
+        """The policy that it judges by."""
+        return self._policy
+
+    def judge(self, inspected: InspectedImage) -> Judgement:
+        """Judge one image.
+
+        Raises:
+            EngineError: A model gave no sound scores; nothing was judged.
+            InputRefused: The image is not of the size that a model takes.
+        """
+        shift = self._policy.thresholds.shift(inspected.context)
+        decided: list[tuple[JudgingModel, Decision]] = []
+        results: list[quality_pb2.InferenceResult] = []
+
+        def ask(model: JudgingModel) -> None:
+            scores = integer_scores(model, inspected.image)
+            decision = decide(model.manifest.labels, scores, policy=self._policy, shift=shift)
+            decided.append((model, decision))
+            results.append(self._result(model, scores, decision, shift, inspected))
+
+        judges = self._policy.judges[inspected.mode]
+        if judges is not Judges.HEAVY:
+            assert self._light is not None, "checked when it was made"
+            ask(self._light)
+        doubts = _doubts_of([decision for _, decision in decided])
+        if judges is not Judges.LIGHT or doubts & self._policy.escalate:
+            assert self._heavy is not None, "checked when it was made"
+            ask(self._heavy)
+        decisions = [decision for _, decision in decided]
+        doubts = _doubts_of(decisions)
+        if shift.missing:
+            doubts |= {Doubt.MISSING_CONTEXT}
+        if inspected.mode is Mode.FIRST_ARTICLE:
+            doubts |= {Doubt.FIRST_ARTICLE}
+        return Judgement(
+            results=tuple(results),
+            verdict=_verdict_of(decisions),
+            doubts=doubts,
+            needs_person=bool(doubts & self._policy.review),
+        )
+
+    def _result(
+        self,
+        model: JudgingModel,
+        scores: Sequence[int],
+        decision: Decision,
+        shift: ContextShift,
+        inspected: InspectedImage,
+    ) -> quality_pb2.InferenceResult:
+        manifest = model.manifest
+        attributes = [
+            *shift.used,
+            (THRESHOLD, decision.threshold),
+            (THRESHOLD_SHIFT, shift.by),
+        ]
+        latency_us = max(0, self._now_ns() - inspected.triggered_ns) // 1_000
+        return quality_pb2.InferenceResult(
+            model=manifest.model,
+            engine_digest=model.engine.identity.artefact_sha256,
+            input_digest=inspected.image.input_digest,
+            policy=self._policy.full_name,
+            mode=inspected.mode,
+            label=decision.label.label,
+            score_ppm=decision.score * PPM_OF_SCORE,
+            calibrated_ppm=calibrated(decision.score, manifest) * PPM_OF_SCORE,
+            feature=inspected.feature,
+            verdict=decision.verdict,
+            latency_us=min(latency_us, LATENCY_MAX_US),
+            context=[
+                quality_pb2.Attribute(name=name, value=str(value)) for name, value in attributes
+            ],
+            preprocessing=manifest.preprocessing,
+            scores=scores,
+            catalogue=manifest.catalogue,
+            missing_context=shift.missing,
+        )
+
+
+def _check_all_there(
+    policy: InspectionPolicy, *, light: JudgingModel | None, heavy: JudgingModel | None
+) -> None:
+    asked = set(policy.judges.values())
+    if light is None and asked - {Judges.HEAVY}:
+        raise ModelRefused(f"policy {policy.full_name} asks for a light model; none is given")
+    if heavy is None and (asked - {Judges.LIGHT} or policy.escalate):
+        raise ModelRefused(
+            f"policy {policy.full_name} asks for a heavy model, to judge or to escalate to; none"
+            " is given"
+        )
+
+
+def _check_labels(model: JudgingModel, policy: InspectionPolicy, catalogue: LabelCatalogue) -> None:
+    manifest = model.manifest
+    if manifest.catalogue != catalogue.full_name:
+        raise CatalogueRefused(
+            f"model {model.manifest.model} gives labels of {manifest.catalogue}, not of"
+            f" {catalogue.full_name}"
+        )
+    for each in manifest.labels:
+        known = catalogue.label(each.label, modality=policy.modality)
+        if known.is_defect is not each.is_defect:
+            raise CatalogueRefused(
+                f"{each.label} is {_defect(each.is_defect)} to model {model.manifest.model} and"
+                f" {_defect(known.is_defect)} in {catalogue.full_name}"
+            )
+    if all(each.is_defect for each in manifest.labels):
+        raise ModelRefused(
+            f"model {model.manifest.model} knows defects alone; it needs a label for what conforms"
+        )
+
+
+def _defect(is_defect: bool) -> str:
+    return "a defect" if is_defect else "no defect"
+
+
+def integer_scores(model: JudgingModel, image: CameraImage) -> tuple[int, ...]:
+    """Return the scores that a model gives an image, in its manifest's order, ten-thousandths.
+
+    Raises:
+        EngineError: The engine failed, or gave what are no scores of the manifest's labels.
+        InputRefused: The image is not of the size that the model takes.
+    """
+    manifest = model.manifest
+    batch = image.pixels[None]
+    check_batch(batch, manifest.input)
+    outputs = model.engine.infer(batch)
+    scores = outputs.get(manifest.scores_output)
+    if scores is None:
+        raise EngineError(
+            f"{manifest.model} gave no output {manifest.scores_output!a}; it gave {[*outputs]}"
+        )
+    wanted = (1, len(manifest.labels))
+    if scores.shape != wanted:
+        raise EngineError(
+            f"{manifest.model} gave scores of shape {scores.shape}; its manifest says {wanted}"
+        )
+    return tuple(int(score) for score in quantised(scores)[0])
+
+
+def _doubts_of(decisions: Sequence[Decision]) -> frozenset[Doubt]:
+    verdicts = {each.verdict for each in decisions}
+    doubts = set()
+    if VERDICT_NONCONFORMING in verdicts:
+        doubts.add(Doubt.DEFECT)
+    if VERDICT_UNDETERMINED in verdicts:
+        doubts.add(Doubt.GREY_ZONE)
+    if {VERDICT_CONFORMING, VERDICT_NONCONFORMING} <= verdicts:
+        doubts.add(Doubt.DISAGREEMENT)
+    return frozenset(doubts)
+
+
+def _verdict_of(decisions: Sequence[Decision]) -> quality_pb2.Verdict.ValueType:
+    """Return the last model's verdict, unless one before found a defect that it does not see."""
+    last = decisions[-1].verdict
+    found_before = any(each.verdict == VERDICT_NONCONFORMING for each in decisions[:-1])
+    return VERDICT_UNDETERMINED if found_before and last == VERDICT_CONFORMING else last

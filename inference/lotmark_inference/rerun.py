@@ -1,0 +1,213 @@
+"""An inference run again from its kept image: does the result on the ledger hold?
+
+Floats differ between machines by less than a ten-thousandth, so scores that differ by 1 are the
+same model on the same image. What cannot be had is no refutation: without the image, or with
+another model than the one that was registered, nobody can tell.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lotmark.v1 import event_pb2, quality_pb2
+from lotmark.v1.quality_pb2 import (
+    AUDIT_FINDING_CANNOT_TELL,
+    AUDIT_FINDING_EXACT,
+    AUDIT_FINDING_REFUTED,
+    AUDIT_FINDING_WITHIN_TOLERANCE,
+    VERDICT_CONFORMING,
+    VERDICT_NONCONFORMING,
+    VERDICT_UNDETERMINED,
+)
+from lotmark_inference.audit_lottery import Draw
+from lotmark_inference.context import ContextShift
+from lotmark_inference.decision import decide
+from lotmark_inference.errors import EngineError, InputRefused
+from lotmark_inference.image_reading import CameraImage, read_image
+from lotmark_inference.inspection import PPM_OF_SCORE, THRESHOLD, JudgingModel, integer_scores
+from lotmark_inference.model_manifest import LabelScore, ModelManifest
+from lotmark_inference.policy import InspectionPolicy
+from lotmark_inference.scores import calibrated
+
+TOLERANCE = 1  # ten-thousandths by which two machines may differ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerun:
+    """What came of it."""
+
+    finding: quality_pb2.AuditFinding.ValueType
+    reasons: tuple[str, ...]  # why it is refuted, or why nobody can tell
+    engine: str = ""  # "": nothing was run
+    difference_max: int = 0  # of a score, ten-thousandths
+    scores: tuple[int, ...] = field(default=())  # of this run
+
+    def body(self, event_id: bytes, draw: Draw | None) -> quality_pb2.InferenceAudit:
+        """Return the event body that puts it on record.
+
+        Args:
+            event_id: The event of the inference.
+            draw: The checkpoint that drew it; None: it was not drawn.
+        """
+        return quality_pb2.InferenceAudit(
+            event_id=event_id,
+            finding=self.finding,
+            engine=self.engine,
+            difference_max=self.difference_max,
+            checkpoint_size=draw.size if draw else 0,
+            checkpoint_root=draw.root if draw else b"",
+        )
+
+
+def cannot_tell(reason: str, *, engine: str = "") -> Rerun:
+    """Return what there is to say where image or model are not to be had."""
+    return Rerun(finding=AUDIT_FINDING_CANNOT_TELL, reasons=(reason,), engine=engine)
+
+
+def run_again(
+    event: event_pb2.Event,
+    image_file: bytes,
+    model: JudgingModel,
+    policy: InspectionPolicy | None = None,
+) -> Rerun:
+    """Run an inference again and compare.
+
+    Args:
+        event: An event with an inference result.
+        image_file: The original image that the site has kept.
+        model: The model that the result names, as it was registered: its caller has checked that.
+        policy: The policy that it names, to follow threshold, label and verdict as well; None:
+            they are only compared with what the event itself says.
+    """
+    result = event.inference_result
+    if not any(_is_of(each, image_file) for each in event.files):
+        return cannot_tell("the image is none of the event's files: another one, or changed")
+    if model.manifest.model != result.model:
+        return cannot_tell(f"the model is {model.manifest.model}; the result is of {result.model}")
+    if policy is not None and policy.full_name != result.policy:
+        return cannot_tell(f"the policy is {policy.full_name}; the result is by {result.policy}")
+    if not result.scores:
+        return cannot_tell("the result states no scores, as before releases that sign them")
+    try:
+        image = read_image(image_file, model.manifest.input)
+    except InputRefused as error:
+        return cannot_tell(f"the model takes no such image: {error}")
+    engine = model.engine.identity.name
+    try:
+        scores = integer_scores(model, image)
+    except EngineError as error:
+        return cannot_tell(str(error), engine=engine)
+    reasons = [*_contradictions(result, image, model.manifest)]
+    if policy is not None and not reasons:
+        reasons += _policy_contradictions(result, model.manifest, policy)
+    difference_max = _difference_max(result.scores, scores)
+    if difference_max > TOLERANCE:
+        reasons.append(
+            f"the scores are {list(scores)}, not {list(result.scores)}: {difference_max}"
+            f" ten-thousandths apart, where {TOLERANCE} may be"
+        )
+    if reasons:
+        finding = AUDIT_FINDING_REFUTED
+    else:
+        finding = AUDIT_FINDING_WITHIN_TOLERANCE if difference_max else AUDIT_FINDING_EXACT
+    return Rerun(
+        finding=finding,
+        reasons=tuple(reasons),
+        engine=engine,
+        difference_max=difference_max,
+        scores=scores,
+    )
+
+
+def _is_of(file: event_pb2.FileDigest, content: bytes) -> bool:
+    return file.size == len(content) and file.sha256 == hashlib.sha256(file.salt + content).digest()
+
+
+def _difference_max(stated: Sequence[int], found: Sequence[int]) -> int:
+    """Return the largest difference of a score; of one that one side lacks, the whole of it."""
+    missing = [*stated[len(found) :], *found[len(stated) :]]
+    pairs = zip(stated, found, strict=False)
+    return max([abs(first - second) for first, second in pairs] + missing)
+
+
+def _contradictions(
+    result: quality_pb2.InferenceResult, image: CameraImage, manifest: ModelManifest
+) -> list[str]:
+    """Return what the event says that image, manifest and its own scores do not bear out."""
+    found = []
+    if result.preprocessing != manifest.preprocessing:
+        found.append(
+            f"the result names preprocessing {result.preprocessing!a}, the model's manifest"
+            f" {manifest.preprocessing!a}"
+        )
+    if result.input_digest != image.input_digest:
+        found.append(
+            f"the image's pixels have SHA-256 {image.input_digest.hex()}, the result says"
+            f" {result.input_digest.hex()}"
+        )
+    if len(result.scores) != len(manifest.labels):
+        found.append(f"{len(result.scores)} scores are not those of {len(manifest.labels)} labels")
+        return found
+    at = next((at for at, each in enumerate(manifest.labels) if each.label == result.label), None)
+    if at is None:
+        found.append(f"the model has no label {result.label!a}")
+        return found
+    score = result.scores[at]
+    wanted = score * PPM_OF_SCORE, calibrated(score, manifest) * PPM_OF_SCORE
+    if (result.score_ppm, result.calibrated_ppm) != wanted:
+        found.append(
+            f"score_ppm {result.score_ppm} and calibrated_ppm {result.calibrated_ppm} are not"
+            f" {wanted[0]} and {wanted[1]}, which follow from score {score}"
+        )
+    threshold = _attribute(result, THRESHOLD)
+    if threshold is not None:
+        verdict = _verdict(manifest.labels[at], score, threshold)
+        found += _other_verdict(result.verdict, verdict, f"score {score}, threshold {threshold}")
+    return found
+
+
+def _policy_contradictions(
+    result: quality_pb2.InferenceResult, manifest: ModelManifest, policy: InspectionPolicy
+) -> list[str]:
+    """Return where the policy decides otherwise on the scores and the context of the event."""
+    inputs = [each.input for each in policy.thresholds.maps]
+    context = {name: _attribute(result, name) for name in inputs}
+    there = {name: value for name, value in context.items() if value is not None}
+    shift: ContextShift = policy.thresholds.shift(there)
+    decision = decide(manifest.labels, result.scores, policy=policy, shift=shift)
+    found = []
+    if list(result.missing_context) != list(shift.missing):
+        found.append(
+            f"context {list(result.missing_context)} is said to be missing, but it is"
+            f" {list(shift.missing)}"
+        )
+    if result.label != decision.label.label:
+        found.append(f"the policy gives label {decision.label.label}, not {result.label}")
+    elif _attribute(result, THRESHOLD) != decision.threshold:
+        found.append(
+            f"the policy's threshold is {decision.threshold}, not {_attribute(result, THRESHOLD)}"
+        )
+    return found + _other_verdict(result.verdict, decision.verdict, f"policy {policy.full_name}")
+
+
+def _verdict(label: LabelScore, score: int, threshold: int) -> quality_pb2.Verdict.ValueType:
+    if score < threshold:
+        return VERDICT_UNDETERMINED
+    return VERDICT_NONCONFORMING if label.is_defect else VERDICT_CONFORMING
+
+
+def _other_verdict(
+    stated: quality_pb2.Verdict.ValueType, found: quality_pb2.Verdict.ValueType, by: str
+) -> list[str]:
+    if stated == found:
+        return []
+    names = quality_pb2.Verdict.Name(found), quality_pb2.Verdict.Name(stated)
+    return [f"by {by} the verdict is {names[0]}, not {names[1]}"]
+
+
+def _attribute(result: quality_pb2.InferenceResult, name: str) -> int | None:
+    """Return a whole number of the context; None: it is not there, or none."""
+    for each in result.context:
+        if each.name == name and each.value.removeprefix("-").isdecimal():
+            return int(each.value)
+    return None

@@ -1,0 +1,209 @@
+"""Audits of inferences and what becomes of models, as text for people and for programs."""
+
+from collections.abc import Sequence
+
+from lotmark.v1 import quality_pb2
+from lotmark_inference.audit_lottery import Draw
+from lotmark_inference.label_catalogue import CatalogueApproval
+from lotmark_inference.rerun import Rerun
+from lotmark_node.inference_audits import DrawnResult
+from lotmark_node.inference_ledger import ProvenResult
+from lotmark_node.model_decay import Decay
+from lotmark_node.model_drift import ScoreDrift
+
+_PPM = 1_000_000
+
+_WORDS = {
+    quality_pb2.AUDIT_FINDING_EXACT: "exact",
+    quality_pb2.AUDIT_FINDING_WITHIN_TOLERANCE: "within tolerance",
+    quality_pb2.AUDIT_FINDING_REFUTED: "refuted",
+    quality_pb2.AUDIT_FINDING_CANNOT_TELL: "cannot tell",
+}
+
+
+def finding_name(finding: quality_pb2.AuditFinding.ValueType) -> str:
+    """Return a finding for programs, such as "EXACT"."""
+    return quality_pb2.AuditFinding.Name(finding).removeprefix("AUDIT_FINDING_")
+
+
+def rerun_document(result: ProvenResult, rerun: Rerun) -> dict[str, object]:
+    """Return what came of running a result again, for programs."""
+    body = result.accepted.event.inference_result
+    return {
+        "index": result.accepted.index,
+        "event_id": result.accepted.event_id.hex(),
+        "party": result.party,
+        "model": body.model,
+        "finding": finding_name(rerun.finding),
+        "reasons": list(rerun.reasons),
+        "engine": rerun.engine,
+        "stated_scores": list(body.scores),
+        "scores": list(rerun.scores),
+        "difference_max": rerun.difference_max,
+    }
+
+
+def rerun_text(result: ProvenResult, rerun: Rerun) -> str:
+    """Return what came of running a result again, for people."""
+    body = result.accepted.event.inference_result
+    head = f"entry {result.accepted.index}, {body.model} of {result.party}"
+    where = f" at {body.feature}" if body.feature else ""
+    on = f" on {rerun.engine}" if rerun.engine else ""
+    lines = [f"{head}{where}: {_WORDS[rerun.finding]}{on}"]
+    if rerun.scores:
+        lines.append(f"scores {list(rerun.scores)}, on record {list(body.scores)}")
+    return "\n".join([*lines, *rerun.reasons])
+
+
+def audit_document(
+    draw: Draw, drawn: Sequence[DrawnResult], reruns: Sequence[Rerun]
+) -> dict[str, object]:
+    """Return a draw for programs.
+
+    Args:
+        draw: The checkpoint's.
+        drawn: What it drew.
+        reruns: Of each of them; empty: nothing was run again.
+    """
+    made = [rerun_document(each.result, rerun) for each, rerun in zip(drawn, reruns, strict=False)]
+    return {
+        "checkpoint_size": draw.size,
+        "checkpoint_root": draw.root.hex(),
+        "rate_ppm": draw.rate_ppm,
+        "drawn": [
+            {
+                "index": each.result.accepted.index,
+                "event_id": each.result.accepted.event_id.hex(),
+                "party": each.result.party,
+                "model": each.result.accepted.event.inference_result.model,
+                "audits": [
+                    {
+                        "index": audit.index,
+                        "party": audit.party,
+                        "finding": finding_name(audit.finding),
+                    }
+                    for audit in each.audits
+                ],
+            }
+            for each in drawn
+        ],
+        "reruns": made,
+    }
+
+
+def audit_text(draw: Draw, drawn: Sequence[DrawnResult], reruns: Sequence[Rerun]) -> str:
+    """Return a draw for people."""
+    lines = [
+        f"checkpoint {draw.size}, root {draw.root.hex()[:16]}…, draws {len(drawn)} results at"
+        f" {draw.rate_ppm} of a million"
+    ]
+    for place, each in enumerate(drawn):
+        if reruns:
+            lines.append(rerun_text(each.result, reruns[place]))
+            continue
+        accepted = each.result.accepted
+        told = [f"{audit.party} {_WORDS[audit.finding]}" for audit in each.audits]
+        model = accepted.event.inference_result.model
+        lines.append(
+            f"entry {accepted.index}, {model} of {each.result.party}:"
+            f" {', '.join(told) or 'no audit yet'}"
+        )
+    return "\n".join(lines)
+
+
+def decay_document(decay: Decay, ticket_id: bytes) -> dict[str, object]:
+    """Return how a model does, for programs."""
+    finding = decay.finding
+    return {
+        "model": decay.watch.model,
+        "station": decay.watch.station,
+        "standing": finding.standing.value,
+        "f1_ppm": finding.f1_ppm,
+        "baseline_ppm": finding.baseline_ppm,
+        "positive_count": finding.positives,
+        "coverage_ppm": finding.coverage_ppm,
+        "breach_hours": finding.breach_hours,
+        "episode": finding.episode or None,
+        "grade": finding.grade.value if finding.grade else None,
+        "ticket": ticket_id.hex() or None,
+    }
+
+
+def decay_text(decay: Decay, ticket_id: bytes) -> str:
+    """Return how a model does, for people."""
+    finding = decay.finding
+    lines = [f"{decay.watch.model} at {decay.watch.station}: {finding.said}"]
+    if finding.grade:
+        ticket = f"ticket {ticket_id.hex()}" if ticket_id else "no ticket yet: --ticket makes one"
+        lines.append(f"episode {finding.episode}, {finding.grade}: {ticket}")
+    return "\n".join(lines)
+
+
+def drift_document(drift: ScoreDrift) -> dict[str, object]:
+    """Return what became of a model's scores, for programs."""
+    return {
+        "model": drift.model,
+        "station": drift.station,
+        "reference_count": drift.reference_count,
+        "sample_count": drift.sample_count,
+        "drifted": drift.is_drifted,
+        "findings": [
+            {
+                "label_place": place,
+                "metric": each.metric,
+                "value_ppm": each.value_ppm,
+                "limit_ppm": each.limit_ppm,
+                "drifted": each.is_drifted,
+            }
+            for place, found in drift.findings.items()
+            for each in found
+        ],
+    }
+
+
+def drift_text(drift: ScoreDrift) -> str:
+    """Return what became of a model's scores, for people."""
+    said = "drifted" if drift.is_drifted else "as they were"
+    lines = [
+        f"{drift.model} at {drift.station}: scores are {said}, {drift.sample_count} results"
+        f" against the first {drift.reference_count}"
+    ]
+    for place, found in drift.findings.items():
+        told = (
+            f"{each.metric} {each.value_ppm / _PPM:.3f} of {each.limit_ppm / _PPM:.3f}"
+            f"{' *' if each.is_drifted else ''}"
+            for each in found
+        )
+        lines.append(f"label {place}  {'  '.join(told)}")
+    return "\n".join(lines)
+
+
+def catalogue_document(approval: CatalogueApproval) -> dict[str, object]:
+    """Return the catalogues of a ledger, for programs."""
+    in_force = {each.event_id for each in approval.in_force.values()}
+    return {
+        "catalogues": [
+            {
+                "catalogue": each.catalogue.full_name,
+                "event_id": event_id.hex(),
+                "digest": each.catalogue.digest.hex(),
+                "labels": list(each.catalogue.labels),
+                "missing": [f"{who.party}/{who.role}" for who in each.missing],
+                "in_force": event_id in in_force,
+            }
+            for event_id, each in approval.proposed.items()
+        ]
+    }
+
+
+def catalogue_text(approval: CatalogueApproval) -> str:
+    """Return the catalogues of a ledger, for people."""
+    in_force = {each.event_id for each in approval.in_force.values()}
+    lines = []
+    for event_id, each in approval.proposed.items():
+        missing = ", ".join(f"{who.party}/{who.role}" for who in each.missing)
+        said = "in force" if event_id in in_force else "approved, and replaced since"
+        if missing:
+            said = f"waits for the approval of {missing}"
+        lines.append(f"{each.catalogue.full_name:<20}  {event_id.hex()}  {said}")
+    return "\n".join(lines) or "No label catalogues yet."

@@ -1,0 +1,396 @@
+"""`lotmark inference`: results run again, drawn for audit, and models watched for decay."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lotmark_node import terminal
+from lotmark_node.commands._client import (
+    ClientFile,
+    EntryName,
+    parse_entry_name,
+    read_settings,
+    reading,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lotmark.client.new_event import EventBody
+    from lotmark.client.session import LedgerSession
+    from lotmark.client.settings import ClientSettings
+    from lotmark_inference.audit_lottery import Draw
+    from lotmark_inference.policy import InspectionPolicy, Trigger
+    from lotmark_inference.rerun import Rerun
+    from lotmark_node.inference_audits import DrawnResult, ModelSearch
+
+app = typer.Typer(
+    help="Inferences: run again, audit by lottery, watch for decay; label catalogues."
+)
+
+RATE_PPM = 20_000  # 2 % of results
+
+ModelFolders = Annotated[
+    list[Path] | None,
+    typer.Option("--model", metavar="DIR", help="Folder of a model; again for more."),
+]
+Registry = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The folder that `lotmark model register` fills."),
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="Inspection policy, to decide again as well."),
+]
+OutboxFile = Annotated[
+    Path | None,
+    typer.Option("--outbox", metavar="FILE", help="Another outbox than the client's own."),
+]
+
+ModelVersion = Annotated[str, typer.Option(metavar="NAME/VERSION", help="As results name it.")]
+StationName = Annotated[str, typer.Option(metavar="NAME", help="The device of its results.")]
+Parties = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--party", help="Whose events count; again for more. [default: the client's own party]"
+    ),
+]
+
+
+@app.command()
+def rerun(
+    name: EntryName,
+    *,
+    client: ClientFile = None,
+    image: Annotated[Path, typer.Option(metavar="FILE", help="The original image.")],
+    models: ModelFolders = None,
+    registry: Registry = None,
+    policy: PolicyFile = None,
+    submit: Annotated[
+        bool, typer.Option("--submit", help="Put what came of it on the ledger.")
+    ] = False,
+    outbox: OutboxFile = None,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Run an inference again. Exit status: 0 it holds, 1 it is refuted, 2 nobody can tell."""
+    from lotmark_node.commands._inference_lines import rerun_document, rerun_text
+    from lotmark_node.edge.image_sources import read_image_file
+    from lotmark_node.inference_audits import audited
+    from lotmark_node.inference_ledger import proven_result
+
+    content = read_image_file(image).content
+    decided_by = _policy(policy)
+    with reading(client) as session:
+        result = proven_result(session, parse_entry_name(name))
+        with _models(session, models, registry) as search:
+            made = audited(result, content, search, decided_by)
+    if submit:
+        body = made.body(result.accepted.event_id, None)
+        _submit(read_settings(client), body, outbox)
+    terminal.answer(rerun_document(result, made), lambda: rerun_text(result, made), as_json=as_json)
+    raise typer.Exit(_exit_code([made]))
+
+
+@app.command()
+def audit(
+    *,
+    client: ClientFile = None,
+    since: Annotated[
+        int, typer.Option(min=0, metavar="SIZE", help="Checkpoint that drew before; 0: none did.")
+    ],
+    rate_ppm: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Results drawn of a million.")
+    ] = RATE_PPM,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Originals by their digests: run what is drawn again."),
+    ] = None,
+    models: ModelFolders = None,
+    registry: Registry = None,
+    policy: PolicyFile = None,
+    submit: Annotated[
+        bool, typer.Option("--submit", help="Put what came of each on the ledger.")
+    ] = False,
+    outbox: OutboxFile = None,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Show which results the newest final checkpoint draws, and what audits found.
+
+    With --images they are run again. Exit status: 1 one is refuted, 2 of one nobody can tell.
+    """
+    from lotmark_inference.audit_lottery import Draw
+    from lotmark_node.commands._inference_lines import audit_document, audit_text
+    from lotmark_node.inference_audits import audited, drawn_results, kept_image
+
+    if submit and images is None:
+        terminal.fail("--submit has nothing to put on record.", "Name the originals: --images.")
+    decided_by = _policy(policy)
+    reruns: list[Rerun] = []
+    with reading(client) as session:
+        checkpoint = session.checkpoint(final=True)
+        if not checkpoint.findings.is_final:
+            terminal.fail(
+                f"Checkpoint {checkpoint.size} is {checkpoint.findings.standing}.",
+                "Only a final one draws: a site could try others until one spares it.",
+            )
+        draw = Draw(size=checkpoint.size, root=checkpoint.root, rate_ppm=rate_ppm)
+        drawn = drawn_results(session, checkpoint, draw, since=since)
+        if images is not None:
+            with (
+                _models(session, models, registry) as search,
+                terminal.progress("Running again", len(drawn)) as advance,
+            ):
+                for each in drawn:
+                    original = kept_image(each.result.accepted, images)
+                    reruns.append(audited(each.result, original, search, decided_by))
+                    advance(1)
+    if submit:
+        _submit_audits(read_settings(client), draw, drawn, reruns, outbox)
+    terminal.answer(
+        audit_document(draw, drawn, reruns),
+        lambda: audit_text(draw, drawn, reruns),
+        as_json=as_json,
+    )
+    raise typer.Exit(_exit_code(reruns))
+
+
+@app.command()
+def decay(
+    *,
+    client: ClientFile = None,
+    model: ModelVersion,
+    station: StationName,
+    baseline_ppm: Annotated[
+        int | None,
+        typer.Option(min=1, max=1_000_000, help="F1. [default: as the model was promoted]"),
+    ] = None,
+    parties: Parties = None,
+    ticket: Annotated[
+        bool, typer.Option("--ticket", help="Put the open episode's ticket on the ledger, once.")
+    ] = False,
+    webhooks: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Webhooks to tell of the ticket, see docs/inference.md."),
+    ] = None,
+    outbox: OutboxFile = None,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Compare a model's F1 over 72 hours with its baseline, by people's reviews on the ledger.
+
+    Exit status: 1 it has become worse, 2 there are too few labels to tell.
+    """
+    import time
+
+    from lotmark_adapters.webhooks.telling import told
+    from lotmark_inference.f1_window import Standing
+    from lotmark_node.commands._inference_lines import decay_document, decay_text
+    from lotmark_node.model_decay import promoted_baseline_ppm, read_decay
+
+    if webhooks and not ticket:
+        terminal.fail("--webhooks tells of a ticket.", "Let one be made: --ticket.")
+    settings = read_settings(client)
+    whose = parties or [settings.party]
+    with reading(client) as session:
+        base = baseline_ppm or promoted_baseline_ppm(
+            session, model=model, station=station, parties=whose
+        )
+        if not base:
+            terminal.fail(
+                f"{model} was never promoted at {station} with counts.",
+                "Name the F1 to compare with: --baseline-ppm.",
+            )
+        found = read_decay(session, model=model, station=station, baseline_ppm=base, parties=whose)
+    if found is None:
+        terminal.fail(
+            f"{model} has no result at {station} that is an hour old.",
+            "Results name both: see `lotmark entry` of one.",
+        )
+    ticket_id = found.ticket_id
+    if ticket and found.ticket is not None:
+        ticket_id = _submit(settings, found.ticket, outbox)
+    if webhooks and ticket_id:
+        now_ms = time.time_ns() // 1_000_000
+        made = told(found.message(ticket_id, made_ms=now_ms), webhooks, now_ms=now_ms)
+        for failure in (*made.failures, *made.given_up):
+            terminal.note(f"Not told yet: {failure}")
+    terminal.answer(
+        decay_document(found, ticket_id), lambda: decay_text(found, ticket_id), as_json=as_json
+    )
+    if found.finding.grade:
+        raise typer.Exit(terminal.ExitCode.NO)
+    if found.finding.standing is Standing.STARVED:
+        raise typer.Exit(terminal.ExitCode.CANNOT_TELL)
+
+
+@app.command()
+def drift(
+    *,
+    client: ClientFile = None,
+    model: ModelVersion,
+    station: StationName,
+    parties: Parties = None,
+    count: Annotated[
+        int,
+        typer.Option(min=100, max=100_000, help="Results to compare, the first and the newest."),
+    ] = 1_000,
+    trigger_in: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where it is found, tell the station whose folder it is."),
+    ] = None,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Compare a model's newest scores with its first ones since its promotion.
+
+    Exit status: 1 they have drifted, 2 there are too few to tell.
+    """
+    from lotmark_inference.policy import Trigger
+    from lotmark_node.commands._inference_lines import drift_document, drift_text
+    from lotmark_node.edge.image_sources import TRIGGER_SUFFIX
+    from lotmark_node.model_drift import read_drift
+
+    whose = parties or [read_settings(client).party]
+    with reading(client) as session:
+        found = read_drift(session, model=model, station=station, parties=whose, count=count)
+    if found.is_drifted and trigger_in is not None:
+        (trigger_in / f"{Trigger.DRIFT_SUSPECTED}{TRIGGER_SUFFIX}").touch()
+    terminal.answer(drift_document(found), lambda: drift_text(found), as_json=as_json)
+    if found.is_drifted:
+        raise typer.Exit(terminal.ExitCode.NO)
+
+
+@app.command()
+def watch(
+    file: Annotated[Path, typer.Argument(metavar="STATION.toml", help="The station's settings.")],
+    *,
+    trigger: Annotated[
+        list[str] | None,
+        typer.Option(help="What has happened at the line, such as shift_start; again for more."),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Judge the images that are there, and end.")
+    ] = False,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Judge the images that a camera writes to a folder, until SIGINT or SIGTERM; tell each result.
+
+    With --json one document a line. Exit status, with --once: 1 a part does not conform.
+    """
+    from lotmark.client import Client
+    from lotmark.client.settings import read_client_settings
+    from lotmark_node.commands._client import silence_grpc
+    from lotmark_node.commands._station_loop import alerting, watch_station
+    from lotmark_node.edge.station_run import StationRun, opened_station
+    from lotmark_node.edge.station_settings import read_station_settings
+
+    silence_grpc()
+    triggers = _triggers(trigger or [])
+    settings = read_station_settings(file)
+    client_settings = read_client_settings(settings.client)
+    station = opened_station(settings, client_settings)
+    client = Client(client_settings)
+    try:
+
+        def submit(events: "Sequence[bytes]") -> None:
+            client.submit_all(events)
+
+        run = StationRun(settings, station, submit)
+        for each in triggers:
+            run.trigger(each)
+        with alerting(settings.webhooks, settings.station) as alert:
+            is_conforming = watch_station(run, once=once, as_json=as_json, alert=alert)
+    finally:
+        client.close()
+    if once and not is_conforming:
+        raise typer.Exit(terminal.ExitCode.NO)
+
+
+@app.command()
+def catalogues(*, client: ClientFile = None, as_json: terminal.JsonFlag = False) -> None:
+    """Show label catalogues, and whose approval is missing."""
+    from lotmark_node.commands._inference_lines import catalogue_document, catalogue_text
+    from lotmark_node.inference_ledger import catalogue_approval
+
+    with reading(client) as session:
+        approval = catalogue_approval(session)
+    terminal.answer(catalogue_document(approval), lambda: catalogue_text(approval), as_json=as_json)
+
+
+@app.command()
+def propose_catalogue(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The catalogue in TOML or JSON.")],
+    *,
+    client: ClientFile = None,
+    outbox: OutboxFile = None,
+    as_json: terminal.JsonFlag = False,
+) -> None:
+    """Put a label catalogue on the ledger; three roles approve it with `lotmark operator sign`."""
+    from lotmark_inference.label_catalogue import read_catalogue
+    from lotmark_node.commands._one_event import submit_body
+
+    settings = read_settings(client)
+    catalogue = read_catalogue(file.read_bytes(), source=str(file))
+    who = ", ".join(f"{each.party}/{each.role}" for each in sorted(catalogue.approvers))
+    submit_body(
+        settings,
+        catalogue.body,
+        outbox,
+        f"{catalogue.full_name} is proposed; it waits for {who}",
+        as_json=as_json,
+    )
+
+
+def _triggers(names: list[str]) -> "list[Trigger]":
+    from lotmark_inference.policy import Trigger
+
+    for name in names:
+        if name not in list(Trigger):
+            terminal.fail(f"{name[:40]!a} triggers nothing.", f"Use one of {', '.join(Trigger)}.")
+    return [Trigger(name) for name in names]
+
+
+def _policy(file: Path | None) -> "InspectionPolicy | None":
+    from lotmark_inference.policy import read_policy
+
+    return None if file is None else read_policy(file.read_bytes(), source=str(file))
+
+
+def _models(
+    session: "LedgerSession", models: list[Path] | None, registry: Path | None
+) -> "closing[ModelSearch]":
+    from lotmark_node.inference_audits import ModelSearch
+
+    return closing(ModelSearch(session, folders=models or (), registry=registry))
+
+
+def _exit_code(reruns: "Sequence[Rerun]") -> terminal.ExitCode:
+    from lotmark.v1.quality_pb2 import AUDIT_FINDING_CANNOT_TELL, AUDIT_FINDING_REFUTED
+
+    findings = {each.finding for each in reruns}
+    if AUDIT_FINDING_REFUTED in findings:
+        return terminal.ExitCode.NO
+    if AUDIT_FINDING_CANNOT_TELL in findings:
+        return terminal.ExitCode.CANNOT_TELL
+    return terminal.ExitCode.DONE
+
+
+def _submit_audits(
+    settings: "ClientSettings",
+    draw: "Draw",
+    drawn: "Sequence[DrawnResult]",
+    reruns: "Sequence[Rerun]",
+    outbox: Path | None,
+) -> None:
+    for each, made in zip(drawn, reruns, strict=True):
+        _submit(settings, made.body(each.result.accepted.event_id, draw), outbox)
+
+
+def _submit(settings: "ClientSettings", body: "EventBody", outbox: Path | None) -> bytes:
+    """Put an event with this body on the ledger, and return its id."""
+    from lotmark_node.commands._one_event import put_on_record
+
+    result, refusal = put_on_record(settings, body, outbox)
+    if refusal:
+        terminal.fail(refusal, exit_code=terminal.ExitCode.NO)
+    return result.event_id

@@ -1,0 +1,209 @@
+"""Where images come from: a folder that a camera writes to, a push, a vision system's result.
+
+Whatever the source, what is handed on is the file as it came, whole and bounded in size; nothing
+here decodes it.
+"""
+
+import hashlib
+import logging
+import os
+import stat
+from collections.abc import AsyncIterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lotmark.canonical_json import JsonValue, load
+from lotmark.errors import MalformedError
+from lotmark_adapters.observation import SourceRecord
+from lotmark_inference.errors import InputRefused
+from lotmark_inference.image_reading import IMAGE_SIZE_MAX
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".png", ".pgm", ".bmp")
+FOLDER_FILES_MAX = 10_000  # looked at in one poll
+TRIGGER_SUFFIX = ".trigger"
+TRIGGER_FILES_MAX = 64  # taken in one poll
+JUDGED, REFUSED = "judged", "refused"  # folders beneath the watched one
+
+_RECORD_SIZE_MAX = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """An image as its source gave it."""
+
+    name: str
+    content: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the content."""
+        return hashlib.sha256(self.content).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one look at a file showed."""
+
+    size: int
+    modified_ns: int
+    inode: int
+
+
+class ImageFolder:
+    """A folder that a camera writes to.
+
+    A file is taken once it looks the same in two polls in a row: a camera that is still writing
+    makes it grow. A camera that pauses longer than that between two writes must write elsewhere
+    and move the file here. What was judged is moved beneath `judged`, named by its own digest, and
+    so kept for whoever runs it again; what cannot be judged goes beneath `refused`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Watch a folder; nothing is read yet."""
+        self._folder = folder
+        self._looks: dict[str, _Look] = {}
+
+    def poll(self) -> list[Path]:
+        """Return the images that are there whole, oldest first.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        looks = self._looked()
+        ready = [name for name, look in looks.items() if self._looks.get(name) == look]
+        self._looks = looks
+        ready.sort(key=lambda name: (looks[name].modified_ns, name))
+        return [self._folder / name for name in ready]
+
+    def _looked(self) -> dict[str, _Look]:
+        looks: dict[str, _Look] = {}
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if not entry.name.lower().endswith(SUFFIXES):
+                    continue
+                if len(looks) == FOLDER_FILES_MAX:
+                    logger.warning("too many images wait", extra={"folder": str(self._folder)})
+                    break
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # its camera took it away again
+                if stat.S_ISREG(status.st_mode):
+                    looks[entry.name] = _Look(status.st_size, status.st_mtime_ns, status.st_ino)
+        return looks
+
+    def triggers(self) -> list[Path]:
+        """Return the files that say that something happened at the line, oldest first.
+
+        Such a file is named by the trigger, `tool_change.trigger`; what is in it does not matter.
+        Whoever has acted on one removes it.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        found: list[tuple[int, str]] = []
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(TRIGGER_SUFFIX) and len(found) < TRIGGER_FILES_MAX:
+                    try:
+                        modified_ns = entry.stat(follow_symlinks=False).st_mtime_ns
+                    except FileNotFoundError:
+                        continue
+                    found.append((modified_ns, entry.name))
+        return [self._folder / name for _, name in sorted(found)]
+
+    def settle(self, path: Path, digest: bytes, *, was_judged: bool) -> Path:
+        """Move a file out of the way, under its digest, and return where it is now.
+
+        Raises:
+            OSError: It cannot be moved.
+        """
+        beneath = self._folder / (JUDGED if was_judged else REFUSED)
+        beneath.mkdir(exist_ok=True)
+        place = beneath / f"{digest.hex()}{path.suffix.lower()}"
+        path.replace(place)
+        self._looks.pop(path.name, None)
+        return place
+
+
+def read_image_file(path: Path) -> ImageFile:
+    """Return a file, which is on disk when this returns: what an event names shall be there.
+
+    Raises:
+        InputRefused: It is too large, or no plain file.
+        OSError: It cannot be read.
+    """
+    # Not through a link: somebody who may write into the folder shall not have other files judged.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:  # noqa: PTH123  # of a descriptor
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise InputRefused(f"{path} is no plain file; hand in the image itself")
+        content = file.read(IMAGE_SIZE_MAX + 1)
+        if len(content) > IMAGE_SIZE_MAX:
+            raise InputRefused(f"{path} has over {IMAGE_SIZE_MAX} bytes; at most those are read")
+        os.fsync(file.fileno())
+    return ImageFile(path.name, content)
+
+
+async def read_pushed_image(
+    name: str, pieces: AsyncIterable[bytes], *, stated_size: int | None
+) -> ImageFile:
+    """Return an image that somebody pushes, piece by piece, as an HTTP body comes.
+
+    Args:
+        name: Under which it came, for the event; no path.
+        pieces: The body.
+        stated_size: What the header says of its size; None: nothing.
+
+    Raises:
+        InputRefused: It is too large, by the header or by what comes, or ends too early.
+    """
+    if stated_size is not None and stated_size > IMAGE_SIZE_MAX:
+        raise InputRefused(f"{name}: {stated_size} bytes are announced; {IMAGE_SIZE_MAX} are read")
+    content = bytearray()
+    async for piece in pieces:
+        content += piece
+        if len(content) > IMAGE_SIZE_MAX:
+            raise InputRefused(f"{name}: over {IMAGE_SIZE_MAX} bytes came; at most those are read")
+    if stated_size is not None and len(content) != stated_size:
+        raise InputRefused(f"{name}: {len(content)} of {stated_size} bytes came; push it again")
+    return ImageFile(name, bytes(content))
+
+
+def referenced_image(record: SourceRecord, field: str, folder: Path) -> Path:
+    """Return the file that a vision system's result names.
+
+    Args:
+        record: What the source told, as JSON.
+        field: Where in it the file's name stands, such as "ResultContent/0/ImageFile".
+        folder: Where the vision system puts its images; the file lies directly in it.
+
+    Raises:
+        InputRefused: The record has no such field, or it names no file of that folder.
+    """
+    try:
+        value: JsonValue = load(record.content, size_max=_RECORD_SIZE_MAX)
+    except MalformedError as error:
+        raise InputRefused(f"{record.kind} {record.record} is no JSON: {error}") from error
+    for part in field.split("/"):
+        value = _member(value, part)
+    if not isinstance(value, str) or not value:
+        raise InputRefused(
+            f"{record.kind} {record.record} names no file in {field}; see which field has it"
+        )
+    # Some systems tell their own path to the file; what lies here has the same name.
+    name = value.replace("\\", "/").rpartition("/")[2]
+    if name in ("", ".", "..") or "\0" in name:
+        raise InputRefused(f"{record.kind} {record.record} names {value[:80]!a}, which is no file")
+    return folder / name
+
+
+def _member(value: JsonValue, part: str) -> JsonValue:
+    if isinstance(value, dict):
+        return value.get(part)
+    if isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+        item: JsonValue = value[int(part)]
+        return item
+    return None

@@ -1,0 +1,126 @@
+"""What an inspection station must know, from one TOML file; paths are relative to it.
+
+station = "aoi-cam07"              # its name, in every event and for `lotmark model promote`
+client = "client.toml"             # who signs, and which nodes it sends to
+images = "images"                  # folder that the camera writes to
+registry = "models"                # folder that `lotmark model register` fills
+policy = "weld.toml"               # see `lotmark_inference.policy`
+light = "weld-light"               # the model for every unit, by its name without version
+heavy = "weld-heavy"               # the one for first articles and doubts; may be left out
+file_name = "(?P<unit>[A-Z0-9]+)_(?P<feature>weld_[0-9]+)"  # of an image, without its ending
+unit_prefix = "https://id.gs1.org/01/04012345000023/21/"    # of the item's id; the unit follows
+clock_uncertainty_ms = 1_000       # how far this machine's clock may be off
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lotmark.client.settings import SettingsError, complete_path, read_toml
+from lotmark.errors import MalformedError
+from lotmark.text import check_identifier
+
+CLOCK_UNCERTAINTY_MAX_MS = 3_600_000
+FILE_NAME_SIZE_MAX = 255
+
+_STATION_SIZE_MAX = 64
+_GROUPS = {"unit", "feature"}
+_PATHS = ("client", "images", "registry", "policy")
+_TEXTS = ("station", *_PATHS, "light", "file_name", "unit_prefix")
+_KEYS = (*_TEXTS, "heavy", "webhooks", "clock_uncertainty_ms")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationSettings:
+    """One station; paths are complete, and the files are not opened yet."""
+
+    station: str
+    client: Path
+    images: Path
+    registry: Path
+    policy: Path
+    light: str
+    heavy: str  # "": none
+    file_name: re.Pattern[str]
+    unit_prefix: str
+    clock_uncertainty_us: int
+    webhooks: Path | None
+
+    def unit_and_feature(self, name: str) -> tuple[str, str] | None:
+        """Return the item id and the feature that an image's name tells; None: it tells none.
+
+        Args:
+            name: Of the file, without its ending.
+        """
+        match = self.file_name.fullmatch(name[:FILE_NAME_SIZE_MAX])
+        if match is None:
+            return None
+        return f"{self.unit_prefix}{match['unit']}", match["feature"]
+
+
+def read_station_settings(path: Path) -> StationSettings:
+    """Return the settings in a file.
+
+    Raises:
+        SettingsError: The file cannot be read, has an unknown key, lacks one, or has a value that
+            is not possible; the message names file, key and remedy.
+    """
+    table = read_toml(path)
+    if unknown := sorted(set(table) - set(_KEYS)):
+        raise SettingsError(
+            f"{path}: key {unknown[0][:40]!a} is unknown; remove it, or use one of"
+            f" {', '.join(_KEYS)}"
+        )
+    texts = {key: _text(path, table, key) for key in _TEXTS}
+    try:
+        check_identifier(texts["station"], what="station", size_max=_STATION_SIZE_MAX)
+    except MalformedError as error:
+        raise SettingsError(f"{path}: {error}") from error
+    paths = {key: complete_path(path, key, texts[key]) for key in _PATHS}
+    webhooks = None
+    if "webhooks" in table:
+        webhooks = complete_path(path, "webhooks", _text(path, table, "webhooks"))
+    return StationSettings(
+        station=texts["station"],
+        client=paths["client"],
+        images=paths["images"],
+        registry=paths["registry"],
+        policy=paths["policy"],
+        light=texts["light"],
+        heavy=_text(path, table, "heavy") if "heavy" in table else "",
+        file_name=_pattern(path, texts["file_name"]),
+        unit_prefix=texts["unit_prefix"],
+        clock_uncertainty_us=1_000 * _uncertainty_ms(path, table),
+        webhooks=webhooks,
+    )
+
+
+def _text(path: Path, table: dict[str, Any], key: str) -> str:
+    value = table.get(key)
+    if not isinstance(value, str) or not value:
+        raise SettingsError(f'{path}: key {key} is {value!a}; write {key} = "..."')
+    return value
+
+
+def _uncertainty_ms(path: Path, table: dict[str, Any]) -> int:
+    value = table.get("clock_uncertainty_ms")
+    if type(value) is not int or not 0 <= value <= CLOCK_UNCERTAINTY_MAX_MS:
+        raise SettingsError(
+            f"{path}: clock_uncertainty_ms is {value!a}; write whole milliseconds, 0 to"
+            f" {CLOCK_UNCERTAINTY_MAX_MS}"
+        )
+    return value
+
+
+def _pattern(path: Path, text: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(text, re.ASCII)
+    except re.error as error:
+        raise SettingsError(f"{path}: file_name {text[:80]!a} is no pattern: {error}") from error
+    if set(pattern.groupindex) != _GROUPS:
+        raise SettingsError(
+            f"{path}: file_name names the groups {sorted(pattern.groupindex)}; it must name"
+            " (?P<unit>...) and (?P<feature>...)"
+        )
+    return pattern

@@ -1,0 +1,124 @@
+"""What a ledger holds about inferences, read over a session: results, models, labels, audits.
+
+Of a single entry its place is proven. Which entries of a kind there are is the node's word; a
+snapshot proves that, where it matters.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lotmark.client.ledger_records import LedgerCheckpoint, LedgerEntry
+from lotmark.client.session import LedgerSession
+from lotmark.entry import EntryKind, parse_event_payload
+from lotmark.event import EVENT_TYPES
+from lotmark.outcome import MEANINGS, Outcome
+from lotmark.v1 import event_pb2
+from lotmark.verify.signed_headers import read_signed_headers
+from lotmark_inference import registered_models
+from lotmark_inference.errors import InputRefused
+from lotmark_inference.label_catalogue import CatalogueApproval
+from lotmark_inference.registered_models import RegisteredModels
+
+INFERENCE, AUDIT = "inference_result", "inference_audit"
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedEvent:
+    """An event that the ledger accepted."""
+
+    entry: LedgerEntry
+    event: event_pb2.Event
+
+    @property
+    def index(self) -> int:
+        """Of its entry."""
+        return self.entry.head.index
+
+    @property
+    def event_id(self) -> bytes:
+        """Its id."""
+        event_id = self.entry.event_id
+        assert event_id is not None, "it is an event's entry"
+        return event_id
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenResult:
+    """An inference result whose entry is proven to stand on the ledger, and whose it is."""
+
+    accepted: AcceptedEvent
+    party: str
+
+
+def accepted_events(
+    session: LedgerSession,
+    bodies: Sequence[str],
+    *,
+    from_index: int = 0,
+    parties: Sequence[str] = (),
+) -> Iterator[AcceptedEvent]:
+    """Return the accepted events with one of these bodies that the caller may read, in order.
+
+    Args:
+        session: With a node.
+        bodies: Names of bodies.
+        from_index: Where to begin.
+        parties: Whose events; empty: everybody's.
+    """
+    types = [EVENT_TYPES[body] for body in bodies]
+    for entry in session.entries(from_index, event_types=types, parties=parties):
+        if not (entry.head.outcome or entry.withheld):
+            yield AcceptedEvent(entry, event_pb2.Event.FromString(entry.event))
+
+
+def proven_result(session: LedgerSession, name: int | bytes) -> ProvenResult:
+    """Return an inference result by its index or event id.
+
+    Raises:
+        NotOnLedgerError: There is no such entry.
+        InputRefused: It is no inference result, was refused, or is not for this caller.
+        ProofError: It is not proven to be there.
+    """
+    entry = session.entry(name)
+    index = entry.head.index
+    if entry.head.kind is not EntryKind.EVENT:
+        raise InputRefused(f"entry {index} is no event; name one with an inference result")
+    if entry.withheld:
+        raise InputRefused(f"entry {index} is for other parties; ask its author")
+    if entry.head.outcome:
+        meaning = MEANINGS[Outcome(entry.head.outcome)]
+        raise InputRefused(f"entry {index} was refused by the ledger: {meaning.text}")
+    event = event_pb2.Event.FromString(entry.event)
+    if event.WhichOneof("body") != INFERENCE:
+        raise InputRefused(f"entry {index} is {event.WhichOneof('body')}, no inference result")
+    party = prove(session, entry, session.checkpoint_over(index))
+    return ProvenResult(AcceptedEvent(entry, event), party)
+
+
+def prove(session: LedgerSession, entry: LedgerEntry, checkpoint: LedgerCheckpoint) -> str:
+    """Prove an event's entry and the batch that brought it; return whose it is.
+
+    Raises:
+        ProofError: It is not proven to be there.
+    """
+    session.prove_inclusion(entry, checkpoint)
+    carrier = session.entry(parse_event_payload(entry.payload)[0])
+    session.prove_inclusion(carrier, checkpoint)
+    return read_signed_headers(carrier.payload, 1)[0].header.party
+
+
+def models_of(session: LedgerSession, party: str) -> RegisteredModels:
+    """Return which models a party has registered, and where they may run by its own word."""
+    models = RegisteredModels(parties=frozenset([party]))
+    for each in accepted_events(session, registered_models.EVENT_TYPES, parties=[party]):
+        models, _ = models.apply(each.event, party, each.index)
+    return models
+
+
+def catalogue_approval(session: LedgerSession) -> CatalogueApproval:
+    """Return which label catalogues there are, and who has approved them."""
+    bodies = ("operator_registration", "label_catalogue", "operator_signature")
+    approval = CatalogueApproval()
+    for each in accepted_events(session, bodies):
+        approval = approval.apply(each.event, each.event_id)
+    return approval

@@ -1,0 +1,162 @@
+"""Image sources: whole files, once, in order, bounded; and nothing that a name leads elsewhere."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lotmark.canonical_json import JsonValue, dump
+from lotmark_adapters.observation import SourceRecord
+from lotmark_inference.errors import InputRefused
+from lotmark_inference.image_reading import IMAGE_SIZE_MAX
+from lotmark_node.edge import image_sources
+from lotmark_node.edge.image_sources import (
+    ImageFile,
+    ImageFolder,
+    read_image_file,
+    read_pushed_image,
+    referenced_image,
+)
+
+
+def test_a_file_is_taken_once_it_has_stopped_growing(tmp_path: Path) -> None:
+    folder, path = ImageFolder(tmp_path), tmp_path / "a.png"
+    path.write_bytes(b"half")
+    assert folder.poll() == []
+    path.write_bytes(b"half and half")
+    assert folder.poll() == []
+    assert folder.poll() == [path]
+
+
+def test_images_come_oldest_first_and_other_files_not_at_all(tmp_path: Path) -> None:
+    for age, name in enumerate(["c.png", "a.PGM", "b.bmp", "notes.txt", "x.png.part"]):
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, ns=(10**18 + age, 10**18 + age))
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "link.png").symlink_to(tmp_path / "notes.txt")
+    folder = ImageFolder(tmp_path)
+    folder.poll()
+
+    assert [path.name for path in folder.poll()] == ["c.png", "a.PGM", "b.bmp"]
+
+
+def test_what_was_judged_is_kept_under_its_digest_and_not_taken_again(tmp_path: Path) -> None:
+    folder = ImageFolder(tmp_path)
+    kept = []
+    for name, was_judged in (("good.PNG", True), ("bad.png", False)):
+        (tmp_path / name).write_bytes(name.encode())
+        folder.poll()
+        (path,) = folder.poll()
+        image = read_image_file(path)
+        kept.append(folder.settle(path, image.digest, was_judged=was_judged))
+        assert kept[-1].read_bytes() == image.content == name.encode()
+
+    digests = [hashlib.sha256(name).hexdigest() for name in (b"good.PNG", b"bad.png")]
+    assert kept[0] == tmp_path / "judged" / f"{digests[0]}.png"
+    assert kept[1] == tmp_path / "refused" / f"{digests[1]}.png"
+    folder.poll()
+    assert folder.poll() == []
+
+
+def test_another_file_of_the_same_name_is_looked_at_anew(tmp_path: Path) -> None:
+    folder, path = ImageFolder(tmp_path), tmp_path / "weld.png"
+    path.write_bytes(b"one")
+    folder.poll()
+    folder.poll()
+    folder.settle(path, bytes(32), was_judged=True)
+    path.write_bytes(b"two")
+
+    assert folder.poll() == []
+    assert folder.poll() == [path]
+
+
+def test_a_folder_of_too_many_files_is_looked_at_in_part_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(image_sources, "FOLDER_FILES_MAX", 3)
+    for number in range(5):
+        (tmp_path / f"{number}.png").write_bytes(b"x")
+    folder = ImageFolder(tmp_path)
+    folder.poll()
+
+    assert len(folder.poll()) == 3
+    assert "too many images wait" in caplog.messages
+
+
+def test_triggers_are_files_by_name_oldest_first(tmp_path: Path) -> None:
+    for age, name in enumerate(["tool_change.trigger", "lot_change.trigger", "a.png"]):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, ns=(10**18 - age, 10**18 - age))
+
+    found = ImageFolder(tmp_path).triggers()
+
+    assert [path.stem for path in found] == ["lot_change", "tool_change"]
+
+
+def test_links_pipes_and_huge_files_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"x")
+    (tmp_path / "link.png").symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / "pipe.png")
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(IMAGE_SIZE_MAX + 1)
+
+    with pytest.raises(OSError, match="symbolic links"):
+        read_image_file(tmp_path / "link.png")
+    with pytest.raises(InputRefused, match="no plain file"):
+        read_image_file(tmp_path / "pipe.png")
+    with pytest.raises(InputRefused, match=f"over {IMAGE_SIZE_MAX} bytes"):
+        read_image_file(tmp_path / "huge.png")
+
+
+async def pieces(count: int, size: int) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield bytes(size)
+
+
+def pushed(count: int, size: int, *, stated_size: int | None) -> ImageFile:
+    return asyncio.run(read_pushed_image("push", pieces(count, size), stated_size=stated_size))
+
+
+def test_a_pushed_image_is_read_up_to_its_bound_and_no_further() -> None:
+    assert pushed(3, 10, stated_size=30).content == bytes(30)
+    assert pushed(3, 10, stated_size=None).content == bytes(30)
+    with pytest.raises(InputRefused, match="30 of 31 bytes came"):
+        pushed(3, 10, stated_size=31)
+    with pytest.raises(InputRefused, match="are announced"):
+        pushed(0, 0, stated_size=IMAGE_SIZE_MAX + 1)
+    with pytest.raises(InputRefused, match="bytes came; at most"):
+        pushed(10**9, 2**20, stated_size=None)  # never read to its end
+
+
+def record(content: JsonValue) -> SourceRecord:
+    return SourceRecord(
+        kind="vision_result",
+        record="r-1",
+        signal="results",
+        made_us=0,
+        media_type="application/json",
+        content=dump(content),
+    )
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["weld_137.png", "D:\\images\\weld_137.png", "/srv/out/weld_137.png", "../weld_137.png"],
+)
+def test_a_result_names_a_file_of_the_folder_whatever_its_path(named: str, tmp_path: Path) -> None:
+    told = record({"ResultContent": [{"ImageFile": named}]})
+
+    assert (
+        referenced_image(told, "ResultContent/0/ImageFile", tmp_path) == tmp_path / "weld_137.png"
+    )
+
+
+@pytest.mark.parametrize("named", ["", "..", "a/..", "/", "x\0.png", 7, None, ["weld.png"]])
+def test_a_result_that_names_no_file_is_refused(named: JsonValue, tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match="vision_result r-1 names"):
+        referenced_image(record({"ImageFile": named}), "ImageFile", tmp_path)
+    with pytest.raises(InputRefused, match="names no file in Other/3"):
+        referenced_image(record({"ImageFile": named}), "Other/3", tmp_path)

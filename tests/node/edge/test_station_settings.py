@@ -1,0 +1,96 @@
+"""A station's settings: every key is checked, and what an image's name tells is found."""
+
+from pathlib import Path
+
+import pytest
+
+from lotmark.client.settings import SettingsError
+from lotmark_node.edge.station_run import CONTEXT_SIZE_MAX, read_context
+from lotmark_node.edge.station_settings import StationSettings, read_station_settings
+
+TEXT = """
+station = "aoi-cam07"
+client = "client.toml"
+images = "images"
+registry = "models"
+policy = "weld.toml"
+light = "weld-light"
+heavy = "weld-heavy"
+file_name = "(?P<unit>[A-Z0-9]+)_(?P<feature>weld_[0-9]+)"
+unit_prefix = "https://id.gs1.org/01/04012345000023/21/"
+clock_uncertainty_ms = 1_000
+"""
+
+
+def read(folder: Path, text: str = TEXT) -> StationSettings:
+    path = folder / "station.toml"
+    path.write_text(text)
+    return read_station_settings(path)
+
+
+def test_settings_are_read_with_complete_paths(tmp_path: Path) -> None:
+    settings = read(tmp_path)
+
+    assert settings.images == tmp_path / "images"
+    assert (settings.light, settings.heavy) == ("weld-light", "weld-heavy")
+    assert settings.clock_uncertainty_us == 1_000_000
+    assert settings.webhooks is None
+    assert read(tmp_path, f'{TEXT}webhooks = "w.toml"').webhooks == tmp_path / "w.toml"
+    assert read(tmp_path, TEXT.replace('heavy = "weld-heavy"\n', "")).heavy == ""
+
+
+def test_an_images_name_tells_unit_and_feature_or_nothing(tmp_path: Path) -> None:
+    settings = read(tmp_path)
+
+    assert settings.unit_and_feature("ST26_weld_137") == (
+        "https://id.gs1.org/01/04012345000023/21/ST26",
+        "weld_137",
+    )
+    for name in ("", "weld_137", "ST26_weld_137_copy", "st26_weld_1", "A" * 10_000):
+        assert settings.unit_and_feature(name) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('light = "weld-light"', "", "key light is None"),
+        ('light = "weld-light"', "light = 3", "key light is 3"),
+        ('light = "weld-light"', 'light = "x"\ncolour = "red"', "key 'colour' is unknown"),
+        ('"aoi-cam07"', '"cam 7"', "not an identifier"),
+        ("1_000", "-1", "clock_uncertainty_ms is -1"),
+        ("1_000", "1.5", "clock_uncertainty_ms is 1.5"),
+        ("(?P<unit>", "(?P<part>", "must name"),
+        ("(?P<unit>", "(?P<unit>(", "is no pattern"),
+        ('images = "images"', 'images = ""', "key images is ''"),
+    ],
+)
+def test_settings_that_say_something_else_are_refused_by_name(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in TEXT
+    with pytest.raises(SettingsError) as refused:
+        read(tmp_path, TEXT.replace(old, new, 1))
+
+    assert said in str(refused.value)
+    assert "station.toml" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "found"),
+    [
+        (b'{"takt_ms": 1250, "hall": 3.5, "line": "L3", "on": true}', {"takt_ms": 1250}),
+        (b'{"takt_ms": 9007199254740993}', {}),
+        (b"[1]", {}),
+        (b'{"takt_ms": 1, "takt_ms": 2}', {}),
+        (b"{", {}),
+        (b"{}" + b" " * CONTEXT_SIZE_MAX, {}),
+    ],
+)
+def test_context_that_is_no_whole_number_is_none(
+    tmp_path: Path, raw: bytes, found: dict[str, int]
+) -> None:
+    path = tmp_path / "weld.json"
+    assert read_context(path) == {}
+    path.write_bytes(raw)
+
+    assert read_context(path) == found

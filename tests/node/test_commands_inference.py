@@ -1,0 +1,393 @@
+"""`lotmark inference` on a real node: results run again, drawn, audited; catalogues approved."""
+
+import json
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from lotmark.client import Client
+from lotmark.merkle import leaf_hash
+from lotmark.v1 import event_pb2
+from lotmark_inference.inspection import Inspector, JudgingModel
+from lotmark_inference.label_catalogue import read_catalogue
+from lotmark_inference.manifest_file import dump_manifest
+from lotmark_inference.onnx_engine import OnnxEngine
+from lotmark_inference.policy import read_policy
+from lotmark_inference.weld_images import weld_image
+from lotmark_inference.weld_surface import SIZE, WeldKind
+from lotmark_node.edge.image_sources import ImageFolder, read_image_file
+from lotmark_node.edge.inspection_station import InspectionStation, Occasion
+from lotmark_node.main import app
+from tests.adapters.test_webhooks import wait_for
+from tests.adapters.webhook_receiver import receiving
+from tests.inference.sample_models import FIELD_COUNT, sample_manifest, tiny_onnx
+from tests.node.running_node import PROGRAM, NodeProcess, node_process
+from tests.node.test_commands_model import admit
+from tests.node.test_commands_operator import Console
+
+PARTIES = ("OEM-A:oem", "T1-STATOR:supplier")
+CLIENTS = ("OEM-A/erp", "T1-STATOR/mes")
+STATION = "aoi-cam07"
+BRIGHT_IS_SOUND = np.tile(np.array([0, -0.01, -0.01], dtype=np.float32), (FIELD_COUNT, 1))
+CATALOGUE = files("lotmark_inference") / "shipped" / "weld-labels.toml"
+POLICY = """
+name = "weld"
+version = 1
+catalogue = "weld-labels/1"
+modality = "ring_light_grey"
+grey_zone = 500
+escalate = []
+review = ["defect"]
+triggers = [{ on = "tool_change", mode = "FIRST_ARTICLE", units = 2 }]
+judges = { NORMAL = "light", FIRST_ARTICLE = "light", REINFORCED = "light" }
+
+[threshold]
+low = 1_000
+high = 9_000
+maps = [{ input = "takt_ms", knots = [{ at = 900, by = -500 }, { at = 1_250, by = 0 }] }]
+"""
+
+
+class Site:
+    """A node, a registered model, and the results of one station on the ledger."""
+
+    def __init__(self, node: NodeProcess, folder: Path) -> None:
+        self.node = node
+        self.model = folder / "model"
+        self.model.mkdir()
+        onnx = tiny_onnx(weights=BRIGHT_IS_SOUND)
+        (self.model / "model.onnx").write_bytes(onnx)
+        (self.model / "manifest.json").write_bytes(dump_manifest(sample_manifest(onnx)))
+        self.policy = folder / "weld.toml"
+        self.policy.write_text(POLICY)
+        self.images = folder / "images"
+        self.images.mkdir()
+        self._manifest = sample_manifest(onnx)
+        self._engine = OnnxEngine(onnx, self._manifest)
+        self._is_registered = self._is_promoted = False
+        self._approval: list[dict[str, Any]] = []
+
+    def lotmark(self, *arguments: object, party: str = "OEM-A", holder: str = "erp") -> Result:
+        environment = {"LOTMARK_CLIENT": str(self.node.client(party, holder))}
+        return CliRunner().invoke(app, [*map(str, arguments)], env=environment)
+
+    def document(self, *arguments: object, exit_code: int = 0) -> dict[str, Any]:
+        done = self.lotmark("inference", *arguments, "--json")
+        assert done.exit_code == exit_code, done.output
+        return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+    def register(self) -> None:
+        """Register the model, once."""
+        if self._is_registered:
+            return
+        self._is_registered = True
+        done = self.lotmark(
+            "model", "register", self.model, "--registry", self.model.parent / "registry",
+            party="T1-STATOR", holder="mes",
+        )  # fmt: skip
+        assert done.exit_code == 0, done.output
+
+    def promote(self) -> None:
+        """Put the model into use at the station, once, as if the gate had let it pass."""
+        if self._is_promoted:
+            return
+        self._is_promoted = True
+        admit(self.node, (self.model / "model.onnx").read_bytes())
+        done = self.lotmark(
+            "model", "promote", self.model, "--station", STATION, party="T1-STATOR", holder="mes"
+        )
+        assert done.exit_code == 0, done.output
+
+    def approve_catalogue(self) -> list[dict[str, Any]]:
+        """Have the catalogue approved, once; return how it stood after each signature."""
+        if self._approval:
+            return self._approval
+        path = self.model.parent / "labels.toml"
+        path.write_bytes(CATALOGUE.read_bytes())
+        proposed = self.document("propose-catalogue", path)
+        self._approval.append(self.document("catalogues")["catalogues"][0])
+        for seed, party, role in (
+            ("oem", "OEM-A", "customer-quality"),
+            ("process", "T1-STATOR", "process-engineer"),
+            ("quality", "T1-STATOR", "quality-manager"),
+        ):
+            folder = self.model.parent / seed
+            folder.mkdir()
+            console = Console(self.node, folder, seed, party, role=role)
+            console.register("approve")
+            console.sign(proposed["event_id"], "approve")
+            self._approval.append(self.document("catalogues")["catalogues"][0])
+        return self._approval
+
+    def judged(self, *, count: int, lie: bool = False) -> list[bytes]:
+        """Put the results of so many fresh images on the ledger; return their event ids.
+
+        Args:
+            count: Of images.
+            lie: Whether scores are changed before they are signed.
+        """
+        station = InspectionStation(
+            STATION,
+            Inspector(
+                read_policy(POLICY.encode(), source="weld.toml"),
+                read_catalogue(CATALOGUE.read_bytes(), source="weld-labels.toml"),
+                light=JudgingModel(self._manifest, self._engine),
+            ),
+            self._manifest.input,
+            uncertainty_us=1_000,
+            now=lambda: datetime.now(UTC),
+        )
+        folder = ImageFolder(self.images)
+        for seed in range(count):
+            image = Image.fromarray(weld_image(1_000 * lie + seed).pixels)
+            image.save(self.images / f"weld_{seed}.png")
+        folder.poll()
+        events = []
+        for path in folder.poll():
+            file = read_image_file(path)
+            occasion = Occasion(
+                unit="https://id.gs1.org/01/04012345000023/21/ST2601120001234",
+                feature=path.stem,
+                context={"takt_ms": 1_100},
+                triggered_ns=0,
+            )
+            (event,) = station.inspect(file, occasion).events
+            events.append(_changed(event) if lie else event)
+            folder.settle(path, file.digest, was_judged=True)
+        with Client.open(self.node.client("T1-STATOR", "mes")) as client:
+            for delivery in client.submit_all(events):
+                delivery.result(30)
+        return [leaf_hash(event) for event in events]
+
+    def original(self, event_id: bytes) -> Path:
+        entry = self.lotmark("entry", event_id.hex(), "--json")
+        digest = json.loads(entry.stdout)["event"]["files"][0]["sha256"]
+        return self.images / "judged" / f"{digest}.png"
+
+
+def _changed(event: bytes) -> bytes:
+    message = event_pb2.Event.FromString(event)
+    result = message.inference_result
+    result.scores[0] = (result.scores[0] + 500) % 10_000
+    return message.SerializeToString(deterministic=True)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("inference")
+    with node_process(folder / "consortium", parties=PARTIES, clients=CLIENTS) as running:
+        yield Site(running, folder)
+
+
+def test_the_shipped_catalogue_has_the_labels_of_the_shipped_models() -> None:
+    catalogue = read_catalogue(CATALOGUE.read_bytes(), source="weld-labels.toml")
+
+    assert list(catalogue.labels) == [kind.value for kind in WeldKind]
+    assert [each.is_defect for each in catalogue.labels.values()] == [False, True, True]
+
+
+def test_a_result_is_run_again_by_another_party_and_the_audit_is_on_record(site: Site) -> None:
+    (event_id,) = site.judged(count=1)
+    image = site.original(event_id)
+    asked = ("rerun", event_id.hex(), "--image", image, "--model", site.model)
+    unregistered = site.document(*asked, exit_code=2)
+    site.register()
+
+    found = site.document(*asked, "--policy", site.policy, "--submit")
+    said = site.lotmark("inference", *asked)
+    no_files = site.document(*asked[:-2], "--registry", site.images, exit_code=2)
+    other_image = site.document(*asked[:3], site.policy, *asked[4:], exit_code=2)
+
+    assert unregistered["reasons"] == ["T1-STATOR has registered no model weld-light/1"]
+    assert (found["finding"], found["difference_max"]) == ("EXACT", 0)
+    assert found["scores"] == found["stated_scores"]
+    assert (found["party"], found["engine"]) == ("T1-STATOR", "onnxruntime-1.32.0")
+    assert ": exact on onnxruntime-1.32.0" in said.stdout
+    assert "there is no file" in no_files["reasons"][0]
+    assert "none of the event's files" in other_image["reasons"][0]
+    drawn = site.document("audit", "--since", 0, "--rate-ppm", 1_000_000)
+    (only,) = drawn["drawn"]
+    assert only["event_id"] == event_id.hex()
+    assert [(each["party"], each["finding"]) for each in only["audits"]] == [("OEM-A", "EXACT")]
+
+
+def test_what_is_no_result_of_this_ledger_is_told(site: Site) -> None:
+    genesis = site.lotmark("inference", "rerun", 0, "--image", site.policy)
+    nothing = site.lotmark("inference", "rerun", "ab" * 32, "--image", site.policy)
+
+    assert genesis.exit_code == 2
+    assert "entry 0 is no event" in genesis.output
+    assert nothing.exit_code == 1
+
+
+def test_the_lottery_draws_lies_too_and_says_what_it_found(site: Site) -> None:
+    before = site.document("audit", "--since", 0, "--rate-ppm", 1_000_000)["checkpoint_size"]
+    honest = site.judged(count=3)
+    (lie,) = site.judged(count=1, lie=True)
+    everything = ("audit", "--since", before, "--rate-ppm", 1_000_000)
+    site.original(lie)  # waits for a checkpoint over it
+    listed = site.document(*everything)
+    originals = ("--images", site.images / "judged", "--model", site.model)
+    site.original(honest[2]).unlink()
+
+    found = site.document(*everything, *originals, "--submit", exit_code=1)
+    after = site.document(*everything)
+    said = site.lotmark("inference", *everything)
+
+    assert {each["event_id"] for each in listed["drawn"]} == {each.hex() for each in (*honest, lie)}
+    findings = {each["event_id"]: each["finding"] for each in found["reruns"]}
+    assert findings == {
+        honest[0].hex(): "EXACT",
+        honest[1].hex(): "EXACT",
+        honest[2].hex(): "CANNOT_TELL",
+        lie.hex(): "REFUTED",
+    }
+    assert {each["event_id"]: each["audits"][0]["finding"] for each in after["drawn"]} == findings
+    assert "OEM-A refuted" in said.stdout
+    assert site.lotmark("inference", *everything, "--submit").exit_code == 2
+
+
+def test_decay_and_drift_say_what_is_missing(site: Site) -> None:
+    asked = ("inference", "decay", "--model", "weld-light/1", "--station", STATION)
+
+    no_baseline = site.lotmark(*asked, "--party", "T1-STATOR")
+    too_new = site.lotmark(*asked, "--party", "T1-STATOR", "--baseline-ppm", 950_000)
+    no_ticket = site.lotmark(*asked, "--webhooks", site.policy)
+    few = site.lotmark("inference", "drift", *asked[2:], "--party", "T1-STATOR")
+
+    assert [each.exit_code for each in (no_baseline, too_new, no_ticket, few)] == [2, 2, 2, 2]
+    assert "to compare, 1100 are needed" in few.output
+    assert "never promoted at aoi-cam07" in no_baseline.output
+    assert "an hour old" in too_new.output
+    assert "--ticket" in no_ticket.output
+
+
+def test_a_catalogue_is_in_force_once_operators_of_three_roles_have_signed(site: Site) -> None:
+    states = site.approve_catalogue()
+
+    assert [each["in_force"] for each in states] == [False, False, False, True]
+    assert [len(each["missing"]) for each in states] == [3, 2, 1, 0]
+    assert states[1]["missing"] == ["T1-STATOR/process-engineer", "T1-STATOR/quality-manager"]
+    assert "in force" in site.lotmark("inference", "catalogues").stdout
+
+
+def station_settings(site: Site, folder: Path) -> Path:
+    path = folder / "station.toml"
+    path.write_text(
+        f'''station = "{STATION}"
+client = "{site.node.client("T1-STATOR", "mes")}"
+images = "images"
+registry = "{site.model.parent / "registry"}"
+policy = "{site.policy}"
+light = "weld-light"
+file_name = "(?P<unit>[A-Z0-9]+)_(?P<feature>weld_[0-9]+)"
+unit_prefix = "https://id.gs1.org/01/04012345000023/21/"
+clock_uncertainty_ms = 5
+'''
+    )
+    (folder / "images").mkdir()
+    return path
+
+
+def test_a_station_judges_a_folder_only_with_what_the_ledger_lets_it(
+    site: Site, tmp_path: Path
+) -> None:
+    site.register()
+    site.approve_catalogue()
+    images = tmp_path / "images"
+    asked = ("inference", "watch", station_settings(site, tmp_path), "--once", "--json")
+    not_promoted = site.lotmark(*asked)
+    site.promote()
+    Image.fromarray(weld_image(77).pixels).save(images / "ST2601120001234_weld_7.png")
+    (images / "ST2601120001234_weld_7.json").write_text('{"takt_ms": 1100, "hall": 3.5}')
+    (images / "odd.png").write_bytes(b"no image")
+    for name in ("tool_change", "full_moon"):
+        (images / f"{name}.trigger").touch()
+
+    done = site.lotmark(*asked, "--trigger", "shift_start")
+    unknown = site.lotmark(*asked, "--trigger", "full_moon")
+
+    assert not_promoted.exit_code == 2
+    assert "no version of weld-light is in use at aoi-cam07" in not_promoted.output
+    assert "'full_moon' triggers nothing" in unknown.output
+    told = {each["image"]: each for each in map(json.loads, done.stdout.splitlines())}
+    assert done.exit_code == 1
+    assert "use PNG, PGM or BMP" in told["odd.png"]["trouble"]
+    judged = told["ST2601120001234_weld_7.png"]
+    assert judged["verdict"] in ("CONFORMING", "NONCONFORMING", "UNDETERMINED")
+    assert sorted(path.name for path in images.iterdir()) == ["judged", "refused"]
+    assert Path(judged["kept"]).is_file()
+    logged = site.lotmark("log", "tail", "--json").stdout
+    assert "FIRST_ARTICLE" in logged
+    assert "tool_change" in logged
+    assert "image_refused" in logged
+
+
+def test_a_station_goes_on_until_it_is_told_to_stop_and_tells_of_defects(
+    site: Site, tmp_path: Path
+) -> None:
+    site.register()
+    site.approve_catalogue()
+    site.promote()
+    settings = station_settings(site, tmp_path)
+    told = []
+    with receiving() as receiver:
+        name_webhook(settings, receiver.url)
+        with station_process(settings) as lines:
+            for seed in range(4):
+                new = tmp_path / "new"
+                pixels = np.random.default_rng(seed).integers(0, 40, (SIZE, SIZE), dtype=np.uint8)
+                Image.fromarray(pixels + 200 * (seed % 2)).save(new, "PNG")
+                new.replace(tmp_path / "images" / f"A{seed}_weld_1.png")
+                told.append(json.loads(next(lines)))
+            defects = [each["image"] for each in told if each["verdict"] == "NONCONFORMING"]
+            wait_for(lambda: len(receiver.received) == len(defects))
+        alerts = [each.document for each in receiver.received]
+
+    assert [each["image"] for each in told] == [f"A{seed}_weld_1.png" for seed in range(4)]
+    assert defects == ["A0_weld_1.png", "A2_weld_1.png"]
+    named = [{each["name"]: each["value"] for each in alert["fields"]} for alert in alerts]
+    assert sorted(each["image"] for each in named) == defects
+    event = site.lotmark("entry", alerts[0]["event_id"], "--json")
+    assert json.loads(event.stdout)["event"]["inference_result"]["verdict"] == "NONCONFORMING"
+
+
+def name_webhook(settings: Path, url: str) -> None:
+    secret = settings.with_name("alerts.secret")
+    secret.write_text("a secret of a test")
+    secret.chmod(0o600)
+    settings.with_name("alerts.toml").write_text(
+        f'[[target]]\nname = "a"\nkind = "json"\nurl = "{url}"\nsecret_file = "alerts.secret"\n'
+    )
+    settings.write_text(f'{settings.read_text()}webhooks = "alerts.toml"\n')
+
+
+@contextmanager
+def station_process(settings: Path) -> Iterator[Iterator[str]]:
+    """Run a station in a process of its own; give its lines; end it as an operator does."""
+    watching = subprocess.Popen(  # noqa: S603  # our own program
+        [*PROGRAM, "inference", "watch", str(settings), "--json"], stdout=subprocess.PIPE, text=True
+    )
+    assert watching.stdout is not None
+    overdue = threading.Timer(40, watching.kill)
+    overdue.start()
+    try:
+        yield iter(watching.stdout)
+        watching.send_signal(signal.SIGTERM)
+        assert watching.wait(20) == 0
+    finally:
+        overdue.cancel()
+        watching.kill()
+        watching.wait()
+        watching.stdout.close()
