@@ -20,8 +20,8 @@ from lotmark.errors import ProofError, ProtocolError, SignatureError
 from lotmark_adapters.errors import AdapterError, SourceUnavailable
 from lotmark_consensus.errors import ConsensusError
 from lotmark_contracts.errors import ContractError
-from lotmark_node.edge.errors import EdgeError
 from lotmark_inference.errors import InferenceError
+from lotmark_node.edge.errors import EdgeError
 from lotmark_node.engine.errors import EngineError
 
 if TYPE_CHECKING:  # rich takes a tenth of a second to import, so only what prints with it does
