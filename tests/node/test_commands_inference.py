@@ -164,7 +164,8 @@ class Site:
             )
             (event,) = station.inspect(file, occasion).events
             events.append(_changed(event) if lie else event)
-            folder.settle(path, file.digest, was_judged=True)
+            folder.keep(file, was_judged=True)
+            folder.remove(path)
         with Client.open(self.node.client("T1-STATOR", "mes")) as client:
             for delivery in client.submit_all(events):
                 delivery.result(30)

@@ -15,6 +15,7 @@ from pathlib import Path
 from lotmark.canonical_json import JsonValue, load
 from lotmark.errors import MalformedError
 from lotmark_adapters.observation import SourceRecord
+from lotmark_consensus.disk import make_folder, sync_folder
 from lotmark_inference.errors import InputRefused
 from lotmark_inference.image_reading import IMAGE_SIZE_MAX
 
@@ -51,13 +52,17 @@ class _Look:
     inode: int
 
 
+def _look_of(status: os.stat_result) -> _Look:
+    return _Look(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
 class ImageFolder:
     """A folder that a camera writes to.
 
     A file is taken once it looks the same in two polls in a row: a camera that is still writing
     makes it grow. A camera that pauses longer than that between two writes must write elsewhere
-    and move the file here. What was judged is moved beneath `judged`, named by its own digest, and
-    so kept for whoever runs it again; what cannot be judged goes beneath `refused`.
+    and move the file here. What was judged is kept beneath `judged`, named by its own digest, for
+    whoever runs it again; what cannot be judged goes beneath `refused`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -91,7 +96,7 @@ class ImageFolder:
                 except FileNotFoundError:
                     continue  # its camera took it away again
                 if stat.S_ISREG(status.st_mode):
-                    looks[entry.name] = _Look(status.st_size, status.st_mtime_ns, status.st_ino)
+                    looks[entry.name] = _look_of(status)
         return looks
 
     def triggers(self) -> list[Path]:
@@ -114,22 +119,43 @@ class ImageFolder:
                     found.append((modified_ns, entry.name))
         return [self._folder / name for _, name in sorted(found)]
 
-    def settle(self, path: Path, digest: bytes, *, was_judged: bool) -> Path:
-        """Move a file out of the way, under its digest, and return where it is now.
+    def keep(self, file: ImageFile, *, was_judged: bool) -> Path:
+        """Write an image under its digest, on disk when this returns, and return where.
+
+        What is written is what was read: the camera may have written another file by now.
 
         Raises:
-            OSError: It cannot be moved.
+            OSError: It cannot be written.
         """
         beneath = self._folder / (JUDGED if was_judged else REFUSED)
-        beneath.mkdir(exist_ok=True)
-        place = beneath / f"{digest.hex()}{path.suffix.lower()}"
-        path.replace(place)
-        self._looks.pop(path.name, None)
+        make_folder(beneath)
+        place = beneath / f"{file.digest.hex()}{Path(file.name).suffix.lower()}"
+        unfinished = place.with_suffix(".new")
+        with unfinished.open("wb") as out:
+            out.write(file.content)
+            out.flush()
+            os.fsync(out.fileno())
+        unfinished.replace(place)
+        sync_folder(beneath)
         return place
+
+    def remove(self, path: Path) -> None:
+        """Take an image that was kept out of the folder, unless it is another one by now.
+
+        Raises:
+            OSError: It cannot be removed.
+        """
+        look = self._looks.pop(path.name, None)
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return
+        if look == _look_of(status):
+            path.unlink(missing_ok=True)
 
 
 def read_image_file(path: Path) -> ImageFile:
-    """Return a file, which is on disk when this returns: what an event names shall be there.
+    """Return a file.
 
     Raises:
         InputRefused: It is too large, or no plain file.
@@ -143,7 +169,6 @@ def read_image_file(path: Path) -> ImageFile:
         content = file.read(IMAGE_SIZE_MAX + 1)
         if len(content) > IMAGE_SIZE_MAX:
             raise InputRefused(f"{path} has over {IMAGE_SIZE_MAX} bytes; at most those are read")
-        os.fsync(file.fileno())
     return ImageFile(path.name, content)
 
 

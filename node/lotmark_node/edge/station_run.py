@@ -1,8 +1,8 @@
 """A station at work: opens what its settings name, takes images from its folder, submits events.
 
-The order of an image: read and on disk, judged, its events in the client's outbox, then moved to
-`judged`. A kill in between judges it once more: that is a second result of the same image on
-record, never none.
+The order of an image: judged, kept on disk under its digest, its events in the client's outbox,
+then taken out of the folder. A kill in between judges it once more: that is a second result of the
+same image on record, never none, and never one whose image is missing.
 """
 
 import logging
@@ -162,7 +162,7 @@ class StationRun:
         return self._folder.poll()
 
     def take(self, path: Path) -> StationImage | None:
-        """Judge one image of the folder, submit its events and move it away.
+        """Judge one image of the folder, keep it, submit its events and take it away.
 
         Returns:
             None where it could not be read; it stays where it is, and that is logged.
@@ -175,8 +175,9 @@ class StationRun:
             return None
         mode = self._station.mode
         inspected = self._inspected(file, path, triggered_ns)
+        kept = self._folder.keep(file, was_judged=inspected.judgement is not None)
         self._submit(inspected.events)
-        kept = self._folder.settle(path, file.digest, was_judged=inspected.judgement is not None)
+        self._folder.remove(path)
         path.with_suffix(CONTEXT_SUFFIX).unlink(missing_ok=True)
         return StationImage(name=file.name, kept=kept, mode=mode, inspected=inspected)
 

@@ -51,7 +51,8 @@ def test_what_was_judged_is_kept_under_its_digest_and_not_taken_again(tmp_path: 
         folder.poll()
         (path,) = folder.poll()
         image = read_image_file(path)
-        kept.append(folder.settle(path, image.digest, was_judged=was_judged))
+        kept.append(folder.keep(image, was_judged=was_judged))
+        folder.remove(path)
         assert kept[-1].read_bytes() == image.content == name.encode()
 
     digests = [hashlib.sha256(name).hexdigest() for name in (b"good.PNG", b"bad.png")]
@@ -61,16 +62,20 @@ def test_what_was_judged_is_kept_under_its_digest_and_not_taken_again(tmp_path: 
     assert folder.poll() == []
 
 
-def test_another_file_of_the_same_name_is_looked_at_anew(tmp_path: Path) -> None:
+def test_an_image_that_its_camera_has_replaced_meanwhile_is_not_lost(tmp_path: Path) -> None:
     folder, path = ImageFolder(tmp_path), tmp_path / "weld.png"
     path.write_bytes(b"one")
     folder.poll()
     folder.poll()
-    folder.settle(path, bytes(32), was_judged=True)
-    path.write_bytes(b"two")
+    image = read_image_file(path)
+    path.write_bytes(b"another")
+    kept = folder.keep(image, was_judged=True)
+    folder.remove(path)
 
+    assert kept.read_bytes() == b"one"
     assert folder.poll() == []
     assert folder.poll() == [path]
+    assert path.read_bytes() == b"another"
 
 
 def test_a_folder_of_too_many_files_is_looked_at_in_part_and_said_so(
