@@ -15,9 +15,9 @@ from lotmark.operator_grant import (
 )
 from lotmark.v1 import event_pb2, operators_pb2
 from lotmark.webauthn import Assertion
+from lotmark_node.trial.software_authenticator import Authenticator
 from tests.node.ledger_in_memory import LedgerInMemory, event, root_signatures
 from tests.proto.sample_genesis import CREATED_MS
-from tests.proto.software_authenticator import Authenticator
 
 PARTY = "T1-STATOR"
 DAY_MS = 86_400_000

@@ -12,9 +12,15 @@ from lotmark.client import Client
 from lotmark.key_file import read_key_file, write_key_file, write_new_file
 from lotmark.webauthn import base64url, decode_base64url
 from lotmark_node.main import app
+from lotmark_node.trial.software_authenticator import (
+    ORIGIN,
+    PRESENT,
+    RP_ID,
+    VERIFIED,
+    Authenticator,
+)
 from tests.node.ledger_in_memory import measurement
 from tests.node.running_node import NodeProcess, node_process
-from tests.proto.software_authenticator import ORIGIN, PRESENT, RP_ID, VERIFIED, Authenticator
 
 PARTIES = ("OEM-A:oem", "T1-STATOR:supplier")
 CLIENTS = ("OEM-A/erp", "T1-STATOR/mes")

@@ -12,6 +12,12 @@ from lotmark.outcome import Outcome
 from lotmark.v1 import event_pb2
 from lotmark.verify.report import Conclusion
 from lotmark_node.state_machine.tables import Table
+from lotmark_node.trial.software_authenticator import (
+    BACKUP_ELIGIBLE,
+    PRESENT,
+    VERIFIED,
+    Authenticator,
+)
 from tests.node.ledger_in_memory import LedgerInMemory, measurement
 from tests.node.operator_events import (
     DEVICE,
@@ -24,12 +30,6 @@ from tests.node.operator_events import (
 from tests.node.snapshot_source import joined, members_of, pairs_of, snapshot_of, with_member
 from tests.node.test_reexecution import fault_in, flags_of, structure_of, verified
 from tests.proto.judged_snapshots import place_of
-from tests.proto.software_authenticator import (
-    BACKUP_ELIGIBLE,
-    PRESENT,
-    VERIFIED,
-    Authenticator,
-)
 
 MES = "T1-STATOR/mes"
 RECORD = measurement(1)

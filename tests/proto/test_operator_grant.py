@@ -19,8 +19,8 @@ from lotmark.operator_grant import (
     signature_challenge,
     statement,
 )
+from lotmark_node.trial.software_authenticator import Authenticator
 from tests.proto.sample_genesis import CREATED_MS
-from tests.proto.software_authenticator import Authenticator
 
 CHAIN_ID = bytes(range(32))
 DEVICE = Authenticator("operator 7")

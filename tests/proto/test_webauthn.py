@@ -31,7 +31,7 @@ from lotmark.webauthn import (
     decode_base64url,
     verify_assertion,
 )
-from tests.proto.software_authenticator import (
+from lotmark_node.trial.software_authenticator import (
     BACKUP_ELIGIBLE,
     EXTENDED,
     ORIGIN,

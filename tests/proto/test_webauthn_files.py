@@ -28,8 +28,8 @@ from lotmark.operator_grant import (
 from lotmark.outcome import Outcome
 from lotmark.v1 import event_pb2
 from lotmark.webauthn import AssertionRefused, base64url, decode_base64url
+from lotmark_node.trial.software_authenticator import Authenticator
 from tests.proto.sample_genesis import CREATED_MS, private_key
-from tests.proto.software_authenticator import Authenticator
 
 DEVICE = Authenticator("operator 7")
 CHAIN_ID = bytes(range(32))

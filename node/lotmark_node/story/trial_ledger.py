@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lotmark.client import Client, Delivery, EventResult, LedgerSession, SubmissionRefused
+from lotmark.ed25519 import PrivateKey
+from lotmark.key_file import read_key_file
 from lotmark.outcome import Outcome
 from lotmark.v1 import event_pb2
 from lotmark_node.consortium.found import PARAMETERS, Founded
@@ -106,6 +108,10 @@ class TrialLedger:
     def genesis_file(self) -> Path:
         """The founding document."""
         return self.folder / "genesis.json"
+
+    def root(self, party: str) -> PrivateKey:
+        """Return the root key of a party, which in a trial has one."""
+        return read_key_file(self.folder / party / "roots" / "root-1.key")
 
     # Its nodes
 

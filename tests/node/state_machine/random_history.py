@@ -13,6 +13,7 @@ from lotmark.key_grant import KeyPurpose
 from lotmark.merkle import leaf_hash
 from lotmark.v1 import quality_pb2
 from lotmark_node.state_machine.batch_rules import lane_row
+from lotmark_node.trial.software_authenticator import Authenticator
 from tests.node.ledger_in_memory import (
     LedgerInMemory,
     consortium,
@@ -23,7 +24,6 @@ from tests.node.ledger_in_memory import (
 )
 from tests.node.operator_events import registered, revoked, signature, with_body
 from tests.proto.sample_genesis import private_key
-from tests.proto.software_authenticator import Authenticator
 
 HOLDERS = ("OEM-A/erp", "T1-STATOR/mes", "LAB-17025/lims", "T1-STATOR/aoi-cam07")
 NEW_HOLDERS = ("T1-STATOR/press-2", "OEM-A/erp-2")

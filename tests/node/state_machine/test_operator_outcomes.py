@@ -12,6 +12,7 @@ from lotmark.v1 import event_pb2
 from lotmark.webauthn import RelyingParty
 from lotmark_node.state_machine.operator_row import operator_row
 from lotmark_node.state_machine.tables import Table
+from lotmark_node.trial.software_authenticator import PRESENT, Authenticator
 from tests.node.ledger_in_memory import LedgerInMemory, consortium, measurement
 from tests.node.operator_events import (
     DAY_MS,
@@ -24,7 +25,6 @@ from tests.node.operator_events import (
 )
 from tests.node.state_machine.reading import batch_outcomes, event_outcomes, rows, usage
 from tests.proto.sample_genesis import CREATED_MS
-from tests.proto.software_authenticator import PRESENT, Authenticator
 
 MES, ERP, LAB = "T1-STATOR/mes", "OEM-A/erp", "LAB-17025/lims"
 OTHER_DEVICE = Authenticator("operator 8")

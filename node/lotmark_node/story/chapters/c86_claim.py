@@ -7,9 +7,7 @@ from datetime import UTC, datetime
 
 from lotmark.client import ContractReader
 from lotmark.client.new_event import item, new_event
-from lotmark.ed25519 import PrivateKey
 from lotmark.governing_events import GoverningEvents
-from lotmark.key_file import read_key_file
 from lotmark.package_change import archive_parts, change_bytes, change_hash, encode_archive
 from lotmark.rule_value import RuleValue, record_of
 from lotmark.v1 import contracts_pb2, event_pb2
@@ -109,14 +107,10 @@ def _agree_on_rules(ledger: TrialLedger) -> None:
     made = GoverningEvents(ledger.chain_id, now_ms=now_ms)
     hashed = change_hash(ledger.chain_id, change_bytes(change))
     first, *others = [party.id for party in ledger.founded.genesis.parties]
-    events = [made.propose_package(change, first, [_root(ledger, first)])]
+    events = [made.propose_package(change, first, [ledger.root(first)])]
     events += [made.bring_package_part(part) for part in parts]
-    events += [made.approve_package(hashed, party, [_root(ledger, party)]) for party in others]
+    events += [made.approve_package(hashed, party, [ledger.root(party)]) for party in others]
     ledger.tell(PACKAGE, CUSTOMER, [event_pb2.Event.FromString(each) for each in events])
-
-
-def _root(ledger: TrialLedger, party: str) -> PrivateKey:
-    return read_key_file(ledger.folder / party / "roots" / "root-1.key")
 
 
 def _share(reader: ContractReader, customer: str) -> int:

@@ -35,20 +35,24 @@ class Authenticator:
 
     @property
     def credential_id(self) -> bytes:
+        """Names the credential."""
         return hashlib.sha256(f"{self.seed} credential".encode()).digest()[:20]
 
     @property
     def private_key(self) -> ec.EllipticCurvePrivateKey:
+        """Signs challenges; no real authenticator gives it out."""
         number = int.from_bytes(hashlib.sha256(self.seed.encode()).digest())
         return ec.derive_private_key(number, ec.SECP256R1())
 
     @property
     def public_key(self) -> bytes:
+        """What a registration gives away, a COSE key."""
         numbers = self.private_key.public_key().public_numbers()
         return cose_key(numbers.x, numbers.y)
 
     @property
     def relying_party(self) -> RelyingParty:
+        """Who may ask it to sign."""
         return RelyingParty(rp_id=self.rp_id, origin=self.origin, public_key=self.public_key)
 
     def sign(

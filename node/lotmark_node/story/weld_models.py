@@ -1,0 +1,133 @@
+"""The models and labels of the story's camera: registered, tried, approved, put into use."""
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lotmark.client.new_event import EventBody, new_event
+from lotmark.client.operator_bodies import registration, signature
+from lotmark.operator_grant import (
+    OperatorGrant,
+    OperatorMeaning,
+    possession_challenge,
+    signature_challenge,
+)
+from lotmark.v1 import event_pb2, quality_pb2
+from lotmark_inference.admission_gate import model_admitted, report_json, try_engine
+from lotmark_inference.label_catalogue import LabelCatalogue
+from lotmark_inference.manifest_file import dump_manifest, manifest_digest
+from lotmark_inference.model_files import ModelFiles
+from lotmark_inference.model_folder import ModelFolder
+from lotmark_inference.onnx_engine import OnnxEngine
+from lotmark_inference.weld_images import TEST_SEEDS, weld_image
+from lotmark_node.story.errors import StoryFailed
+from lotmark_node.story.trial_ledger import ToldEvent, TrialLedger
+from lotmark_node.trial.software_authenticator import Authenticator
+
+_DAY_MS = 86_400_000
+_MORE_VECTORS = 8  # images that an engine is tried with beside those of the manifest
+
+
+def put_into_use(
+    ledger: TrialLedger, client: str, files: ModelFiles, *, station: str, registry: Path
+) -> int:
+    """Register a model, try it in ONNX Runtime, and promote it; return how many images it took.
+
+    Raises:
+        StoryFailed: It did not pass the trial, or the ledger refused it.
+    """
+    manifest = files.manifest
+    folder = ModelFolder(registry)
+    folder.put(files.onnx)
+    folder.put(dump_manifest(manifest))
+    seeds = {*manifest.vectors, *TEST_SEEDS[:_MORE_VECTORS]}
+    vectors = {seed: weld_image(seed).pixels for seed in seeds}
+    engine, reference = (OnnxEngine(files.onnx, manifest) for _ in range(2))
+    report = try_engine(engine, reference, manifest, vectors)
+    if not report.is_admitted:
+        raise StoryFailed(f"{manifest.model} failed its trial: {report.findings}")
+    folder.put(report_json(report))
+    counts = manifest.evaluation
+    bodies: list[EventBody] = [
+        quality_pb2.ModelRegistered(
+            model=manifest.model,
+            weights_digest=manifest.onnx_sha256,
+            manifest_digest=manifest_digest(manifest),
+            dataset_digest=manifest.training_digest,
+        ),
+        model_admitted(report),
+        quality_pb2.ModelPromoted(
+            model=manifest.model,
+            station=station,
+            true_positive_count=counts.true_positives,
+            false_positive_count=counts.false_positives,
+            false_negative_count=counts.false_negatives,
+            true_negative_count=counts.true_negatives,
+            evaluation_digest=counts.dataset_digest,
+        ),
+    ]
+    _tell(ledger, client, f"model {manifest.model}", bodies)
+    return len(vectors)
+
+
+def approve(ledger: TrialLedger, client: str, catalogue: LabelCatalogue) -> list[str]:
+    """Propose a catalogue and let an operator of each of its three roles approve it.
+
+    Returns:
+        The roles, with their parties.
+
+    Raises:
+        StoryFailed: The ledger refused something.
+    """
+    (proposed,) = _tell(ledger, client, f"labels {catalogue.full_name}", [catalogue.body])
+    now_ms = time.time_ns() // 1_000_000
+    approvers = sorted(catalogue.approvers)
+    for approver in approvers:
+        device = Authenticator(f"{approver.party} {approver.role}")
+        grant = OperatorGrant(
+            party=approver.party,
+            credential_id=device.credential_id,
+            relying_party=device.relying_party,
+            role=approver.role,
+            meanings=(OperatorMeaning.APPROVE,),
+            not_before_ms=now_ms - _DAY_MS,
+            not_after_ms=now_ms + _DAY_MS,
+        )
+        possession = device.sign(possession_challenge(grant, ledger.chain_id))
+        event_id = proposed.result.event_id
+        challenge = signature_challenge(ledger.chain_id, OperatorMeaning.APPROVE, event_id)
+        for name, body in (
+            (
+                "registration",
+                registration(ledger.chain_id, grant, possession, [ledger.root(approver.party)]),
+            ),
+            (
+                "approval",
+                signature(
+                    ledger.chain_id,
+                    device.credential_id,
+                    device.sign(challenge),
+                    event_id=event_id,
+                    meaning=OperatorMeaning.APPROVE,
+                ),
+            ),
+        ):
+            _tell(ledger, client, f"{name} {approver.party} {approver.role}", [body])
+    return [f"{each.party}'s {each.role}" for each in approvers]
+
+
+def _tell(
+    ledger: TrialLedger, client: str, name: str, bodies: Iterable[EventBody]
+) -> tuple[ToldEvent, ...]:
+    events = [
+        new_event(
+            body,
+            device=client.partition("/")[2],
+            capture=event_pb2.CAPTURE_MODE_MANUAL,
+            time=datetime.now(UTC),
+            uncertainty_us=2_000,
+        )
+        for body in bodies
+    ]
+    return ledger.tell(name, client, [event_pb2.Event.FromString(each) for each in events]).events
