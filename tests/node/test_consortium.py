@@ -82,10 +82,9 @@ def test_the_default_plan_is_the_stator_line() -> None:
         "LAB-17025": PartyRole.LABORATORY,
     }
     assert plan.nodes == (PlannedNode(party="OEM-A", name="n1", address="127.0.0.1:7401"),)
-    # Measurement, window, inference result and gap: a camera reviews nothing and claims nothing.
-    assert PlannedClient(party="T1-STATOR", holder="aoi-cam07", event_types=(19, 20, 24, 29)) in (
-        plan.clients
-    )
+    # Measurement, window, result, gap, switch of a policy: a camera reviews and claims nothing.
+    camera = PlannedClient(party="T1-STATOR", holder="aoi-cam07", event_types=(19, 20, 24, 29, 46))
+    assert camera in plan.clients
 
 
 def test_own_parties_get_a_node_and_an_erp_each() -> None:

@@ -18,6 +18,7 @@ import pytest
 from lotmark.block import parse_block
 from lotmark.snapshot_reader import SnapshotReader
 from lotmark.v1 import event_pb2
+from lotmark.v1.quality_pb2 import VERDICT_NONCONFORMING
 from lotmark_node.story import chapters
 from lotmark_node.story.chapters.c95_forgeries import fault_in
 from lotmark_node.story.errors import StoryFailed
@@ -102,7 +103,13 @@ def test_every_document_of_the_story_and_every_weld_is_on_the_ledger(ran: Ran) -
         for event in load_document(document.name, lambda: bytes(16)):
             assert without_nonces(event) in told, document
     results = [event.inference_result for event in told if event.HasField("inference_result")]
-    assert len({result.feature for result in results}) == WELD_COUNT == len(results) - 1
+    assert len({result.feature for result in results}) == WELD_COUNT
+    assert len(results) == last_line(ran.done)["inferences"]
+    bad = [result for result in results if result.verdict == VERDICT_NONCONFORMING]
+    assert {(each.feature, each.model) for each in bad} == {
+        ("weld_137", "weld-light/1"),
+        ("weld_137", "weld-heavy/1"),
+    }
     assert [event.device for event in told if event.HasField("review_verdict")] == [
         "review-station-3"
     ]

@@ -19,6 +19,8 @@ FACTS = (
     "tree_size",
     "observations",
     "gaps",
+    "inferences",
+    "detection_to_actions_s",
     "trace_ms",
     "recall_units",
     "claims",

@@ -1,7 +1,7 @@
-"""The 192 welds of the story's stator as camera CAM07 judged them: the same for the same seed.
+"""The stator's welds, and results of them that nobody measured: what a forger would make up.
 
-The numbers are made up here, not measured: plausible scores, drawn by hashing, which unlike
-`random` gives the same numbers in every version of Python.
+The scores are plausible, drawn by hashing, which unlike `random` gives the same numbers in every
+version of Python. The story's own camera judges images: `lotmark_node.story.inspection`.
 """
 
 import hashlib
