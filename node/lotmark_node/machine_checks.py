@@ -28,13 +28,13 @@ _PINNED = re.compile(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)")
 def check_machine(settings: NodeSettings, genesis: Genesis) -> Iterator[Finding]:
     """Check what a node needs of its machine; it may run meanwhile."""
     yield clock_finding(kernel_clock())
-    yield from _check_disk(settings.data)
+    yield from check_disk(settings.data)
     yield from _check_versions()
     yield _check_listen(settings, genesis)
     if settings.http is not None:
         yield _check_http(settings.http.address)
     if settings.metrics_listen is not None:
-        yield _check_metrics(settings.metrics_listen)
+        yield check_metrics(settings.metrics_listen)
 
 
 def clock_finding(clock: KernelClock | None) -> Finding:
@@ -56,7 +56,8 @@ def clock_finding(clock: KernelClock | None) -> Finding:
     return Finding("clock sync", Health.GOOD, text)
 
 
-def _check_disk(data: Path) -> Iterator[Finding]:
+def check_disk(data: Path) -> Iterator[Finding]:
+    """Time how long a folder's disk takes to make bytes durable."""
     if not data.is_dir():
         return
     try:
@@ -127,7 +128,8 @@ def _check_http(address: str) -> Finding:
     return Finding("http port", Health.UNCHECKED, text)
 
 
-def _check_metrics(address: str) -> Finding:
+def check_metrics(address: str) -> Finding:
+    """Check that a process can answer whoever watches it: its port is free, or it is there."""
     free = _can_bind(address)
     if free is None:
         return Finding("metrics", Health.GOOD, f"{address} is free for monitoring")

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 import typer
 
 from lotmark.errors import ProofError, ProtocolError, SignatureError
-from lotmark_adapters.errors import AdapterError
+from lotmark_adapters.errors import AdapterError, SourceUnavailable
 from lotmark_consensus.errors import ConsensusError
 from lotmark_contracts.errors import ContractError
 from lotmark_inference.errors import InferenceError
+from lotmark_node.edge.errors import EdgeError
 from lotmark_node.engine.errors import EngineError
 
 if TYPE_CHECKING:  # rich takes a tenth of a second to import, so only what prints with it does
@@ -64,7 +65,9 @@ _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (ProofError, ExitCode.NO),
     (SignatureError, ExitCode.NO),
     (ProtocolError, ExitCode.CANNOT_TELL),
+    (SourceUnavailable, ExitCode.UNREACHABLE),
     (AdapterError, ExitCode.CANNOT_TELL),
+    (EdgeError, ExitCode.CANNOT_TELL),
     (ConsensusError, ExitCode.CANNOT_TELL),
     (ContractError, ExitCode.CANNOT_TELL),
     (EngineError, ExitCode.CANNOT_TELL),
@@ -94,7 +97,7 @@ def answer(
 def note(message: str) -> None:
     """Tell a person at a terminal something that is no result."""
     if sys.stderr.isatty():
-        typer.echo(_visible(message), err=True)
+        typer.echo(visible(message), err=True)
 
 
 @contextmanager
@@ -132,7 +135,7 @@ def progress(what: str, total_count: int | None = None) -> Iterator[Callable[[in
         MofNCompleteColumn(), RateColumn(), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=_console(sys.stderr), transient=True) as shown:
-        task = shown.add_task(_visible(what), total=total_count)
+        task = shown.add_task(visible(what), total=total_count)
         yield lambda count: shown.advance(task, count)
 
 
@@ -143,7 +146,7 @@ def _count_nothing(_count: int) -> None:
 def fail(message: str, remedy: str = "", exit_code: ExitCode = ExitCode.CANNOT_TELL) -> NoReturn:
     """Say in one line why there is no result and what to do next, and end the command."""
     line = " ".join(f"{message} {remedy}".split())
-    typer.echo(_visible(line), err=True)
+    typer.echo(visible(line), err=True)
     raise typer.Exit(exit_code)
 
 
@@ -220,10 +223,10 @@ def _console(stream: TextIO) -> "Console":
 
 
 def _without_controls(text: "RenderableType") -> "RenderableType":
-    return _visible(text) if isinstance(text, str) else text
+    return visible(text) if isinstance(text, str) else text
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Return the text with control characters spelled out: none of another's reaches a terminal."""
     return "".join(
         character if character.isprintable() or character in "\n\t" else ascii(character)[1:-1]

@@ -7,6 +7,7 @@ from typing import Any
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus/lotmark-rules.yml"
+EDGE_RULES = DEPLOY / "prometheus/lotmark-edge-rules.yml"
 BOARD = DEPLOY / "grafana/lotmark.json"
 
 _METRIC = re.compile(r"\b(?:lotmark|process)_[a-z0-9_]+\b")
@@ -20,12 +21,24 @@ def board() -> dict[str, Any]:
 
 def expressions() -> dict[str, list[str]]:
     """Return what is asked of Prometheus, by file."""
-    rules = re.findall(r"^\s+expr: (.+)$", RULES.read_text(), re.MULTILINE)
+    rules = {
+        file.name: re.findall(r"^\s+expr: (.+)$", file.read_text(), re.MULTILINE)
+        for file in (RULES, EDGE_RULES)
+    }
     panels = [target["expr"] for panel in board()["panels"] for target in panel["targets"]]
-    return {RULES.name: rules, BOARD.name: panels}
+    return {**rules, BOARD.name: panels}
 
 
-def named_metrics() -> set[str]:
-    """Return every metric that is named, without what a histogram adds to its name."""
-    asked = [each for found in expressions().values() for each in found]
+def named_metrics(*, edge: bool = False) -> set[str]:
+    """Return every metric that is named, without what a histogram adds to its name.
+
+    Args:
+        edge: Those of edge sites; else those of nodes and witnesses.
+    """
+    asked = [
+        each
+        for file, found in expressions().items()
+        if (file == EDGE_RULES.name) is edge
+        for each in found
+    ]
     return {_SERIES.sub("", name) for each in asked for name in _METRIC.findall(each)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.named_metrics import DEPLOY, RULES, board, expressions, named_metrics
+from tests.deploy.named_metrics import DEPLOY, EDGE_RULES, RULES, board, expressions, named_metrics
 
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 TOOL_S = 60
@@ -55,19 +55,26 @@ def test_a_unit_runs_a_command_there_is_with_little_exposure(unit: Path) -> None
 
 
 def test_there_is_a_unit_for_each_kind_of_process() -> None:
-    assert [unit.name for unit in UNITS] == ["lotmark-node@.service", "lotmark-witness@.service"]
+    assert [unit.name for unit in UNITS] == [
+        "lotmark-edge@.service",
+        "lotmark-node@.service",
+        "lotmark-witness@.service",
+    ]
 
 
-def test_prometheus_takes_the_rules() -> None:
-    done = run(tool("promtool"), "check", "rules", RULES)
+@pytest.mark.parametrize("rules", [RULES, EDGE_RULES], ids=lambda rules: rules.name)
+def test_prometheus_takes_the_rules(rules: Path) -> None:
+    done = run(tool("promtool"), "check", "rules", rules)
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_alert_has_a_severity_says_what_is_and_what_to_do() -> None:
-    alerts = RULES.read_text().split("- alert: ")[1:]
+    alerts = [
+        alert for rules in (RULES, EDGE_RULES) for alert in rules.read_text().split("- alert: ")[1:]
+    ]
 
-    assert len(alerts) == len({alert.split()[0] for alert in alerts}) == 20
+    assert len(alerts) == len({alert.split()[0] for alert in alerts}) == 28
     for alert in alerts:
         assert re.search(r"severity: (page|warning|notice)\}", alert), alert
         assert re.search(r'^\s+summary: ".+"$', alert, re.MULTILINE), alert

@@ -101,8 +101,8 @@ export function protobufMessage(bytes, layout) {
   return message;
 }
 
-const TYPES = { first: 16, end: 42 };
-const OTHER_TYPES = [48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 61, 62, 63];
+const TYPES = { first: 16, end: 48 };
+const OTHER_TYPES = [48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 62, 63];
 const NOT_FOLLOWED = [51, 52, 53, 61, 62, 63]; // rotations, proposals and approvals; operators
 
 // The type and body of an event that the ledger accepted; of other types than 48 to 50 and 54 to 57 only the envelope is read.

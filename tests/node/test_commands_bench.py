@@ -9,6 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from lotmark_node.bench import (
+    adapters_bench,
     client_bench,
     contracts_bench,
     ledger_bench,
@@ -47,8 +48,8 @@ SHORTEST = replace(
 def test_the_usage_is_written_as_it_is_typed() -> None:
     shown = CliRunner().invoke(app, ["bench", "--help"], prog_name="lotmark").stdout
 
-    names = "client|contracts|generate|ledger|network|order|provenance"
-    assert " ".join(shown.split()).startswith(f"Usage: lotmark bench {names} [OPTIONS] ")
+    assert " ".join(shown.split()).startswith("Usage: lotmark bench NAME [OPTIONS] ")
+    assert "One of: adapters, client, contracts, generate, ledger," in " ".join(shown.split())
 
 
 def test_an_unknown_bench_is_named_with_those_that_there_are() -> None:
@@ -56,7 +57,8 @@ def test_an_unknown_bench_is_named_with_those_that_there_are() -> None:
 
     assert (done.exit_code, done.stdout) == (2, "")
     assert (
-        done.stderr == "'disk' is no bench. Use one of client, contracts, generate, ledger,"
+        done.stderr
+        == "'disk' is no bench. Use one of adapters, client, contracts, generate, ledger,"
         " network, order, provenance.\n"
     )
 
@@ -198,3 +200,27 @@ def test_the_bench_of_contracts_prints_what_an_event_costs() -> None:
     figures = contracts_bench.run_extent(extent)
 
     assert 0 < figures["us_no_listener"] < figures["us_rejected"] < figures["us_claim"]
+
+
+def test_watching_machines_is_measured_with_every_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shortest = adapters_bench.Extent(
+        weld_seconds=0.2,
+        recorded_welds=300,
+        recorded_observations=2_000,
+        capture_seconds=0.3,
+        site_seconds=0.2,
+    )
+    monkeypatch.setattr(adapters_bench, "QUICK", shortest)
+    figures = json.loads(CliRunner().invoke(app, ["bench", "adapters", "--quick"]).stdout)
+
+    measured = {name for name in figures if name.endswith(("_per_s", "_ms", "_mb"))}
+    assert measured == {
+        *("opcua_per_s", "opcua_decode_per_s", "opcua_decode_own_per_s", "mtconnect_per_s"),
+        *("capture_p50_ms", "capture_p99_ms", "rss_mb", "fdatasync_p99_ms"),
+    }
+    assert all(figures[name] > 0 for name in measured)
+    assert figures["capture_p50_ms"] <= figures["capture_p99_ms"]
+    assert list(tmp_path.iterdir()) == []

@@ -166,6 +166,8 @@ def test_the_commands_at_the_end_do_what_they_say(ran: Ran) -> None:
     assert told.count("VALID  ") == 2
     assert "report 4711" in told
     assert "is in 412 items" in told
+    assert "measurement W07/current: 1 observations" in told
+    assert "MATCH: the file is there" in told
 
 
 def _output(command: list[str], folder: Path) -> str:

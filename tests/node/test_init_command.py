@@ -40,6 +40,7 @@ def test_init_just_works_and_says_what_comes_next(
         "OEM-A/clients/erp",
         "T1-STATOR/clients/line-l3",
         "T1-STATOR/clients/aoi-cam07",
+        "T1-STATOR/clients/edge-l3",
         "T1-STATOR/clients/review",
         "T2-CU-JX/clients/erp",
         "LAB-17025/clients/lims",

@@ -1,3 +1,4 @@
-"""A test line: real servers and agents of a shop floor that lose things on command, and streams
-that they sent, recorded. The demo, the benches and the tests watch them.
+"""A test line: real machines' servers that lose things on command, and recorded streams of theirs.
+
+The demo, the benches and the tests watch them.
 """

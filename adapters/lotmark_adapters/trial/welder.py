@@ -92,6 +92,12 @@ class Welder:
         """Where its server is reached, run after run."""
         return f"opc.tcp://127.0.0.1:{self._gate.port}"
 
+    async def prepare(self, current_ka: float = 8.1) -> None:
+        """Show the current that is set, as a machine does that has not welded yet."""
+        await self._write(
+            CURRENT, ua.Variant(current_ka, ua.VariantType.Float), ua.DateTime.now(UTC)
+        )
+
     async def weld(self, current_ka: float = 8.1, force_kn: float = 2.4) -> Weld:
         """Make one weld; all its values have the same time."""
         return await self._weld(current_ka, force_kn, ua.StatusCode())

@@ -31,7 +31,7 @@ class _NameFirst(TyperCommand):
 
     def collect_usage_pieces(self, ctx: "Context") -> list[str]:
         """Return what follows the command's name."""
-        return ["|".join(_NAMES), "[OPTIONS]"]
+        return ["NAME", "[OPTIONS]"]
 
 
 @app.command(cls=_NameFirst)
@@ -59,7 +59,7 @@ def bench(
     `network`: three voters and a witness; batches of 64 and 256, a follower's clients, a day,
     failover, catching up. `order`: three voters without a ledger. Beside these two: etcd, where
     it is installed. `client`: what a system pays that submits through an outbox. `contracts`: what
-    rules cost, without a node.
+    rules cost, without a node. `adapters`: what watching machines costs, and how soon it is signed.
     `generate`: makes the history of a stator line, some 12 events a stator, in a folder on which
     its node then starts; the same command goes on with one that was broken off. `provenance`:
     traces, recalls and histories on such a history, with SQLite beside them.

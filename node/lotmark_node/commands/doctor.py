@@ -1,4 +1,4 @@
-"""`lotmark doctor`: finds out what is wrong with a node's folder, and what to do about it."""
+"""`lotmark doctor`: finds out what is wrong with a node or an edge site, and what to do."""
 
 import time
 from pathlib import Path
@@ -24,9 +24,13 @@ _MARKS = {"good": "✓", "notice": "·", "warning": "!", "bad": "✗", "unchecke
 def doctor(
     *,
     node: Annotated[
-        Path,
+        Path | None,
         typer.Option(metavar="NODE.toml", help="The node's settings, as `lotmark init` wrote."),
-    ],
+    ] = None,
+    site: Annotated[
+        Path | None,
+        typer.Option(metavar="SITE.toml", help="Check an edge site instead, by its settings."),
+    ] = None,
     scrub: Annotated[
         bool,
         typer.Option("--scrub", help="Read and hash all that is stored; the node must be stopped."),
@@ -41,26 +45,62 @@ def doctor(
 ) -> None:
     """Check a node's keys, certificates, machine, ledger, peers. Exit status 1: something is bad.
 
+    With --site an edge site's: client, sources, trust, gauges, policy, store, machine.
+
     ✓ good  · worth knowing  ! to do soon  ✗ bad  ? not checked
     """
+    if (node is None) is (site is None):
+        terminal.fail("Name what to check:", "either --node NODE.toml or --site SITE.toml.")
+    if site is not None and (scrub or client):
+        terminal.fail("--scrub and --client are for nodes.", "Leave them out with --site.")
+    now_ms = time.time_ns() // 1_000_000
+    if node is not None:
+        _check_node(node, now_ms, client or [], scrub=scrub, as_json=as_json)
+    elif site is not None:
+        _check_site(site, now_ms, as_json=as_json)
+
+
+def _check_site(settings_file: Path, now_ms: int, *, as_json: bool) -> None:
+    from lotmark_node.edge.settings_file import read_site_settings
+    from lotmark_node.edge.site_checks import check_site
+    from lotmark_node.findings import Health
+
+    settings = read_site_settings(settings_file)
+    findings = list(check_site(settings, now_ms=now_ms))
+    _tell({"site": settings.site}, findings, as_json=as_json)
+    if any(finding.health is Health.BAD for finding in findings):
+        raise typer.Exit(terminal.ExitCode.NO)
+
+
+def _check_node(
+    node: Path, now_ms: int, clients: "Sequence[Path]", *, scrub: bool, as_json: bool
+) -> None:
     from lotmark_node.findings import Finding, Health
     from lotmark_node.node_checks import check_node
     from lotmark_node.node_settings import read_node_settings
 
     settings = read_node_settings(node)
-    now_ms = time.time_ns() // 1_000_000
     findings = list(check_node(settings, now_ms=now_ms))
-    findings += _check_around(settings, findings, client or [], now_ms)
+    findings += _check_around(settings, findings, clients, now_ms)
     bad = {finding.check for finding in findings if finding.health is Health.BAD}
     if scrub and bad & {"genesis", "ledger"}:
         findings.append(Finding("scrub", Health.UNCHECKED, "first mend what is bad above"))
     elif scrub:
         findings.append(_scrub(settings))
-    unhealthy = any(finding.health is Health.BAD for finding in findings)
+    _tell({"node": f"{settings.party}/{settings.node}"}, findings, as_json=as_json)
+    if any(finding.health is Health.BAD for finding in findings):
+        raise typer.Exit(terminal.ExitCode.NO)
+    if scrub and findings[-1].health is Health.UNCHECKED:
+        raise typer.Exit(terminal.ExitCode.CANNOT_TELL)
+
+
+def _tell(named: dict[str, object], findings: "Sequence[Finding]", *, as_json: bool) -> None:
+    from lotmark_node.findings import Health
+
     terminal.answer(
         {
-            "node": f"{settings.party}/{settings.node}",
-            "healthy": not unhealthy,
+            **named,
+            "healthy": all(finding.health is not Health.BAD for finding in findings),
             "checks": [
                 {"check": finding.check, "health": finding.health.value, "text": finding.text}
                 for finding in findings
@@ -69,10 +109,6 @@ def doctor(
         lambda: _text(findings),
         as_json=as_json,
     )
-    if unhealthy:
-        raise typer.Exit(terminal.ExitCode.NO)
-    if scrub and findings[-1].health is Health.UNCHECKED:
-        raise typer.Exit(terminal.ExitCode.CANNOT_TELL)
 
 
 def _check_around(

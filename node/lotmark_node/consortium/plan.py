@@ -269,6 +269,8 @@ DEFAULT_CLIENTS = (
     "OEM-A/erp",
     "T1-STATOR/line-l3",
     "T1-STATOR/aoi-cam07:measurement,observation_window,inference_result,gap",
+    "T1-STATOR/edge-l3:measurement,observation_window,calibration,gap,clock_quality,site_session,"
+    "anchoring_policy,source_record",
     "T1-STATOR/review",
     "T2-CU-JX/erp",
     "LAB-17025/lims",

@@ -16,11 +16,23 @@ protocol = "opcua"                   # or "mtconnect"
 address = "opc.tcp://127.0.0.1:4840"
 equipment = "https://id.gs1.org/8004/4012345W07"
 calibration = "dcc-88-12.xml"        # of the gauge behind it, if it has one
+gauge_ids = ["SN-4711"]              # that the certificate must name one of
+calibration_valid_days = 365         # where the certificate states no end
+clock_uncertainty_ms = 1_000         # how far the source's clock may be off
 subject = { signal = "serial", prefix = "https://id.gs1.org/01/04012345000023/21/" }
 
 [[source.signal]]
-name = "current"                     # within the site's words
-address = "ns=2;s=W07.Current"       # within the source's
+name = "weld"                        # within the site's words
+address = "ns=2;s=W07.Weld"          # within the source's
+is_counter = true                    # goes up by one with each piece: a jump is a gap
+
+[[source.signal]]
+name = "serial"
+address = "ns=2;s=W07.Serial"
+
+[[source.signal]]
+name = "current"
+address = "ns=2;s=W07.Current"
 feature = "weld_{weld}.current"      # {weld}: the newest value of the signal of that name
 unit = "kA"
 lower = "7.6"
@@ -110,6 +122,9 @@ class SourceSettings:
     equipment: str = ""  # item id; "": none
     subject: SubjectSettings | None = None
     calibration: Path | None = None  # certificate of the gauge behind it
+    gauge_ids: tuple[str, ...] = ()  # of which the certificate must name one
+    calibration_valid_days: int | None = None  # None: as the certificate states
+    clock_uncertainty_ms: int = 1_000  # how far the source's clock may be off
     options: Mapping[str, object] = field(default_factory=dict)  # of the protocol alone
 
 
@@ -133,4 +148,6 @@ class SiteSettings:
     store: StoreSettings = StoreSettings()
     trusted_lab_certificates: Path | None = None
     metrics_listen: str | None = None
+    alarm_post: str | None = None  # URL of who hears of values outside their limits at once
+    folder: Path = Path()  # of the file: paths in sources' options are relative to it
     settings_digest: bytes = bytes(32)  # SHA-256 of the file

@@ -17,6 +17,8 @@ FACTS = (
     "leader_killed",
     "events",
     "tree_size",
+    "observations",
+    "gaps",
     "trace_ms",
     "recall_units",
     "claims",

@@ -11,6 +11,7 @@ def run(stage: Stage) -> str:
     """Found it and start everything."""
     ledger, seconds = stage.found()
     genesis = ledger.founded.genesis
+    stage.next_commands.append(("network", "run", str(ledger.folder)))  # others ask these nodes
     stage.facts["nodes"] = len(VOTERS) + len(WITNESSES)
     return (
         f"{genesis.consortium}: {', '.join(party.id for party in genesis.parties)}\n"

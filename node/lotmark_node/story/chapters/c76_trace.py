@@ -33,7 +33,6 @@ def run(stage: Stage) -> str:
     verdict = verify_raw_file(reader, raw, item=WIRE_LOT)
     if verdict.state is not RawState.MATCH:
         raise StoryFailed(f"{_RAW_FILE} is not the file that the laboratory anchored")
-    stage.next_commands.append(("network", "run", str(stage.ledger.folder)))
     stage.next_commands.append(
         ("trace", _SERIAL, "--back", "--as", str(stage.ledger.network.client_file(ASKER)))
     )

@@ -1,0 +1,156 @@
+"""Raw files at the site, each under its own SHA-256: `DATA/evidence/ab/cdef…`.
+
+A file is whole under its name or not there, also after a loss of power. What is younger than the
+retention is never removed: where the quota is reached before, nothing more is taken.
+"""
+
+import hashlib
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lotmark_consensus.disk import make_folder, sync_folder
+from lotmark_node.edge.errors import (
+    EvidenceDamaged,
+    EvidenceUnavailable,
+    EvidenceUnknown,
+    StoreFull,
+    StoreUnusable,
+)
+from lotmark_node.edge.site_memory import Evidence, SiteMemory
+from lotmark_node.edge.site_settings import StoreSettings
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "evidence"
+REMOVE_FILES_MAX = 1_000  # that are removed together
+DAY_US = 86_400_000_000
+
+
+class EvidenceStore:
+    """The files of one site; the memory knows which were kept and when. For one thread at once."""
+
+    def __init__(self, folder: Path, memory: SiteMemory, settings: StoreSettings) -> None:
+        """Use the store in a site's data folder; it is made when something is kept.
+
+        Args:
+            folder: Of the site's data.
+            memory: Knows what is kept; a file is written there first.
+            settings: Quota and retention.
+        """
+        self._folder = folder / FOLDER
+        self._memory = memory
+        self._quota_size = settings.quota_mb * 1_000_000
+        self._retention_us = settings.retention_days * DAY_US
+        self._retention_days = settings.retention_days
+
+    def finish_removal(self) -> None:
+        """Remove what a kill may have left of the files that were to go last."""
+        for each in self._memory.last_removed_evidence():
+            self._remove(each)
+
+    def keep(self, file: bytes, content: bytes, *, now_us: int) -> None:
+        """Write a file that the memory knows of; it is on disk when this returns.
+
+        Raises:
+            StoreFull: The quota is reached, and nothing is old enough to go.
+            StoreUnusable: The disk refused it.
+            MemoryUnusable: As `remove_outdated`.
+        """
+        if self._memory.evidence_size > self._quota_size:
+            self.remove_outdated(now_us=now_us)
+        if self._memory.evidence_size > self._quota_size:
+            raise StoreFull(
+                f"{self._folder} would hold {self._memory.evidence_size} bytes, of"
+                f" {self._quota_size} that quota_mb allows, and nothing in it is older than"
+                f" {self._retention_days} days: raise quota_mb, or lower retention_days. Nothing"
+                " is lost meanwhile that the sources can hold"
+            )
+        path = self.path(file)
+        try:
+            make_folder(path.parent)
+            unfinished = path.with_suffix(".new")
+            with unfinished.open("wb") as out:
+                out.write(content)
+                out.flush()
+                os.fsync(out.fileno())
+            unfinished.replace(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise StoreUnusable(
+                f"{path} cannot be written ({error.strerror}): make room on its disk, and let this"
+                " process write there. Nothing is lost meanwhile that the sources can hold"
+            ) from error
+
+    def read(self, file: bytes) -> bytes:
+        """Return a file's content, which is what it was.
+
+        Raises:
+            EvidenceUnavailable: Its retention was over.
+            EvidenceUnknown: It was never kept here.
+            EvidenceDamaged: It is another content, or missing; the message names it.
+            StoreUnusable: It cannot be read.
+        """
+        self._check_kept(file)
+        path = self.path(file)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            waiting = self._memory.pending_content(file)
+            if waiting is not None:
+                return waiting
+            raise EvidenceDamaged(
+                f"{path} is missing, though its retention is not over: somebody took it away;"
+                " restore it from a backup of the site"
+            ) from error
+        except OSError as error:
+            raise StoreUnusable(f"{path} cannot be read: {error.strerror}") from error
+        if hashlib.sha256(content).digest() != file:
+            raise EvidenceDamaged(
+                f"{path} is damaged: its content has another digest than its name says; restore it"
+                " from a backup of the site"
+            )
+        return content
+
+    def _check_kept(self, file: bytes) -> None:
+        known = self._memory.evidence(file)
+        if known is None:
+            raise EvidenceUnknown(f"no file with the digest {file.hex()} was ever kept here")
+        if known.removed_us is not None:
+            day = datetime.fromtimestamp(known.removed_us / 1e6, UTC).date()
+            raise EvidenceUnavailable(
+                f"file {file.hex()} is unavailable since {day}: its retention was over"
+            )
+
+    def remove_outdated(self, *, now_us: int) -> int:
+        """Remove what is older than the retention, oldest first, and return how many files.
+
+        Raises:
+            MemoryUnusable: That cannot be noted; what was not noted is still there.
+        """
+        count = 0
+        before_us = now_us - self._retention_us
+        while found := self._memory.oldest_evidence(
+            before_us=before_us, count_max=REMOVE_FILES_MAX
+        ):
+            # Noted first: a file that is there after all harms less than one that is thought to be.
+            self._memory.remove_evidence(found, now_us=now_us)
+            for each in found:
+                self._remove(each)
+            count += len(found)
+        return count
+
+    def _remove(self, evidence: Evidence) -> None:
+        try:
+            self.path(evidence.file).unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning(
+                "a file beyond its retention cannot be removed",
+                extra={"file": evidence.file.hex(), "reason": str(error)},
+            )
+
+    def path(self, file: bytes) -> Path:
+        """Return where a file lies."""
+        name = file.hex()
+        return self._folder / name[:2] / name[2:]

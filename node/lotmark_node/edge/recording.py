@@ -1,0 +1,316 @@
+"""One transaction in the making: what reports, gaps and closed windows come to."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import TypeAlias
+
+from lotmark.merkle import leaf_hash
+from lotmark.v1 import quality_pb2
+from lotmark_adapters.observation import (
+    Observation,
+    Quality,
+    Report,
+    SourceGap,
+    SourceRecord,
+)
+from lotmark_node.edge.anchoring import Decision, decide_record, policy_id
+from lotmark_node.edge.kept_file import NONCE_SIZE, WindowHeader, kept_line, number_of
+from lotmark_node.edge.site_events import calibration_word, instance_id, verdict_of
+from lotmark_node.edge.site_memory import Changes, Decided, Pending, SiteMemory
+from lotmark_node.edge.site_settings import Anchor, SiteSettings
+from lotmark_node.edge.watched_source import Signal, WatchedSource
+from lotmark_node.edge.windows import Common, OpenWindow
+
+# Number and state of the certificate of a source's gauge at a time.
+Calibration: TypeAlias = Callable[[str, int], tuple[str, quality_pb2.CalibrationState.ValueType]]
+
+
+class Recording:
+    """What one transaction will write.
+
+    Attributes:
+        changes: The same for the memory, up to now.
+    """
+
+    def __init__(
+        self, settings: SiteSettings, memory: SiteMemory, calibration: Calibration, *, now_us: int
+    ) -> None:
+        """Begin with nothing."""
+        self.changes = Changes()
+        self._site = settings.site
+        self._policy = settings.policy
+        self._policy_id = policy_id(settings.policy)
+        self._memory = memory
+        self._calibration = calibration
+        self._now_us = now_us
+        self._touched: dict[bytes, OpenWindow] = {}
+
+    def take(self, source: WatchedSource, report: Report, fresh: Sequence[Observation]) -> None:
+        """Take a report, of whose observations only the fresh ones count.
+
+        Args:
+            source: A copy, which is to take the place of the original once all is on disk.
+            report: The report.
+            fresh: Those of its observations that were not taken yet.
+        """
+        for gap in report.gaps:
+            self._take_gap(source, gap)
+        instance = instance_id(report.position.instance)
+        for observation in source.in_order(fresh):
+            self._take_observation(source, observation, instance)
+        for record in report.records:
+            self._take_record(source, record)
+        source.observation_count += len(fresh)
+        source.position = report.position
+        self.remember(source)
+
+    def remember(self, source: WatchedSource) -> None:
+        """Write where a source stands."""
+        self.changes.sources[source.name] = source.state()
+
+    def close(self, source: WatchedSource, key: tuple[str, int]) -> None:
+        """Close a window of a source, which is a copy."""
+        window = source.windows.pop(key)
+        self._finish(source, window, has_event=window.header.anchor == Anchor.WINDOW)
+
+    def finished(self) -> Changes:
+        """Return all that is to be written."""
+        for window in self._touched.values():
+            self._add_lines(window)
+        return self.changes
+
+    # Gaps
+
+    def _take_gap(self, source: WatchedSource, gap: SourceGap) -> None:
+        for key in list(source.windows):
+            self.close(source, key)
+        signal = source.signal(gap.signal) if gap.signal else None
+        if signal is None or signal.is_context:
+            source.context.forget()
+        source.gap_count += 1
+        name = "" if signal is None else signal.name
+        event = source.events.gap(gap, signal=name, now_us=self._now_us)
+        self.changes.pending.append(Pending(event=event))
+        self.changes.decided.append(
+            Decided(
+                what="gap",
+                source=source.name,
+                signal=name,
+                policy="",
+                rule=0,
+                anchor=Anchor.FULL.value,
+                first_sequence=gap.first,
+                last_sequence=gap.last,
+                first_made_us=self._now_us if gap.last_seen_us is None else gap.last_seen_us,
+                last_made_us=self._now_us if gap.resumed_us is None else gap.resumed_us,
+                observation_count=gap.count or 0,
+                event_id=leaf_hash(event),
+                event=b"",
+                file=b"",
+                anchored=b"",
+                nonce=b"",
+                decided_us=self._now_us,
+            )
+        )
+
+    # Observations
+
+    def _take_observation(
+        self, source: WatchedSource, observation: Observation, instance: str
+    ) -> None:
+        signal = source.signal(observation.signal)
+        number = number_of(observation.value)
+        made_us = observation.made_us
+        if signal.is_context:
+            is_known = observation.quality is not Quality.BAD
+            source.context.learn(signal.name, made_us, observation.value if is_known else None)
+        decision = signal.decide(observation, number)
+        certificate, calibration = self._calibration(source.name, made_us)
+        common = (
+            source.context.subject_at(made_us),
+            instance,
+            signal.unit(observation),
+            certificate,
+            calibration_word(calibration),
+        )
+        line = kept_line(observation, signal.json_name)
+        is_full = decision.anchor is Anchor.FULL
+        if is_full and number is None:
+            # No measurement can say it: a window of its own does.
+            single = self._open(source, signal, decision, common, observation)
+            single.add(observation, line, None)
+            self._finish(source, single, has_event=True)
+            return
+        key = signal.name, decision.rule
+        window = source.windows.get(key)
+        if window is not None and (
+            window.common != common or observation.captured_us >= window.due_us
+        ):
+            self.close(source, key)
+            window = None
+        if window is None:
+            window = self._open(source, signal, decision, common, observation)
+        elif window.nonce not in self._touched:
+            window = window.copy()
+        source.windows[key] = self._touched[window.nonce] = window
+        window.add(observation, line, number)
+        if is_full:
+            self._measure(source, signal, observation, number, window)
+        if window.count >= decision.window_count:
+            self.close(source, key)
+
+    def _measure(
+        self,
+        source: WatchedSource,
+        signal: Signal,
+        observation: Observation,
+        number: Decimal | None,
+        window: OpenWindow,
+    ) -> None:
+        """Put one number on record in full; its line is kept in a window nevertheless."""
+        header = window.header
+        event = source.events.measurement(
+            observation,
+            signal=signal.settings,
+            feature=source.context.feature_at(signal.settings, observation.made_us),
+            header=header,
+            verdict=verdict_of(observation, number, lower=signal.lower, upper=signal.upper),
+        )
+        self.changes.pending.append(Pending(event=event))
+        self.changes.decided.append(
+            Decided(
+                what="measurement",
+                source=source.name,
+                signal=header.signal,
+                policy=header.policy,
+                rule=header.rule,
+                anchor=header.anchor,
+                first_sequence=observation.sequence,
+                last_sequence=observation.sequence,
+                first_made_us=observation.made_us,
+                last_made_us=observation.made_us,
+                observation_count=1,
+                event_id=leaf_hash(event),
+                event=b"",
+                file=b"",
+                anchored=b"",
+                nonce=window.nonce,
+                decided_us=self._now_us,
+            )
+        )
+
+    # Windows
+
+    def _open(
+        self,
+        source: WatchedSource,
+        signal: Signal,
+        decision: Decision,
+        common: Common,
+        first: Observation,
+    ) -> OpenWindow:
+        subject, instance, unit, certificate, calibration = common
+        nonce = os.urandom(NONCE_SIZE)
+        header = WindowHeader(
+            site=self._site,
+            source=source.name,
+            signal=signal.name,
+            instance=instance,
+            subject=subject,
+            unit=unit,
+            policy=self._policy_id,
+            rule=decision.rule,
+            anchor=decision.anchor.value,
+            certificate=certificate,
+            calibration=calibration,
+            nonce=nonce.hex(),
+        )
+        self.changes.opened.append((nonce, header.line()))
+        return OpenWindow(header, first, window_s=decision.window_s)
+
+    def _finish(self, source: WatchedSource, window: OpenWindow, *, has_event: bool) -> None:
+        """Let a window's file go to the store, and its event to the outbox."""
+        self._touched.pop(window.nonce, None)
+        lines = self._memory.lines(window.nonce) + self._add_lines(window)
+        content = window.header.line() + b"\n" + lines
+        file = hashlib.sha256(content).digest()
+        event = source.events.window(window, content) if has_event else b""
+        header = window.header
+        self._keep(event, file, len(content), nonce=window.nonce)
+        self.changes.decided.append(
+            Decided(
+                what="window",
+                source=source.name,
+                signal=header.signal,
+                policy=header.policy,
+                rule=header.rule,
+                anchor=header.anchor,
+                first_sequence=window.first_sequence,
+                last_sequence=window.last_sequence,
+                first_made_us=window.first_made_us,
+                last_made_us=window.last_made_us,
+                observation_count=window.count,
+                event_id=leaf_hash(event) if event else b"",
+                event=event,
+                file=file,
+                anchored=file if event else b"",
+                nonce=window.nonce,
+                decided_us=self._now_us,
+            )
+        )
+
+    def _add_lines(self, window: OpenWindow) -> bytes:
+        """Write a window's new lines, and return them."""
+        new = window.take_new_lines()
+        if not new:
+            return b""
+        lines = b"\n".join(new) + b"\n"
+        self.changes.chunks.append((window.nonce, lines))
+        return lines
+
+    def _keep(
+        self, event: bytes, file: bytes, size: int, *, nonce: bytes = b"", content: bytes = b""
+    ) -> None:
+        self.changes.pending.append(Pending(event=event, file=file, nonce=nonce, content=content))
+        self.changes.kept.append((file, size, self._now_us))
+
+    # Records
+
+    def _take_record(self, source: WatchedSource, record: SourceRecord) -> None:
+        signal = source.signal(record.signal)
+        decision = decide_record(
+            self._policy, f"{source.name}/{signal.name}", is_conforming=record.is_conforming
+        )
+        event = anchored = b""
+        if decision.anchor is not Anchor.LOCAL:
+            event, anchored = source.events.record(
+                record,
+                signal=signal.name,
+                subject=source.context.subject_at(record.made_us),
+                captured_us=self._now_us,
+            )
+        file = hashlib.sha256(record.content).digest()
+        self._keep(event, file, len(record.content), content=record.content)
+        self.changes.decided.append(
+            Decided(
+                what="record",
+                source=source.name,
+                signal=signal.name,
+                policy=self._policy_id,
+                rule=decision.rule,
+                anchor=decision.anchor.value,
+                first_sequence=0,
+                last_sequence=0,
+                first_made_us=record.made_us,
+                last_made_us=record.made_us,
+                observation_count=0,
+                event_id=leaf_hash(event) if event else b"",
+                event=event,
+                file=file,
+                anchored=anchored,
+                nonce=b"",
+                decided_us=self._now_us,
+            )
+        )

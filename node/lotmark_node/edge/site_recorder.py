@@ -1,0 +1,258 @@
+"""Turns reports into kept observations and events, one transaction of the memory each.
+
+The plain, single-threaded heart of the pipeline: what `SitePipeline` does for coroutines happens
+here. Changes are made to copies, which count once they are on disk; so whatever fails, what is
+known here is what the memory has.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lotmark_adapters.observation import Report
+from lotmark_node.edge.anchoring import check_succession, policy_document, policy_id
+from lotmark_node.edge.evidence_store import DAY_US, EvidenceStore
+from lotmark_node.edge.kept_file import WindowHeader, number_of, parse_header, parse_line
+from lotmark_node.edge.recording import Calibration, Recording
+from lotmark_node.edge.site_events import policy_event
+from lotmark_node.edge.site_memory import Changes, Pending, Session, SiteMemory, SourceState
+from lotmark_node.edge.site_settings import SiteSettings, SourceSettings
+from lotmark_node.edge.watched_source import WatchedSource
+from lotmark_node.edge.windows import OpenWindow
+
+logger = logging.getLogger(__name__)
+
+HAND_ON_COUNT = 256  # that are handed on together
+
+
+class EventOutbox(Protocol):
+    """Whoever sends events to the ledger."""
+
+    def submit(self, events: Sequence[bytes]) -> None:
+        """Take events, in order; they are on disk when this returns. One may come twice.
+
+        Raises:
+            OutboxFull: There is no room at present.
+            OutboxUnusable: The disk refused them.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a site stands."""
+
+    last_session: Session | None
+    session_before: bytes  # id of the run before that; b"": there was none
+    event_count: int  # over all runs
+    sources: Sequence[SourceState]
+    window_count: int  # that are open
+    pending_count: int  # files and events that are to be handed on
+    evidence_size: int  # bytes of the files that are kept
+
+
+class SiteRecorder:
+    """Records what the sources of a site tell. For one thread at once."""
+
+    def __init__(
+        self,
+        settings: SiteSettings,
+        memory: SiteMemory,
+        store: EvidenceStore,
+        outbox: EventOutbox,
+        *,
+        calibration: Calibration,
+        now_us: Callable[[], int],
+    ) -> None:
+        """Go on where the memory ends; a new policy goes on record first of all.
+
+        Raises:
+            PolicyRefused: The policy contradicts what is on record under its name.
+            MemoryUnusable: The memory cannot be read or written.
+        """
+        self._settings = settings
+        self._policy = policy_id(settings.policy)
+        self._document = policy_document(settings.policy)
+        self._memory, self._store, self._outbox = memory, store, outbox
+        self._calibration, self._now_us = calibration, now_us
+        self._sources: dict[str, WatchedSource] = {}
+        self._handed_on = 0  # place of the last that is where it belongs, and not forgotten yet
+        store.finish_removal()
+        self._load()
+
+    # What comes in
+
+    def take(self, source: str, report: Report) -> None:
+        """Keep a report; it is on disk when this returns. One that was taken is not taken twice.
+
+        Raises:
+            MemoryUnusable: Nothing of it was kept.
+        """
+        self._memory.check_room()
+        watched = self._sources[source].copy()
+        fresh = watched.not_taken_yet(report.observations, report.position)
+        if len(fresh) < len(report.observations):
+            logger.warning(
+                "observations were told twice",
+                extra={"source": source, "count": len(report.observations) - len(fresh)},
+            )
+            if not fresh and report.position == watched.position:
+                return  # a report that was taken, and whose source did not hear of it
+        recording = self._recording()
+        recording.take(watched, report, fresh)
+        self._write(recording.finished(), watched)
+
+    def put(self, events: Sequence[bytes], *, session: Session | None = None) -> None:
+        """Put events on record that were made elsewhere, and perhaps begin or end a run.
+
+        Raises:
+            MemoryUnusable: Nothing was kept.
+        """
+        recording = self._recording()
+        recording.changes.pending += [Pending(event=event) for event in events]
+        recording.changes.session = session
+        copies = []
+        if session is not None and not session.is_closed:
+            copies = [each.copy() for each in self._sources.values() if each.position is not None]
+            for each in copies:
+                each.observation_count = each.gap_count = 0
+                recording.remember(each)
+        self._write(recording.finished(), *copies)
+
+    def close_windows(self, *, due_only: bool) -> None:
+        """Close the windows whose time is over, or all.
+
+        Raises:
+            MemoryUnusable: None was closed.
+        """
+        recording = self._recording()
+        now_us = self._now_us()
+        copies = [each.copy() for each in self._sources.values()]
+        for source in copies:
+            for key, window in list(source.windows.items()):
+                if not due_only or window.due_us <= now_us:
+                    recording.close(source, key)
+        changes = recording.finished()
+        if changes.pending or self._handed_on:
+            self._write(changes, *copies)
+
+    def _recording(self) -> Recording:
+        return Recording(self._settings, self._memory, self._calibration, now_us=self._now_us())
+
+    def _write(self, changes: Changes, *sources: WatchedSource) -> None:
+        """Write changes; the sources they were made to take the place of what they were."""
+        self._memory.write(changes, handed_on=self._handed_on)
+        self._handed_on = 0
+        for each in sources:
+            self._sources[each.name] = each
+
+    # What goes out
+
+    def hand_on(self) -> None:
+        """Hand on files and events, in order: an event only once its file is on disk.
+
+        Raises:
+            StoreFull, StoreUnusable: The store does not take a file now.
+            OutboxFull, OutboxUnusable: The outbox does not take an event now.
+            MemoryUnusable: The memory cannot be read.
+        """
+        while found := self._memory.pending(after=self._handed_on, count_max=HAND_ON_COUNT):
+            for _, each in found:
+                if each.file:
+                    content = self._memory.content_of(each)
+                    self._store.keep(each.file, content, now_us=self._now_us())
+            if events := [each.event for _, each in found if each.event]:
+                self._outbox.submit(events)
+            self._handed_on = found[-1][0]
+
+    def forget_handed_on(self) -> None:
+        """Forget what is where it belongs; else that goes with the next change.
+
+        Raises:
+            MemoryUnusable: It could not be written.
+        """
+        if self._handed_on:
+            self._write(Changes())
+
+    def remove_outdated(self) -> None:
+        """Remove files that are beyond their retention, and forget as much of what was decided.
+
+        Raises:
+            MemoryUnusable: It could not be noted.
+        """
+        now_us = self._now_us()
+        self._store.remove_outdated(now_us=now_us)
+        # Twice as long: so it can be told of a file that it was kept, and why it is gone.
+        kept_us = 2 * self._settings.store.retention_days * DAY_US
+        self._memory.forget_decided(before_us=now_us - kept_us)
+
+    def standing(self) -> Standing:
+        """Return where the site stands.
+
+        Raises:
+            MemoryUnusable: The memory cannot be read.
+        """
+        return Standing(
+            last_session=self._memory.last_session(),
+            session_before=self._memory.session_before(),
+            evidence_size=self._memory.evidence_size,
+            event_count=self._memory.event_count,
+            sources=self._memory.sources(),
+            window_count=sum(len(each.windows) for each in self._sources.values()),
+            pending_count=len(self._memory.pending(after=self._handed_on, count_max=HAND_ON_COUNT)),
+        )
+
+    # Beginning
+
+    def _load(self) -> None:
+        policy = self._settings.policy
+        check_succession(policy, self._document, self._memory.policies(policy.name))
+        states = {each.name: each for each in self._memory.sources()}
+        self._sources = {
+            each.name: self._watched(each, states.get(each.name)) for each in self._settings.sources
+        }
+        recording = self._recording()
+        for raw_header, lines in self._memory.open_windows():
+            self._open_again(parse_header(raw_header), lines, states, recording)
+        if self._memory.policy_in_force() != (policy.name, policy.version):
+            self._put_in_force(recording.changes)
+        changes = recording.finished()
+        if changes.pending:
+            self._write(changes)
+
+    def _watched(self, settings: SourceSettings, state: SourceState | None) -> WatchedSource:
+        return WatchedSource(self._settings.site, settings, self._settings.policy, state)
+
+    def _open_again(
+        self,
+        header: WindowHeader,
+        lines: bytes,
+        states: dict[str, SourceState],
+        recording: Recording,
+    ) -> None:
+        """Go on with a window; one of another policy, or of a source that is gone, is closed."""
+        source = self._sources.get(header.source)
+        is_over = source is None or header.policy != self._policy
+        if source is None:
+            settings = SourceSettings(name=header.source, protocol="", address="", signals=())
+            source = self._watched(settings, states.get(header.source))
+        rules = self._settings.policy.rules
+        rule = None if is_over or not header.rule else rules[header.rule - 1]
+        kept = [(parse_line(line), line) for line in lines.split(b"\n")[:-1]]
+        window_s = 0 if rule is None else rule.window_s
+        window = OpenWindow(header, kept[0][0], window_s=window_s)
+        for observation, line in kept:
+            window.add(observation, line, number_of(observation.value))
+        window.take_new_lines()  # the memory has them
+        key = (header.signal, header.rule)
+        source.windows[key] = window
+        if is_over:
+            recording.close(source, key)
+
+    def _put_in_force(self, changes: Changes) -> None:
+        """Put the policy on record, before it decides anything."""
+        policy = self._settings.policy
+        event = policy_event(self._settings.site, policy, self._document, now_us=self._now_us())
+        changes.policy = (policy.name, policy.version, self._document)
+        changes.pending.append(Pending(event=event))
+        logger.info("an anchoring policy is put in force", extra={"policy": self._policy})
