@@ -12,7 +12,7 @@ from lotmark_inference.onnx_engine import ONNX_SIZE_MAX
 
 MANIFEST_FILE: Final = "manifest.json"
 ONNX_FILE: Final = "model.onnx"
-SHIPPED: Final = ("weld-light",)
+SHIPPED: Final = ("weld-light", "weld-heavy")
 
 
 @dataclass(frozen=True, slots=True)
