@@ -3,7 +3,7 @@ PROTO_SOURCES := $(wildcard proto/lotmark/v1/*.proto)
 # uv from the PATH, or one of our own under .uv/.
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 
-.PHONY: bench cel-oracle check demo determinism fix help kills proto simulate test test-networks test-others
+.PHONY: bench cel-oracle check demo determinism fix help kills proto simulate test test-order test-rest
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST))
 
@@ -14,12 +14,13 @@ test: | $(UV) ## all tests
 	$(UV) sync --quiet
 	$(TESTS)
 
-# Networks of real processes mostly wait, so all other tests run beside them.
-TESTS := $(MAKE) --no-print-directory --jobs=2 test-networks test-others
-test-networks: ## of all tests, those of networks of real processes
-	$(UV) run --no-sync pytest tests/network
-test-others: ## of all tests, the others
-	$(UV) run --no-sync pytest --ignore=tests/network
+# Two processes, which take about as long as each other: networks of real processes mostly wait.
+TESTS := $(MAKE) --no-print-directory --jobs=2 test-order test-rest
+ORDER := tests/network tests/consensus tests/simulation tests/contracts tests/foreign tests/inference
+test-order: ## of all tests, those of networks, order, rules, models and the foreign verifier
+	$(UV) run --no-sync pytest $(ORDER)
+test-rest: ## of all tests, the others
+	$(UV) run --no-sync pytest $(ORDER:%=--ignore=%)
 
 check: | $(UV) ## everything that must pass before a commit lands
 	$(UV) run ruff format --check .
