@@ -124,6 +124,11 @@ def _by_other_roots(ledger: LedgerInMemory) -> bytes:
     return registered(ledger, roots_of="OEM-A")
 
 
+def _on_an_odd_port(ledger: LedgerInMemory) -> bytes:
+    """Return a registration whose origin has a second spelling of its port."""
+    return registered(ledger, device=Authenticator("odd", origin=f"{DEVICE.origin}:0443"))
+
+
 def _first_valid_later(ledger: LedgerInMemory) -> bytes:
     return registered(ledger, operator_grant(not_before_ms=SECOND_BLOCK_MS + 1))
 
@@ -169,6 +174,7 @@ LIES: dict[str, tuple[Sequence[Sequence[EventMaker]], str]] = {
     "altered grant": ([[_altered_grant]], "the possession"),
     "possession of another credential": ([[_possessed_by_another]], "the possession"),
     "registered by another party's roots": ([[_by_other_roots]], "signature of root"),
+    "origin with an odd port": ([[_on_an_odd_port]], "has the origin"),
     "registered again": ([[registered], [_registered_again]], "is registered already"),
     "never registered": ([[_signed]], "142 follows"),
     "registered in this block": ([[registered, _signed]], "143 follows"),

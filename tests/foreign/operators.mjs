@@ -6,7 +6,7 @@ import { IDENTIFIER, checkRoots, isGrantTime, packedNumbers, protobufMessage } f
 
 const FLAGS = { present: 0x01, verified: 0x04, attested: 0x40, extended: 0x80 };
 const LABEL = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/;
-const ORIGIN = /^(https?):\/\/([a-z0-9.-]+)(?::\d{1,5})?$/;
+const ORIGIN = /^(https?):\/\/([a-z0-9.-]{1,253})(?::[1-9]\d{0,4})?$/;
 const CROSS_ORIGIN = /,"crossOrigin":(true|false)(?:,[^]*)?/.source;
 const CLIENT_DATA = new RegExp(
   `^\\{"type":"webauthn\\.get","challenge":"([\\w-]{1,86})","origin":"([!#-[\\]-~]+)"(?:${CROSS_ORIGIN})?\\}$`,
