@@ -3,7 +3,7 @@ import { CannotTell, NEVER, Reader, ZERO, ascending, check, concat, domain, equa
 import { isRegistrable, signatureHolds } from "./proofs.mjs";
 
 const PURPOSES = [null, "batch", "proposal", "log", "cosign", "admit", "root"];
-const HOLDER = /^[-A-Za-z0-9._:/~%+()@!$&'*,;=?#[\]]{1,64}$/;
+export const IDENTIFIER = /^[-A-Za-z0-9._:/~%+()@!$&'*,;=?#[\]]{1,64}$/;
 const NODE = /^[a-z0-9][a-z0-9-]{0,30}$/;
 const REPLACED_KEY_MS = 2_592_000_000n;
 const BATCH_KEYS_MAX = 65_536;
@@ -24,7 +24,7 @@ export function checkGrant(ledger, grant, binding, possession, rule) {
   const { key, party, purpose, holder, notBeforeMs, notAfterMs, types, replaces } = grant;
   const name = `the grant of key ${hex(key)}`;
   check(ledger.parties.has(party) && PURPOSES.slice(1, 6).includes(purpose), rule, `${name} is for ${purpose} of ${party}`);
-  check((purpose === "batch" ? HOLDER : NODE).test(holder), rule, `${name} has the holder ${holder}`);
+  check((purpose === "batch" ? IDENTIFIER : NODE).test(holder), rule, `${name} has the holder ${holder}`);
   check(isGrantTime(notBeforeMs) && isGrantTime(notAfterMs) && notBeforeMs < notAfterMs, rule, `${name} has wrong times`);
   const typesFit = types.every((type) => Number.isInteger(type) && type >= 16 && type <= 79) && ascending(types);
   check(typesFit && types.length <= (purpose === "batch" ? 64 : 0), rule, `${name} has the event types ${types}`);
@@ -101,11 +101,17 @@ export function protobufMessage(bytes, layout) {
   return message;
 }
 
+export function packedNumbers(bytes) {
+  const [reader, numbers] = [new Reader(bytes, "event"), []];
+  while (reader.rest > 0) numbers.push(Number(varint(reader)));
+  return numbers;
+}
+
 const TYPES = { first: 16, end: 48 };
 const OTHER_TYPES = [48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 62, 63];
-const NOT_FOLLOWED = [51, 52, 53, 61, 62, 63]; // rotations, proposals and approvals; operators
+const NOT_FOLLOWED = [51, 52, 53]; // rotations, proposals and approvals
 
-// The type and body of an event that the ledger accepted; of other types than 48 to 50 and 54 to 57 only the envelope is read.
+// The type and body of an event that the ledger accepted; of other types than 48 to 50, 54 to 57 and 61 to 63 only the envelope is read.
 export function readBody(event) {
   const fields = protobufFields(event);
   const isOrdered = fields.every(({ number }, at) => [5, 6, 7].includes(number) || fields[at - 1]?.number !== number);
@@ -143,8 +149,7 @@ export function applyEvent(ledger, { number: type, value: body }, height, timeMs
 
 function register(ledger, { grant: grantMessage, possession, roots }, height, timeMs) {
   const message = protobufMessage(grantMessage, GRANT);
-  const [reader, types] = [new Reader(message.types, "event"), []];
-  while (reader.rest > 0) types.push(Number(varint(reader)));
+  const types = packedNumbers(message.types);
   const isReplacement = message.replaces.length > 0;
   const replaces = isReplacement ? message.replaces : ZERO;
   const grant = { ...message, types, replaces, purpose: PURPOSES[Number(message.purpose)] };

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.foreign.operator_ledgers import LIES, ledger_with_lie, ledger_with_operators
 from tests.node.ruled_history import RULED_HEIGHT, ruled_history
 from tests.node.snapshot_source import snapshot_of
 from tests.node.test_ruled_verification import (
@@ -221,3 +222,34 @@ def test_no_flipped_byte_leaves_a_ledger_with_rule_packages_valid(
             passed.append(offset)
 
     assert passed == []
+
+
+def test_the_foreign_verifier_accepts_a_ledger_whose_operators_come_sign_and_go(
+    node: str, tmp_path: Path
+) -> None:
+    ledger = ledger_with_operators()
+    file = tmp_path / "operators.snapshot"
+    file.write_bytes(snapshot_of(ledger))
+
+    answer = answer_on(node, file, "--chain-id", ledger.chain_id.hex())
+
+    assert (answer.status, answer.verdict, answer.fault) == (0, "valid", None)
+    assert (answer.size, answer.height) == (ledger.size, ledger.height)
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_the_foreign_verifier_finds_a_lie_about_operators_whoever_signed_it(
+    node: str, tmp_path: Path, name: str
+) -> None:
+    blocks, words = LIES[name]
+    ledger, raw = ledger_with_lie(blocks)
+    file = tmp_path / "lie.snapshot"
+    file.write_bytes(raw)
+
+    answer = answer_on(node, file, "--chain-id", ledger.chain_id.hex())
+
+    assert (answer.status, answer.verdict) == (1, "fault")
+    assert answer.fault is not None
+    assert answer.fault["rule"] == "event"
+    assert (answer.fault["height"], answer.fault["index"]) == (ledger.height, ledger.size - 2)
+    assert words in answer.fault["text"]

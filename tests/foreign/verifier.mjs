@@ -12,6 +12,7 @@ import { CannotTell, Fault, NEVER, Reader, ZERO, ascii, check, concat, decimal, 
 import { members, readJson, readTar, uint } from "./encoding.mjs";
 import { checkAcceptances, readGenesis } from "./genesis.mjs";
 import { applyEvent, isTime, keyOutcome, readBody } from "./keys.mjs";
+import { applyOperatorEvent } from "./operators.mjs";
 import { PACKAGE_INVALID, applyPackageEvent } from "./packages.mjs";
 import { Tree, checkNote, leafHash, readNote, signatureHolds, treeRoot } from "./proofs.mjs";
 
@@ -77,7 +78,8 @@ function readManifest(bytes) {
 function verifyStart(ledger, bytes) {
   const timeMs = ledger.createdMs;
   const state = { tree: new Tree(), heads: [], height: 0, timeMs, term: 0n, counter: 0n, closeIndex: NEVER };
-  Object.assign(ledger, state, { closedLanes: new Set(), batchKeyCounts: new Map(), packageChanges: new Map(), lanes: new Map(), consumed: new Map(), window: [] });
+  const rows = { batchKeyCounts: new Map(), packageChanges: new Map(), operators: new Map(), lanes: new Map(), consumed: new Map() };
+  Object.assign(ledger, state, rows, { closedLanes: new Set(), window: [] });
   Object.assign(position, { height: 0, index: 0 });
   const first = leaf(GENESIS, 0, 0, timeMs, 0, ledger.chainId);
   const reader = new Reader(bytes, "start");
@@ -334,6 +336,7 @@ function verifyEvent(ledger, work, header, { entryIndex, at, event, outcome }) {
   check(types.length === 0 || types.includes(body.number), "event", `the key may not sign events of type ${body.number}`);
   applyEvent(ledger, body, work.height, work.timeMs);
   applyPackageEvent(ledger, body, work.timeMs, outcome);
+  applyOperatorEvent(ledger, body, work.height, work.timeMs);
   work.weight += 1n;
 }
 
