@@ -5,6 +5,7 @@ from pathlib import Path
 from lotmark.verify.report import Conclusion, Verdict
 from lotmark_node.story.errors import StoryFailed
 from lotmark_node.story.stage import Stage
+from lotmark_node.story.trial_ledger import EXPORTER
 from lotmark_node.story.wording import verdict_words
 from lotmark_node.verification.verify import verify_snapshot
 
@@ -15,13 +16,12 @@ def run(stage: Stage) -> str:
     """Export it, stop the node, and execute everything again."""
     path, ledger = stage.snapshot_file, stage.ledger
     ledger.export(path)
+    refused_count = sum(bool(each.head.outcome) for each in ledger.session(EXPORTER).entries())
     ledger.stop()
     verdict = verify(path, ledger.chain_id)
     if verdict.conclusion is not Conclusion.VALID:
         raise StoryFailed(f"{path}: {verdict.text}")
     event_count, size = (int(str(verdict.details[name])) for name in ("events", "size"))
-    told_count = sum(len(telling.events) for telling in ledger.tellings.values())
-    refused_count = event_count - told_count
     stage.facts |= {"events": event_count, "tree_size": size, "verified": True}
     stage.facts["final"] = True  # or the verdict would not be VALID, but "cannot tell"
     stage.next_commands.append(("verify", str(path), "--chain-id", ledger.chain_id.hex()))
