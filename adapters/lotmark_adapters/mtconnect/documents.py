@@ -20,7 +20,7 @@ from lotmark_adapters.mtconnect.values import (
 )
 from lotmark_adapters.observation import Observation, Quality
 
-SEQUENCE_MAX = 2**63 - 1
+SEQUENCE_MAX = 2**62  # so that what follows has room in 63 bits, too
 INSTANCE_MAX = 2**64 - 1
 OUT_OF_RANGE = "OUT_OF_RANGE"
 CODES_MAX = 16  # of an error document

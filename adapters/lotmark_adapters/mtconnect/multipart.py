@@ -47,15 +47,16 @@ class MultipartReader:
 
     def _take_head(self) -> bool:
         """Take the head of the next part, if it is all there."""
-        start = len(self._kept) - len(self._kept.lstrip(b"\r\n"))  # a body's own line end
-        end = _BLANK_LINE.search(self._kept, start, start + HEAD_SIZE_MAX)
+        # A body's own line end; and all others, of which a stream may have any number.
+        del self._kept[: len(self._kept) - len(self._kept.lstrip(b"\r\n"))]
+        end = _BLANK_LINE.search(self._kept, 0, HEAD_SIZE_MAX)
         if end is None:
-            if len(self._kept) - start >= HEAD_SIZE_MAX:
+            if len(self._kept) >= HEAD_SIZE_MAX:
                 raise UnreadableDocument(
                     f"{self._place}: a part's head has over {HEAD_SIZE_MAX} bytes"
                 )
             return False
-        head = bytes(self._kept[start : end.start()])
+        head = bytes(self._kept[: end.start()])
         length = _LENGTH.search(head)
         if not head.startswith(b"--") or length is None:
             raise UnreadableDocument(f"{self._place}: a part tells no Content-length")

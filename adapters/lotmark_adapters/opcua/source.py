@@ -83,19 +83,28 @@ class OpcuaSource:
                 await subscription.open(started, self._position.next_sequence)
                 if gap := self._gap_before(subscription.instance):
                     subscription.arrivals.add_gap(gap)
-                await subscription.monitor(told)
-            self._was_connected = True
-            logger.info(
-                "opcua source connected",
-                extra={"source": self._settings.name, "instance": subscription.instance},
-            )
             try:
+                await self._monitor(subscription, told)
                 await self._give(subscription, taker)
             finally:
                 subscription.close()
         assert subscription.lost is not None
         raise SourceUnavailable(
             f"source {self._settings.name} is lost: {subscription.lost_because}"
+        )
+
+    async def _monitor(self, subscription: Subscription, told: list[ua.DataValue]) -> None:
+        """Let the server tell values; where that fails, what it has told until then is given."""
+        try:
+            with foreign_errors(self._settings):
+                await subscription.monitor(told)
+        except SourceUnavailable as error:
+            subscription.lose(GapReason.STREAM_LOST, str(error))
+            return
+        self._was_connected = True
+        logger.info(
+            "opcua source connected",
+            extra={"source": self._settings.name, "instance": subscription.instance},
         )
 
     async def _give(self, subscription: Subscription, taker: ReportTaker) -> None:

@@ -54,6 +54,7 @@ class Subscription:
         self._watches = dict(enumerate(watches, 1))
         self._silent_s = math.inf
         self._heard_at = asyncio.get_running_loop().time()
+        self._owed: asyncio.TimerHandle | None = None  # gives what the server has not told yet
 
     async def open(self, started: str, next_sequence: int) -> None:
         """Make the subscription, which tells nothing yet.
@@ -132,7 +133,8 @@ class Subscription:
 
     def close(self) -> None:
         """Give nothing more."""
-        self._owed.cancel()
+        if self._owed is not None:
+            self._owed.cancel()
 
     def _published(self, result: ua.PublishResult) -> None:
         """Take a message in; asyncua calls this in the order of arrival."""

@@ -156,10 +156,24 @@ class Recording:
             window = window.copy()
         source.windows[key] = self._touched[window.nonce] = window
         window.add(observation, line, number)
-        if is_full:
+        if is_full and not self._is_told_again(source, signal, made_us):
             self._measure(source, signal, observation, number, window)
         if window.count >= decision.window_count:
             self.close(source, key)
+
+    def _is_told_again(self, source: WatchedSource, signal: Signal, made_us: int) -> bool:
+        """Return whether a value is one from before a gap, which a source tells again behind it.
+
+        Two values of one time without a gap between them are two values: some clocks are coarse.
+        """
+        measured_us = self._memory.measured_us(source.name, signal.name, made_us)
+        if measured_us is None:
+            return False
+        gap_us = self._memory.last_gap_us(source.name)
+        new_gap = any(
+            each.what == "gap" and each.source == source.name for each in self.changes.decided
+        )
+        return new_gap or (gap_us is not None and gap_us >= measured_us)
 
     def _measure(
         self,

@@ -403,6 +403,24 @@ class SiteMemory:
         )
         return [_decided(row) for row in rows]
 
+    def measured_us(self, source: str, signal: str, made_us: int) -> int | None:
+        """Return when a value made at a time was put on record in full; None: never."""
+        rows = self._read(
+            "SELECT decided_us FROM decided WHERE source = ? AND signal = ? AND last_made_us = ?"
+            " AND what = 'measurement' LIMIT 1",
+            source,
+            signal,
+            made_us,
+        )
+        return int(rows[0][0]) if rows else None
+
+    def last_gap_us(self, source: str) -> int | None:
+        """Return when a gap of a source was put on record last; None: never."""
+        ((decided_us,),) = self._read(
+            "SELECT max(decided_us) FROM decided WHERE source = ? AND what = 'gap'", source
+        )
+        return None if decided_us is None else int(decided_us)
+
     def policies(self, name: str) -> dict[int, bytes]:
         """Return the documents of a policy by version."""
         rows = self._read("SELECT version, document FROM policy WHERE name = ?", name)

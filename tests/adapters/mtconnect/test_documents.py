@@ -55,6 +55,7 @@ def test_a_document_of_any_version_or_none_is_read_in_the_order_of_its_numbers()
         (streams(sample(sequence="0")), "sequence"),
         (streams(sample(sequence="9" * 30)), "sequence"),
         (streams(sample(sequence="-1")), "sequence"),
+        (streams(sample(sequence=str(2**63 - 1))), "sequence"),
         (streams(sample(dataItemId="")), "dataItemId"),
     ],
 )  # fmt: skip
@@ -152,3 +153,12 @@ def test_the_parts_of_a_stream_come_out_whole_however_its_bytes_come(size: int) 
 def test_a_part_without_bounds_is_refused(raw: bytes, problem: str) -> None:
     with pytest.raises(UnreadableDocument, match=problem):
         list(MultipartReader(1_000, "here").feed(raw))
+
+
+def test_any_number_of_line_ends_between_parts_is_passed_over_and_not_kept() -> None:
+    reader = MultipartReader(1_000, "here")
+    ends = b"\r\n" * (10 * HEAD_SIZE_MAX)
+
+    assert list(reader.feed(ends)) == []
+    assert not reader._kept
+    assert list(reader.feed(b"\n" + part(b"<a/>"))) == [b"<a/>"]

@@ -105,6 +105,25 @@ def test_a_number_in_full_says_what_of_which_part_it_is(site: TrialSite) -> None
     )
 
 
+def test_a_value_that_a_source_tells_again_behind_a_gap_is_measured_once(site: TrialSite) -> None:
+    site.take(observed(1, "current", "9.1", made_us=START_US))
+    lost = SourceGap(reason=GapReason.STREAM_LOST)
+    for sequence in (2, 3):
+        again = observed(sequence, "current", "9.1", made_us=START_US)
+        site.recorder.take("W07", report([again], gaps=[lost]))
+    site.take(observed(4, "current", "9.1", made_us=START_US), observed(5, "current", "9.1"))
+
+    assert len(site.outbox.events("measurement")) == 2
+    assert sum(site.kept_sequences().values()) == 5
+
+
+def test_two_values_of_one_time_are_two_measurements(site: TrialSite) -> None:
+    for sequence in (1, 2):
+        site.take(observed(sequence, "current", f"9.{sequence}", made_us=START_US))
+
+    assert len(site.outbox.events("measurement")) == 2
+
+
 def test_text_in_full_is_a_window_of_one(site: TrialSite) -> None:
     site.take(observed(1, "note", "tip dressed"), observed(2, "note", None))
 
