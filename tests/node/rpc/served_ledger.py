@@ -39,6 +39,10 @@ PARTIES = (
     "REG-EU:regulator",
 )  # fmt: skip
 CALL_S = 20.0
+ASKS_MAX = 20  # of one call whose own client cuts it off
+# What gRPC's client says by itself where it was still sending when the node had refused the call;
+# the node's answer is lost then, and the call has to be made again.
+CUT_OFF = "Internal error from Core"
 
 
 class FoundedConsortium:
