@@ -135,9 +135,19 @@ def template_receipt(**changes: Any) -> Told:
 )
 def test_a_receipt_that_was_changed_is_not_come_to_again(change: dict[str, Any]) -> None:
     package, receipt, event, circumstances = template_receipt()
-    forged = dataclasses.replace(receipt, **change)
+    forged = receipt._replace(**change)
 
     assert again((package, forged, event, circumstances)) != forged
+
+
+@pytest.mark.parametrize("value", ["99000", True, 2**63, [0]])
+def test_a_read_that_no_state_can_have_kept_is_not_relied_on(value: Any) -> None:
+    package, receipt, event, circumstances = template_receipt()
+    reads = (KeptRead("credited", "credited", "T1-STATOR", value),)
+    forged = receipt._replace(reads=reads)
+
+    with pytest.raises(CannotReexecute, match="'credited' is said to be what 'credited' cannot"):
+        again((package, forged, event, circumstances))
 
 
 def test_where_a_rule_has_nothing_to_say_there_is_no_receipt() -> None:

@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
+from lotmark_contracts.wcel.compiler import compile_expression
 from lotmark_contracts.wcel.errors import FailureCode
 from lotmark_contracts.wcel.frame import Frame
-from lotmark_contracts.wcel.types import BOOL, INT, ListType, MapType, StringType
+from lotmark_contracts.wcel.types import BOOL, INT, ListType, MapType, StringType, Type
 from lotmark_contracts.wcel.values import (
     VALUE_NODES_MAX,
     Meter,
@@ -16,8 +17,14 @@ from lotmark_contracts.wcel.values import (
     equal,
     measured,
 )
-from tests.contracts.evaluating import evaluate, value_of
-from tests.contracts.random_expressions import VARIABLES, Writer, announced_chance, random_values
+from tests.contracts.evaluating import GAS, evaluate, value_of
+from tests.contracts.random_expressions import (
+    VARIABLES,
+    Writer,
+    announced_chance,
+    random_values,
+    scope_of,
+)
 
 LARGEST, SMALLEST = 2**63 - 1, -(2**63)
 NUMBERS = {"x": INT, "y": INT}
@@ -139,6 +146,60 @@ def test_joining_is_paid_for_by_length() -> None:
     long = evaluate("s + s", types, {"s": "a" * 4_096})
 
     assert long.gas_used - short.gas_used == 2 * 4_096 // 16
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "offset"),
+    [
+        ("s + s + t", FailureCode.TOO_LONG, 6),
+        ("s + s + (s + t) + t", FailureCode.TOO_LONG, 6),
+        ("t + (s + s + t)", FailureCode.TOO_LONG, 11),
+        ("s + s + s + string(1 / 0)", FailureCode.TOO_LONG, 6),  # before the next is looked at
+        ("t + string(1 / 0) + s + s + s", FailureCode.DIVISION_BY_ZERO, 13),
+    ],
+)
+def test_of_several_that_are_joined_the_first_that_fails_is_told(
+    source: str, code: FailureCode, offset: int
+) -> None:
+    values: dict[str, Value] = {"s": "a" * 32_768, "t": "b"}
+
+    answer = evaluate(source, dict.fromkeys(values, StringType(32_768)), values, gas=10**6)
+
+    assert answer.failure is not None
+    assert (answer.failure.code, answer.failure.offset) == (code, offset)
+
+
+def test_gas_of_several_that_are_joined_runs_out_at_the_sign_that_cannot_be_paid() -> None:
+    """Five names and signs cost 5; then the first sum 1 + 128 / 16, the second 1 + 192 / 16."""
+    types, values = {"s": StringType(64)}, {"s": "a" * 64}
+    source = "s + s + s"
+
+    failures = [evaluate(source, types, values, gas=gas).failure for gas in (4, 13, 26)]
+
+    assert [failure and failure.offset for failure in failures] == [0, 2, 6]
+    assert value_of(source, types, values) == "a" * 192
+    assert evaluate(source, types, values).gas_used == 27
+    assert evaluate(source, types, values, gas=27).failure is None
+
+
+@pytest.mark.parametrize("index", [-1, 2, LARGEST])
+def test_an_index_by_name_outside_of_a_list_has_no_value(index: int) -> None:
+    types: dict[str, Type] = {"items": ListType(INT, 4), "i": INT}
+
+    answer = evaluate("0 + items[i]", types, {"items": [7, 8], "i": index})
+
+    assert answer.failure is not None
+    assert answer.failure.code is FailureCode.INDEX_OUT_OF_RANGE
+    assert answer.failure.offset == 9
+    assert value_of("items[i]", types, {"items": [7, 8], "i": 1}) == 8
+
+
+def test_a_list_of_literals_is_made_anew_each_time() -> None:
+    assert value_of("[1, 2].map(x, [3, 4])") == [[3, 4], [3, 4]]
+    program = compile_expression("[3, 4]", scope_of({}))
+    frame = Frame(program.slot_count, GAS)
+
+    assert program.run(frame) is not program.run(frame)
 
 
 def test_equality_of_values_that_share_parts_is_paid_for_by_visit() -> None:

@@ -165,7 +165,7 @@ class _Execution(Evaluation):
             kept = self._read(value_key(self._package.name, each.family, key))
             value = each.default if kept is None else self._as_declared(each, kept)
             self.frame.slots[each.slot] = value
-            self._reads.append(KeptRead(each.name, each.family, key, _told(value)))
+            self._reads.append(KeptRead(each.name, each.family, key, _told(value, each.size_max)))
 
     def _as_declared(self, read: Read, kept: Value) -> Value:
         """Return a kept value as this version knows it: a newer one may have kept more."""
@@ -182,7 +182,8 @@ class _Execution(Evaluation):
     def _take(self, step: Step | TableStep) -> None:
         if isinstance(step, Step):
             value = self.run(step.expression)
-            self._because.append(Reason(step.name, _told(value)))
+            size_max = step.expression.program.size_max
+            self._because.append(Reason(step.name, _told(value, size_max)))
             self.frame.slots[step.slot] = value
             return
         inputs = [self.run(each) for each in step.inputs]
@@ -273,9 +274,12 @@ def _version_of(claim: Value | None) -> int | None:
     return version
 
 
-def _told(value: Value) -> Value | None:
-    """Return a step's value for a receipt, or None where it is too large for one."""
-    if isinstance(value, int):
+def _told(value: Value, size_max: int) -> Value | None:
+    """Return a step's value for a receipt, or None where it is too large for one.
+
+    By its type most are never too large, and are not measured.
+    """
+    if size_max <= BECAUSE_SIZE_MAX:
         return value
     try:
         measured(value, BECAUSE_SIZE_MAX)

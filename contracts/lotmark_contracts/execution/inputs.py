@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from lotmark_contracts.package.builtin_types import ANCESTORS_MAX, PARTIES_MAX
 from lotmark_contracts.wcel.values import Value
@@ -48,6 +49,8 @@ class Event:
     is_native: bool = False
 
 
+_BY_ENTRY = attrgetter("entry", "item")
+
 # Which ancestor a rule has seen, as its receipt keeps it: depth, entry, item.
 Evidence = tuple[int, int, str]
 
@@ -71,7 +74,7 @@ def party_records(parties: Sequence[Party]) -> list[Value]:
 def in_order(provenance: Sequence[Ancestor]) -> list[Ancestor]:
     """Return ancestors by entry and item, as rules see them."""
     assert len(provenance) <= ANCESTORS_MAX, "who builds a closure caps it"
-    return sorted(provenance, key=lambda ancestor: (ancestor.entry, ancestor.item))
+    return sorted(provenance, key=_BY_ENTRY)
 
 
 def provenance_records(ordered: Sequence[Ancestor]) -> list[Value]:

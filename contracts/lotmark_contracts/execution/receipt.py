@@ -116,8 +116,7 @@ class Failure:
     offset: int  # in that expression
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleReceipt:
+class RuleReceipt(NamedTuple):  # a frozen dataclass of as many fields takes three times as long
     """What became of a rule for an event."""
 
     package: str

@@ -16,6 +16,7 @@ from lotmark_contracts.execution.rule_book import ActivePackage, Listener
 from lotmark_contracts.execution.state_keys import KeyKind, StateKey
 from lotmark_contracts.package.package import Package
 from lotmark_contracts.package.rule import Rule
+from lotmark_contracts.package.value_check import ValueRefused
 from lotmark_contracts.wcel.values import Value
 
 
@@ -49,6 +50,7 @@ def reexecute(
         CannotReexecute: The receipt depends on what it does not hold.
     """
     _check_can_tell(receipt, is_bound_known=approved_by is not None)
+    _check_reads(rule, receipt)
     active = ActivePackage(package, approved_by)
     occasion = Occasion(event, Block(circumstances))
     read = _recorded(package, receipt)
@@ -79,6 +81,20 @@ def _check_can_tell(receipt: RuleReceipt, *, is_bound_known: bool) -> None:
     is_of_unknown = code == ExecutionCode.NOT_BOUND and not is_bound_known
     if is_of_balances or is_of_others or is_of_unknown:
         raise CannotReexecute(f"a failure {code!r} at {at!r} follows from more than the receipt")
+
+
+def _check_reads(rule: Rule, receipt: RuleReceipt) -> None:
+    """Refuse what no state can have kept: a rule relies on the types of what it reads."""
+    checks = {each.family: each.check for each in rule.reads}
+    for read in receipt.reads:
+        try:
+            if read.family in checks:
+                checks[read.family](read.value)
+        except ValueRefused as error:
+            raise CannotReexecute(
+                f"{read.name!r} is said to be what {read.family!r} cannot keep:"
+                f" {read.name}{error.path}: {error.reason}"
+            ) from error
 
 
 def _recorded(package: Package, receipt: RuleReceipt) -> ReadState:

@@ -50,6 +50,7 @@ class Read:
     default: Value
     projection: Projection  # of what a newer version may have kept
     check: Check
+    size_max: int  # that `measured` never says more of its value
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from lotmark_contracts.wcel.parser import RESERVED
 from lotmark_contracts.wcel.scope import Scope
 from lotmark_contracts.wcel.syntax import Has, Name, Select, walk
 from lotmark_contracts.wcel.types import BOOL, INT, RecordType, Type, string_type
+from lotmark_contracts.wcel.values import size_max
 
 STEPS_MAX = 64
 READS_MAX = 32
@@ -170,7 +171,14 @@ class _RuleReader:
             type_ = declared.type
             reads.append(
                 Read(
-                    slot, name, family, key, declared.default, projection(type_), value_check(type_)
+                    slot,
+                    name,
+                    family,
+                    key,
+                    declared.default,
+                    projection(type_),
+                    value_check(type_),
+                    size_max(type_),
                 )
             )
         return tuple(reads)

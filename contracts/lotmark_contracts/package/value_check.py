@@ -72,15 +72,17 @@ def _string_check(length_max: int) -> Check:
     reason = f"expected a text of at most {length_max} characters"
 
     def check(value: Any) -> None:
-        if type(value) is not str or len(value) > length_max or not _is_text(value):
+        if type(value) is str and len(value) <= length_max and value.isascii():
+            return  # as most are: one question less
+        if type(value) is not str or len(value) > length_max or _has_half_a_pair(value):
             raise ValueRefused(reason)
 
     return check
 
 
-def _is_text(value: str) -> bool:
-    """Return whether a string has no half of a surrogate pair, which no UTF-8 can hold."""
-    return value.isascii() or not any("\ud800" <= each <= "\udfff" for each in value)
+def _has_half_a_pair(value: str) -> bool:
+    """Return whether a string has a surrogate, which no UTF-8 can hold."""
+    return any("\ud800" <= each <= "\udfff" for each in value)
 
 
 def _list_check(wanted: ListType) -> Check:

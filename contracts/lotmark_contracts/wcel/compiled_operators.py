@@ -9,7 +9,7 @@ from lotmark_contracts.wcel.errors import EvaluationFailed, FailureCode, LimitEx
 from lotmark_contracts.wcel.frame import Code, Frame
 from lotmark_contracts.wcel.lexer import INT_MAX, INT_MIN
 from lotmark_contracts.wcel.syntax import BinaryOperator, LogicalOperator
-from lotmark_contracts.wcel.types import LENGTH_MAX, ListType, MapType, StringType, Type
+from lotmark_contracts.wcel.types import LENGTH_MAX, MapType, StringType, Type
 from lotmark_contracts.wcel.values import OutOfGas, equal
 
 _COMPARISONS: Final[dict[BinaryOperator, Callable[[Any, Any], bool]]] = {
@@ -32,7 +32,7 @@ def compiled_binary(
     right_type: Type,
     is_deep: bool,
 ) -> Code:
-    """Return the closure of arithmetic or of a comparison."""
+    """Return the closure of arithmetic on numbers, or of a comparison."""
     if sign is BinaryOperator.IN:
         if isinstance(right_type, MapType):
             return _has_key(left, right, offset)
@@ -46,11 +46,6 @@ def compiled_binary(
         if isinstance(left_type, StringType):
             return _compared_texts(_COMPARISONS[sign], left, right, offset)
         return _compared(sign, left, right)
-    if sign is BinaryOperator.ADD and (
-        isinstance(left_type, StringType | ListType)
-        or isinstance(right_type, StringType | ListType)
-    ):
-        return _joined(left, right, offset)
     return _arithmetic(sign, left, right, offset)
 
 
@@ -64,6 +59,33 @@ def negated(operand: Code, offset: int) -> Code:
         return -value
 
     return negate
+
+
+def joined(first: Code, others: tuple[tuple[Code, int], ...]) -> Code:
+    """Return the closure of `a + b + c` for texts or lists.
+
+    One for all of them: keys and names of accounts are such sums, and a closure for each sign took
+    twice as long. What is joined first is still made, and paid for, before the next is looked at.
+
+    Args:
+        first: What the others are joined to.
+        others: Each with the offset of the sign before it.
+    """
+
+    def join(frame: Frame) -> Any:
+        value = first(frame)
+        for part, offset in others:
+            after = part(frame)
+            length = len(value) + len(after)
+            if length > LENGTH_MAX:
+                raise LimitExceeded(FailureCode.TOO_LONG, offset)
+            frame.gas_left -= gas.NODE + length // gas.TEXT_CHARACTERS  # as `gas.copying` says
+            if frame.gas_left < 0:
+                raise LimitExceeded(FailureCode.GAS, offset)
+            value = value + after
+        return value
+
+    return join
 
 
 def compiled_logical(
@@ -119,7 +141,9 @@ def _compared_texts(
 ) -> Code:
     def compared(frame: Frame) -> bool:
         mine, other = left(frame), right(frame)
-        frame.charge(gas.comparing(min(len(mine), len(other))), offset)
+        cost = gas.comparing(min(len(mine), len(other)))
+        if cost:  # short texts, which are most, cost nothing beside the node
+            frame.charge(cost, offset)
         return compare(mine, other)
 
     return compared
@@ -154,18 +178,6 @@ def _has_item(left: Code, right: Code, offset: int) -> Code:
             raise LimitExceeded(FailureCode.GAS, offset) from None
 
     return has
-
-
-def _joined(left: Code, right: Code, offset: int) -> Code:
-    def join(frame: Frame) -> Any:
-        before, after = left(frame), right(frame)
-        length = len(before) + len(after)
-        if length > LENGTH_MAX:
-            raise LimitExceeded(FailureCode.TOO_LONG, offset)
-        frame.charge(gas.copying(length), offset)
-        return before + after
-
-    return join
 
 
 def _arithmetic(sign: BinaryOperator, left: Code, right: Code, offset: int) -> Code:

@@ -1,5 +1,7 @@
 """The values of expressions, how they are compared, and how large they may become."""
 
+from collections.abc import Iterable
+
 from lotmark_contracts.wcel import gas
 from lotmark_contracts.wcel.types import ListType, MapType, RecordType, StringType, Type
 
@@ -62,21 +64,23 @@ def measured(value: Value, nodes_max: int = VALUE_NODES_MAX) -> int:
         TooLarge: It is larger than `nodes_max`; what it shares was not visited to the end.
     """
     size = 0
-    waiting: list[Value] = [value]
+    # Siblings wait together, and the most frequent kind is asked for first: half the time.
+    waiting: list[Iterable[Value]] = [(value,)]
     while waiting:
-        each = waiting.pop()
-        size += 1
-        if isinstance(each, str):
-            size += len(each) // _CHARACTERS_PER_NODE
-        elif isinstance(each, list):
+        for each in waiting.pop():
+            size += 1
+            if isinstance(each, int):
+                continue
+            if isinstance(each, str):
+                size += len(each) // _CHARACTERS_PER_NODE
+                continue
             if len(each) > nodes_max:
                 raise TooLarge
-            waiting.extend(each)
-        elif isinstance(each, dict):
-            if len(each) > nodes_max:
-                raise TooLarge
-            size += sum(1 + len(key) // _CHARACTERS_PER_NODE for key in each)
-            waiting.extend(each.values())
+            if isinstance(each, list):
+                waiting.append(each)
+            else:
+                size += sum([1 + len(key) // _CHARACTERS_PER_NODE for key in each])
+                waiting.append(each.values())
         if size > nodes_max:
             raise TooLarge
     return size
