@@ -75,6 +75,9 @@ def _document(site: "EdgeSite", metrics: str | None) -> dict[str, object]:
             }
             for source in site.settings.sources
         ],
+        "stations": [
+            {"name": each.station, "images": str(each.images)} for each in site.settings.stations
+        ],
         "waiting_events": site.outbox.waiting_count,
         "metrics": metrics,
     }
@@ -92,4 +95,6 @@ def _text(site: "EdgeSite", metrics: str | None) -> str:
         signals = f"{len(source.signals)} signals" if source.signals else "all it tells"
         warning = "  INSECURE, nobody knows this server" if is_insecure_source(source) else ""
         lines.append(f"  {source.name}  {source.address}  {signals}{warning}")
+    for station in site.settings.stations:
+        lines.append(f"  station {station.station}  {station.images}")
     return "\n".join(lines)

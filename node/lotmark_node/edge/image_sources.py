@@ -15,7 +15,7 @@ from pathlib import Path
 from lotmark.canonical_json import JsonValue, load
 from lotmark.errors import MalformedError
 from lotmark_adapters.observation import SourceRecord
-from lotmark_consensus.disk import make_folder, sync_folder
+from lotmark_consensus.disk import replace_file
 from lotmark_inference.errors import InputRefused
 from lotmark_inference.image_reading import IMAGE_SIZE_MAX
 
@@ -128,15 +128,8 @@ class ImageFolder:
             OSError: It cannot be written.
         """
         beneath = self._folder / (JUDGED if was_judged else REFUSED)
-        make_folder(beneath)
         place = beneath / f"{file.digest.hex()}{Path(file.name).suffix.lower()}"
-        unfinished = place.with_suffix(".new")
-        with unfinished.open("wb") as out:
-            out.write(file.content)
-            out.flush()
-            os.fsync(out.fileno())
-        unfinished.replace(place)
-        sync_folder(beneath)
+        replace_file(place, file.content)
         return place
 
     def remove(self, path: Path) -> None:

@@ -10,6 +10,7 @@ heavy = "weld-heavy"               # the one for first articles and doubts; may 
 file_name = "(?P<unit>[A-Z0-9]+)_(?P<feature>weld_[0-9]+)"  # of an image, without its ending
 unit_prefix = "https://id.gs1.org/01/04012345000023/21/"    # of the item's id; the unit follows
 clock_uncertainty_ms = 1_000       # how far this machine's clock may be off
+renew_s = 60                       # after which a node is asked again what may run
 """
 
 import re
@@ -22,13 +23,15 @@ from lotmark.errors import MalformedError
 from lotmark.text import check_identifier
 
 CLOCK_UNCERTAINTY_MAX_MS = 3_600_000
+RENEW_S, RENEW_MAX_S = 60, 86_400
 FILE_NAME_SIZE_MAX = 255
+FEATURE_SIZE_MAX = 64
 
 _STATION_SIZE_MAX = 64
 _GROUPS = {"unit", "feature"}
 _PATHS = ("client", "images", "registry", "policy")
 _TEXTS = ("station", *_PATHS, "light", "file_name", "unit_prefix")
-_KEYS = (*_TEXTS, "heavy", "webhooks", "clock_uncertainty_ms")
+_KEYS = (*_TEXTS, "heavy", "webhooks", "clock_uncertainty_ms", "renew_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,8 @@ class StationSettings:
     unit_prefix: str
     clock_uncertainty_us: int
     webhooks: Path | None
+    renew_s: int  # between two questions to the ledger
+    folder: Path  # of the file
 
     def unit_and_feature(self, name: str) -> tuple[str, str] | None:
         """Return the item id and the feature that an image's name tells; None: it tells none.
@@ -56,7 +61,13 @@ class StationSettings:
         match = self.file_name.fullmatch(name[:FILE_NAME_SIZE_MAX])
         if match is None:
             return None
-        return f"{self.unit_prefix}{match['unit']}", match["feature"]
+        unit, feature = f"{self.unit_prefix}{match['unit']}", match["feature"]
+        try:
+            check_identifier(unit, what="a unit")
+            check_identifier(feature, what="a feature", size_max=FEATURE_SIZE_MAX)
+        except MalformedError:
+            return None
+        return unit, feature
 
 
 def read_station_settings(path: Path) -> StationSettings:
@@ -91,8 +102,11 @@ def read_station_settings(path: Path) -> StationSettings:
         heavy=_text(path, table, "heavy") if "heavy" in table else "",
         file_name=_pattern(path, texts["file_name"]),
         unit_prefix=texts["unit_prefix"],
-        clock_uncertainty_us=1_000 * _uncertainty_ms(path, table),
+        clock_uncertainty_us=1_000
+        * _number(path, table, "clock_uncertainty_ms", 0, CLOCK_UNCERTAINTY_MAX_MS),
         webhooks=webhooks,
+        renew_s=_number(path, {"renew_s": RENEW_S, **table}, "renew_s", 1, RENEW_MAX_S),
+        folder=path.absolute().parent,
     )
 
 
@@ -103,13 +117,11 @@ def _text(path: Path, table: dict[str, Any], key: str) -> str:
     return value
 
 
-def _uncertainty_ms(path: Path, table: dict[str, Any]) -> int:
-    value = table.get("clock_uncertainty_ms")
-    if type(value) is not int or not 0 <= value <= CLOCK_UNCERTAINTY_MAX_MS:
-        raise SettingsError(
-            f"{path}: clock_uncertainty_ms is {value!a}; write whole milliseconds, 0 to"
-            f" {CLOCK_UNCERTAINTY_MAX_MS}"
-        )
+def _number(path: Path, table: dict[str, Any], key: str, least: int, most: int) -> int:
+    value = table.get(key)
+    if type(value) is not int or not least <= value <= most:
+        unit = "milliseconds" if key.endswith("_ms") else "seconds"
+        raise SettingsError(f"{path}: {key} is {value!a}; write whole {unit}, {least} to {most}")
     return value
 
 

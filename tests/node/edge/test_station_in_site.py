@@ -1,0 +1,154 @@
+"""A station within a site's process: beside the sources, alarmed at once, kept in the store."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lotmark.v1 import event_pb2
+from lotmark_adapters.trial.agent import Agent
+from lotmark_inference.weld_surface import SIZE
+from tests.node.edge.site_process import SiteProcess, agent_source, until
+from tests.node.running_node import lotmark, node_process
+from tests.node.test_commands_inference import (
+    CLIENTS,
+    PARTIES,
+    STATION,
+    Site,
+    station_settings,
+)
+
+RENEW = "renew_s = 1\n"
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A ledger by which the station may run."""
+    folder = tmp_path_factory.mktemp("stations")
+    with node_process(folder / "consortium", parties=PARTIES, clients=CLIENTS) as node:
+        ledger = Site(node, folder)
+        ledger.register()
+        ledger.approve_catalogue()
+        ledger.promote()
+        yield ledger
+
+
+def edge_site(
+    ledger: Site, folder: Path, sources: str = "", *, more: str = "", head: str = ""
+) -> SiteProcess:
+    """Return a site with one station, or more, which has not started."""
+    folder.mkdir(exist_ok=True)
+    settings = station_settings(ledger, folder)
+    settings.write_text(settings.read_text() + RENEW)
+    stations = f'stations = ["{settings.name}"{more}]\n'
+    client = ledger.node.client("T1-STATOR", "mes")
+    return SiteProcess(folder, client, sources, name="line-3", head=stations + head)
+
+
+def photograph(folder: Path, name: str, *, is_bright: bool) -> None:
+    """Let the camera write an image: a bright one is sound to the tiny model."""
+    pixels = np.random.default_rng(len(name)).integers(0, 40, (SIZE, SIZE), dtype=np.uint8)
+    unfinished = folder / "unfinished"
+    Image.fromarray(pixels + (200 if is_bright else 0)).save(unfinished, "PNG")
+    unfinished.replace(folder / "images" / f"{name}.png")
+
+
+def results(ledger: Site, unit: str) -> list[event_pb2.Event]:
+    """Return the results about a unit that are on the ledger."""
+    from lotmark.client.session import LedgerSession
+    from lotmark.client.settings import read_client_settings
+
+    client = read_client_settings(ledger.node.client("T1-STATOR", "mes"))
+    with LedgerSession(client) as session:
+        events = [
+            event_pb2.Event.FromString(each.event) for each in session.entries() if each.event
+        ]
+    return [
+        each
+        for each in events
+        if each.HasField("inference_result") and each.items and each.items[0].id.endswith(unit)
+    ]
+
+
+def judged(site: SiteProcess) -> int:
+    """Return how many images lie in the site's store."""
+    return len(list((site.data / "evidence").glob("??/*")))
+
+
+def part_alarms(site: SiteProcess) -> list[dict[str, Any]]:
+    file = site.data / "alarms.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [each for each in map(json.loads, lines) if "station" in each]
+
+
+def asked(site: SiteProcess, path: str) -> tuple[int, str]:
+    with closing(HTTPConnection(str(site.ready["metrics"]), timeout=10)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def test_a_station_judges_beside_sources_and_a_refused_one_stops_neither(
+    ledger: Site, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.toml"
+
+    async def scenario() -> tuple[tuple[int, str], str, int | None, SiteProcess]:
+        async with Agent() as agent:
+            site = edge_site(
+                ledger,
+                tmp_path,
+                agent_source(agent.address),
+                more=', "other.toml"',
+                head='metrics_listen = "127.0.0.1:0"\n',
+            )
+            text = (tmp_path / "station.toml").read_text()
+            other.write_text(
+                text.replace(STATION, "aoi-cam08").replace('images = "images"', 'images = "more"')
+            )
+            await site.start()
+            photograph(tmp_path, "A1_weld_1", is_bright=True)
+            photograph(tmp_path, "A2_weld_1", is_bright=False)
+            (tmp_path / "images" / "A3_weld_1.png").write_bytes(b"no image")
+            agent.burst(50)
+            await until(lambda: not list((tmp_path / "images").glob("*.png")))
+            await until(lambda: site.next_sequence("mill") == agent.next_sequence)
+            await until(lambda: bool(results(ledger, "A2")))
+            ready = await asyncio.to_thread(asked, site, "/readyz")
+            _, metrics = await asyncio.to_thread(asked, site, "/metrics")
+            return ready, metrics, await site.end(), site
+
+    (status, why), metrics, exit_code, site = asyncio.run(scenario())
+
+    assert exit_code == 0
+    assert status == 503
+    assert "station aoi-cam08 does not judge: no version of weld-light is in use" in why
+    assert f'lotmark_edge_inferences_total{{station="{STATION}"}} 2.0' in metrics
+    assert f'lotmark_edge_refused_images_total{{station="{STATION}"}} 1.0' in metrics
+    assert f'lotmark_edge_part_alarms_total{{station="{STATION}"}} 1.0' in metrics
+    assert f'lotmark_edge_station_judges{{station="{STATION}"}} 1.0' in metrics
+    (alarm,) = part_alarms(site)
+    assert (alarm["image"], alarm["reason"]) == ("A2_weld_1.png", "nonconforming")
+    (result,) = results(ledger, "A2")
+    explained = lotmark("edge", "explain", str(site.settings), alarm["event_id"], "--json")
+    (found,) = json.loads(explained.stdout)["explanations"]
+    assert (found["what"], found["file_state"]) == ("inference", "matches")
+    assert found["file"] == alarm["sha256"] == result.files[0].sha256.hex()
+    assert not (tmp_path / "images" / "judged").exists()
+    again = ledger.document(
+        "rerun", alarm["event_id"], "--image", found["path"], "--model", ledger.model
+    )
+    assert again["finding"] == "EXACT"
+    stated = json.loads(lotmark("edge", "status", str(site.settings), "--json").stdout)
+    assert [each.get("models") for each in stated["stations"]] == [["weld-light/1"], None]
+    checked = lotmark("doctor", "--site", str(site.settings))
+    assert re.search(rf"{STATION} may run by what a node said \d+ s ago", checked.stdout)
+    assert "aoi-cam08 has no licence yet" in checked.stdout
