@@ -104,14 +104,11 @@ class EdgeSite:
             await stop.wait()
             for task in others:
                 task.cancel()
-            if judging:
-                await asyncio.wait(judging, timeout=END_S)
-            for task in judging:
-                task.cancel()
             for watch in self.watches:
                 await watch.finish()
-            await asyncio.wait(keeping, timeout=END_S)
-            for task in keeping:
+            ending = [*keeping, *judging]  # stations alone, or sources alone, make a site as well
+            await asyncio.wait(ending, timeout=END_S)
+            for task in ending:
                 task.cancel()
 
     async def _watch(self, watch: SourceWatch) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lotmark.client.session import LedgerSession
+from lotmark.client.settings import read_client_settings
 from lotmark.v1 import event_pb2
 from lotmark_adapters.trial.agent import Agent
 from lotmark_inference.weld_surface import SIZE
@@ -53,6 +55,19 @@ def edge_site(
     return SiteProcess(folder, client, sources, name="line-3", head=stations + head)
 
 
+@asynccontextmanager
+async def running(site: SiteProcess) -> AsyncIterator[None]:
+    """Run a site; end it as an operator does, unless it was killed."""
+    await site.start()
+    try:
+        yield
+        if site.runs:
+            assert await site.end() == 0
+    finally:
+        if site.runs:
+            site.kill()
+
+
 def photograph(folder: Path, name: str, *, is_bright: bool) -> None:
     """Let the camera write an image: a bright one is sound to the tiny model."""
     pixels = np.random.default_rng(len(name)).integers(0, 40, (SIZE, SIZE), dtype=np.uint8)
@@ -63,9 +78,6 @@ def photograph(folder: Path, name: str, *, is_bright: bool) -> None:
 
 def results(ledger: Site, unit: str) -> list[event_pb2.Event]:
     """Return the results about a unit that are on the ledger."""
-    from lotmark.client.session import LedgerSession
-    from lotmark.client.settings import read_client_settings
-
     client = read_client_settings(ledger.node.client("T1-STATOR", "mes"))
     with LedgerSession(client) as session:
         events = [
@@ -101,7 +113,7 @@ def test_a_station_judges_beside_sources_and_a_refused_one_stops_neither(
 ) -> None:
     other = tmp_path / "other.toml"
 
-    async def scenario() -> tuple[tuple[int, str], str, int | None, SiteProcess]:
+    async def scenario() -> tuple[tuple[int, str], str, SiteProcess]:
         async with Agent() as agent:
             site = edge_site(
                 ledger,
@@ -114,21 +126,20 @@ def test_a_station_judges_beside_sources_and_a_refused_one_stops_neither(
             other.write_text(
                 text.replace(STATION, "aoi-cam08").replace('images = "images"', 'images = "more"')
             )
-            await site.start()
-            photograph(tmp_path, "A1_weld_1", is_bright=True)
-            photograph(tmp_path, "A2_weld_1", is_bright=False)
-            (tmp_path / "images" / "A3_weld_1.png").write_bytes(b"no image")
-            agent.burst(50)
-            await until(lambda: not list((tmp_path / "images").glob("*.png")))
-            await until(lambda: site.next_sequence("mill") == agent.next_sequence)
-            await until(lambda: bool(results(ledger, "A2")))
-            ready = await asyncio.to_thread(asked, site, "/readyz")
-            _, metrics = await asyncio.to_thread(asked, site, "/metrics")
-            return ready, metrics, await site.end(), site
+            async with running(site):
+                photograph(tmp_path, "A1_weld_1", is_bright=True)
+                photograph(tmp_path, "A2_weld_1", is_bright=False)
+                (tmp_path / "images" / "A3_weld_1.png").write_bytes(b"no image")
+                agent.burst(50)
+                await until(lambda: not list((tmp_path / "images").glob("*.png")))
+                await until(lambda: site.next_sequence("mill") == agent.next_sequence)
+                await until(lambda: bool(results(ledger, "A2")))
+                ready = await asyncio.to_thread(asked, site, "/readyz")
+                _, metrics = await asyncio.to_thread(asked, site, "/metrics")
+            return ready, metrics, site
 
-    (status, why), metrics, exit_code, site = asyncio.run(scenario())
+    (status, why), metrics, site = asyncio.run(scenario())
 
-    assert exit_code == 0
     assert status == 503
     assert "station aoi-cam08 does not judge: no version of weld-light is in use" in why
     assert f'lotmark_edge_inferences_total{{station="{STATION}"}} 2.0' in metrics
@@ -152,3 +163,79 @@ def test_a_station_judges_beside_sources_and_a_refused_one_stops_neither(
     checked = lotmark("doctor", "--site", str(site.settings))
     assert re.search(rf"{STATION} may run by what a node said \d+ s ago", checked.stdout)
     assert "aoi-cam08 has no licence yet" in checked.stdout
+
+
+def test_without_a_node_it_starts_by_its_last_licence_and_a_roll_back_takes_effect_at_once(
+    ledger: Site, tmp_path: Path
+) -> None:
+    site = edge_site(ledger, tmp_path)
+    images, licence = tmp_path / "images", site.data / "stations" / f"{STATION}.licence.json"
+
+    async def judge(name: str) -> None:
+        photograph(tmp_path, name, is_bright=False)
+        await until(lambda: not list(images.glob("*.png")))
+
+    async def scenario() -> None:
+        async with running(site):
+            await judge("C1_weld_1")
+        ledger.node.stop()
+        async with running(site):
+            await judge("C2_weld_1")
+        assert site.told("station starts by its last licence, as no node answers")
+        (onnx,) = [
+            path for path in ledger.registry.glob("??/*") if path.read_bytes() == ledger.onnx
+        ]
+        onnx.write_bytes(ledger.onnx + b"x")
+        async with running(site):
+            await until(lambda: any("it was changed" in line for line in not_judging(site)))
+        onnx.write_bytes(ledger.onnx)
+        ledger.node.start()
+        async with running(site):
+            await judge("C3_weld_1")
+            await decide("rollback", "--reason", "scratches taken for grooves")
+            await until(lambda: any("no version of weld-light" in it for it in not_judging(site)))
+            assert not licence.exists()
+            photograph(tmp_path, "C4_weld_1", is_bright=False)
+            await decide("promote")
+            await until(lambda: not list(images.glob("*.png")))
+
+    async def decide(what: str, *arguments: str) -> None:
+        done = await asyncio.to_thread(ledger.decide, what, *arguments)
+        assert done.exit_code == 0, done.output
+
+    asyncio.run(scenario())
+
+    assert [each["image"][:2] for each in part_alarms(site)] == ["C1", "C2", "C3", "C4"]
+    for unit in ("C1", "C2", "C3", "C4"):
+        assert len(results(ledger, unit)) == 1
+
+
+def not_judging(site: SiteProcess) -> list[str]:
+    return site.told("station does not judge")
+
+
+def test_first_articles_that_are_left_outlive_a_kill(ledger: Site, tmp_path: Path) -> None:
+    site = edge_site(ledger, tmp_path)
+    images = tmp_path / "images"
+
+    async def judge(name: str) -> None:
+        photograph(tmp_path, name, is_bright=True)
+        await until(lambda: not list(images.glob("*.png")))
+
+    async def scenario() -> None:
+        async with running(site):
+            (images / "tool_change.trigger").touch()  # two units are looked at as first articles
+            await judge("D1_weld_1")
+            site.kill()
+        async with running(site):
+            await judge("D1_weld_2")  # still the first
+            await judge("D2_weld_1")
+            site.kill()
+        async with running(site):
+            await judge("D3_weld_1")
+            await until(lambda: bool(results(ledger, "D3")))
+
+    asyncio.run(scenario())
+
+    modes = [{each.inference_result.mode for each in results(ledger, f"D{n}")} for n in (1, 2, 3)]
+    assert modes == [{"FIRST_ARTICLE"}, {"FIRST_ARTICLE"}, {"NORMAL"}]
