@@ -12,6 +12,7 @@ import typer
 from lotmark.client.client import Client
 from lotmark.client.settings import read_client_settings
 from lotmark_inference.policy import Trigger
+from lotmark_node.edge.image_listener import listening
 from lotmark_node.edge.station_alerts import alerting
 from lotmark_node.edge.station_keeping import FolderKeeper
 from lotmark_node.edge.station_run import StationImage
@@ -40,7 +41,7 @@ def watch_station(
     client_settings = read_client_settings(settings.client)
     client = Client(client_settings)
     try:
-        with alerting(settings.webhooks) as alert:
+        with alerting(settings.webhooks) as alert, listening(settings):
 
             def tell(image: StationImage, kept: Path) -> None:
                 nonlocal is_conforming

@@ -9,7 +9,7 @@ is emptied for a while.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from lotmark_adapters.webhooks.message import Message
 from lotmark_node.edge.alarms import Alarms
 from lotmark_node.edge.errors import MemoryUnusable
 from lotmark_node.edge.gauges import CertificateRecorder, Gauges
+from lotmark_node.edge.image_listener import listening
 from lotmark_node.edge.pipeline import SitePipeline
 from lotmark_node.edge.sessions import SiteSessions
 from lotmark_node.edge.site_outbox import SiteOutbox
@@ -58,6 +59,7 @@ class EdgeSite:
         alarms: Tells values outside their limits.
         watches: One for each source.
         stations: One for each inspection station.
+        image_addresses: Where images may be pushed, by station; those that listen.
         session: Id of this run.
         standing: Where it stood a little while ago.
     """
@@ -68,6 +70,7 @@ class EdgeSite:
     alarms: Alarms
     watches: Sequence[SourceWatch]
     stations: Sequence[StationWatch]
+    image_addresses: Mapping[str, str]
     session: bytes
     standing: Standing
     is_insecure: bool
@@ -176,7 +179,8 @@ async def open_site(
 
     Raises:
         EdgeError: The memory or the policy cannot be used.
-        AdapterError: A source's settings or the trusted laboratories cannot be used.
+        AdapterError: A source's settings, the trusted laboratories or webhooks cannot be used.
+        OSError: An address for pushed images cannot be used.
     """
     sessions, outbox = SiteSessions(settings, Clock()), SiteOutbox(client)
     gauges = Gauges(settings, now_us)
@@ -205,6 +209,9 @@ async def open_site(
             _station(each, settings, pipeline, alarms, alerts[each.webhooks], now_us)
             for each in settings.stations
         ]
+        listeners = {
+            each.station: stack.enter_context(listening(each)) for each in settings.stations
+        }
         yield EdgeSite(
             settings=settings,
             outbox=outbox,
@@ -212,6 +219,7 @@ async def open_site(
             alarms=alarms,
             watches=watches,
             stations=stations,
+            image_addresses={name: at for name, at in listeners.items() if at is not None},
             session=opening.session.session,
             standing=await pipeline.standing(),
             is_insecure=is_insecure,

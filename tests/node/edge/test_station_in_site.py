@@ -28,8 +28,6 @@ from tests.node.test_commands_inference import (
     station_settings,
 )
 
-RENEW = "renew_s = 1\n"
-
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -49,7 +47,7 @@ def edge_site(
     """Return a site with one station, or more, which has not started."""
     folder.mkdir(exist_ok=True)
     settings = station_settings(ledger, folder)
-    settings.write_text(settings.read_text() + RENEW)
+    settings.write_text(f'{settings.read_text()}renew_s = 1\nimages_listen = "127.0.0.1:0"\n')
     stations = f'stations = ["{settings.name}"{more}]\n'
     client = ledger.node.client("T1-STATOR", "mes")
     return SiteProcess(folder, client, sources, name="line-3", head=stations + head)
@@ -68,12 +66,12 @@ async def running(site: SiteProcess) -> AsyncIterator[None]:
             site.kill()
 
 
-def photograph(folder: Path, name: str, *, is_bright: bool) -> None:
-    """Let the camera write an image: a bright one is sound to the tiny model."""
+def photograph(folder: Path, name: str, *, is_bright: bool) -> bytes:
+    """Let the camera write an image, and return it: a bright one is sound to the tiny model."""
     pixels = np.random.default_rng(len(name)).integers(0, 40, (SIZE, SIZE), dtype=np.uint8)
     unfinished = folder / "unfinished"
     Image.fromarray(pixels + (200 if is_bright else 0)).save(unfinished, "PNG")
-    unfinished.replace(folder / "images" / f"{name}.png")
+    return unfinished.replace(folder / "images" / f"{name}.png").read_bytes()
 
 
 def results(ledger: Site, unit: str) -> list[event_pb2.Event]:
@@ -108,6 +106,14 @@ def asked(site: SiteProcess, path: str) -> tuple[int, str]:
         return answer.status, answer.read().decode()
 
 
+def pushed(site: SiteProcess, name: str, content: bytes) -> int:
+    """Push an image to the site's first station, and return the answer's status."""
+    stations: Any = site.ready["stations"]
+    with closing(HTTPConnection(stations[0]["listen"], timeout=10)) as connection:
+        connection.request("POST", f"/images/{name}", content)
+        return connection.getresponse().status
+
+
 def test_a_station_judges_beside_sources_and_a_refused_one_stops_neither(
     ledger: Site, tmp_path: Path
 ) -> None:
@@ -127,7 +133,8 @@ def test_a_station_judges_beside_sources_and_a_refused_one_stops_neither(
                 text.replace(STATION, "aoi-cam08").replace('images = "images"', 'images = "more"')
             )
             async with running(site):
-                photograph(tmp_path, "A1_weld_1", is_bright=True)
+                bright = photograph(tmp_path, "A1_weld_1", is_bright=True)
+                assert await asyncio.to_thread(pushed, site, "A4_weld_1.png", bright) == 202
                 photograph(tmp_path, "A2_weld_1", is_bright=False)
                 (tmp_path / "images" / "A3_weld_1.png").write_bytes(b"no image")
                 agent.burst(50)
@@ -142,7 +149,7 @@ def test_a_station_judges_beside_sources_and_a_refused_one_stops_neither(
 
     assert status == 503
     assert "station aoi-cam08 does not judge: no version of weld-light is in use" in why
-    assert f'lotmark_edge_inferences_total{{station="{STATION}"}} 2.0' in metrics
+    assert f'lotmark_edge_inferences_total{{station="{STATION}"}} 3.0' in metrics
     assert f'lotmark_edge_refused_images_total{{station="{STATION}"}} 1.0' in metrics
     assert f'lotmark_edge_part_alarms_total{{station="{STATION}"}} 1.0' in metrics
     assert f'lotmark_edge_station_judges{{station="{STATION}"}} 1.0' in metrics
