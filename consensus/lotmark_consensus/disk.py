@@ -50,6 +50,26 @@ def make_folder(folder: Path) -> None:
         sync_folder(made.parent)
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Let a file have this content: whole on disk when this returns, or as before if it fails.
+
+    Args:
+        path: Its folder is made if absent; the name with the suffix `.new` is used meanwhile.
+        content: All of it.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    make_folder(path.parent)
+    unfinished = path.with_suffix(".new")
+    with unfinished.open("wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    unfinished.replace(path)
+    sync_folder(path.parent)
+
+
 def no_room(folder: Path, size: int, error: OSError) -> JournalFull:
     """Return the error that says how much is free and what to do."""
     disk = os.statvfs(folder)

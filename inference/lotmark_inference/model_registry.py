@@ -18,19 +18,22 @@ class RunnableModel:
     artefact: bytes  # what the engine opens; on ONNX Runtime the ONNX file itself
 
 
-def model_to_run(
-    models: RegisteredModels,
-    folder: ModelFolder,
-    *,
-    station: str,
-    name: str,
-    engine: EngineTarget,
-) -> RunnableModel:
-    """Return the model of a name that is in use at a station, once all about it is in order.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicensedModel:
+    """A model that may run at a station by the ledger's word; no file of it was looked at."""
+
+    registered: Registration
+    engine: EngineTarget
+    artefact_sha256: bytes
+
+
+def licensed_model(
+    models: RegisteredModels, *, station: str, name: str, engine: EngineTarget
+) -> LicensedModel:
+    """Return the model of a name that is in use at a station.
 
     Args:
         models: What the ledger says.
-        folder: Where the files are.
         station: Line or station.
         name: The model's name without version, such as "weld-light".
         engine: What it is to run on.
@@ -45,7 +48,6 @@ def model_to_run(
             f" {name}/VERSION --station {station}"
         )
     model = promotion.model
-    registered = models.registered[model]
     admission = models.admitted.get((model, engine))
     if admission is None or not admission.is_admitted:
         outcome = "was never tried" if admission is None else "failed its trial"
@@ -53,12 +55,26 @@ def model_to_run(
             f"{model} {outcome} on {engine.engine} for {engine.target}; try it there with `lotmark"
             " engine admit`, or use an engine on which it is admitted"
         )
+    return LicensedModel(
+        registered=models.registered[model],
+        engine=engine,
+        artefact_sha256=admission.artefact_sha256,
+    )
+
+
+def model_to_run(licensed: LicensedModel, folder: ModelFolder) -> RunnableModel:
+    """Return a licensed model's bytes, once they are those that the ledger names.
+
+    Raises:
+        ModelRefused: A file is missing or was changed, or the manifest says something else.
+    """
+    registered = licensed.registered
     manifest = _manifest(folder, registered)
-    onnx = folder.get(registered.onnx_sha256, what=f"{model}, ONNX file")
-    if admission.artefact_sha256 == registered.onnx_sha256:
+    onnx = folder.get(registered.onnx_sha256, what=f"{registered.model}, ONNX file")
+    if licensed.artefact_sha256 == registered.onnx_sha256:
         return RunnableModel(manifest, onnx, onnx)
-    artefact = folder.get(admission.artefact_sha256, what=f"{model}, engine {engine.engine}")
-    return RunnableModel(manifest, onnx, artefact)
+    what = f"{registered.model}, engine {licensed.engine.engine}"
+    return RunnableModel(manifest, onnx, folder.get(licensed.artefact_sha256, what=what))
 
 
 def _manifest(folder: ModelFolder, registered: Registration) -> ModelManifest:

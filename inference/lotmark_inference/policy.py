@@ -183,6 +183,10 @@ class PolicyState:
         state, _ = cls(policy=policy).after(Triggered(Trigger.STARTED))
         return state, state._switch(None, Trigger.STARTED)
 
+    def resumed(self) -> Switch:
+        """Return the switch that tells that a process goes on in this state, which it remembers."""
+        return self._switch(None, Trigger.STARTED)
+
     @property
     def mode(self) -> Mode:
         """The strictest mode that a latch holds."""

@@ -125,12 +125,18 @@ def audited(
 def kept_image(event: AcceptedEvent, folder: Path) -> bytes | None:
     """Return a result's original from a folder of files named by their digests; None: not there.
 
+    It may be a station's `judged`, or a site's `evidence`, where the digest's first byte is a
+    folder.
+
     Raises:
         OSError: It cannot be read.
     """
     for file in event.event.files:
-        for suffix in SUFFIXES:
-            path = folder / f"{file.sha256.hex()}{suffix}"
+        name = file.sha256.hex()
+        for path in (
+            *(folder / f"{name}{suffix}" for suffix in SUFFIXES),
+            folder / name[:2] / name[2:],
+        ):
             if path.is_file():
                 try:
                     return read_image_file(path).content

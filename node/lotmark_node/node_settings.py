@@ -16,7 +16,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +32,7 @@ from lotmark.client.settings import SettingsError, complete_path, parse_node_add
 from lotmark.errors import MalformedError
 from lotmark.genesis import Genesis
 from lotmark.key_grant import HOLDER_SIZE_MAX, check_node, check_party
-from lotmark.network_address import split_address
+from lotmark.network_address import is_loopback, split_address
 from lotmark.text import check_identifier
 from lotmark_node.http.api_keys import parse_rights
 from lotmark_node.tls_pair import TlsOwner
@@ -110,19 +109,12 @@ def parse_http_address(url: str) -> HttpAddress:
             " http://127.0.0.1:7480"
         )
     host, _ = split_address(address)
-    if scheme == "http" and not _is_loopback(host):
+    if scheme == "http" and not is_loopback(host):
         raise MalformedError(
             f"{url[:80]!a} would take API keys in clear from other machines; write"
             f" https://{address[:80]}, which shows the node's certificate, or listen at 127.0.0.1"
         )
     return HttpAddress(address, scheme == "https")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def parse_origins(text: str) -> tuple[str, ...]:

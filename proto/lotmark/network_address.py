@@ -36,3 +36,11 @@ def split_address(address: str) -> tuple[str, int]:
     except ValueError as error:
         raise MalformedError(f"address {address!r} has no possible IP address: {error}") from error
     return bracketed or plain, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host, as `split_address` returns it, is this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -10,7 +10,7 @@ from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_inference.errors import ModelRefused
 from lotmark_inference.manifest_file import dump_manifest, manifest_digest
 from lotmark_inference.model_folder import ModelFolder
-from lotmark_inference.model_registry import RunnableModel, model_to_run
+from lotmark_inference.model_registry import RunnableModel, licensed_model, model_to_run
 from lotmark_inference.registered_models import EngineTarget, RegisteredModels
 from tests.inference.sample_models import sample_manifest
 
@@ -77,7 +77,8 @@ def after(*events: event_pb2.Event, party: str = PARTY) -> tuple[RegisteredModel
 
 
 def run(models: RegisteredModels, folder: ModelFolder, on: EngineTarget = CPU) -> RunnableModel:
-    return model_to_run(models, folder, station=STATION, name="weld-light", engine=on)
+    licensed = licensed_model(models, station=STATION, name="weld-light", engine=on)
+    return model_to_run(licensed, folder)
 
 
 @pytest.fixture

@@ -66,7 +66,8 @@ class Site:
         self.node = node
         self.model = folder / "model"
         self.model.mkdir()
-        onnx = tiny_onnx(weights=BRIGHT_IS_SOUND)
+        self.registry = folder / "registry"
+        self.onnx = onnx = tiny_onnx(weights=BRIGHT_IS_SOUND)
         (self.model / "model.onnx").write_bytes(onnx)
         (self.model / "manifest.json").write_bytes(dump_manifest(sample_manifest(onnx)))
         self.policy = folder / "weld.toml"
@@ -93,7 +94,7 @@ class Site:
             return
         self._is_registered = True
         done = self.lotmark(
-            "model", "register", self.model, "--registry", self.model.parent / "registry",
+            "model", "register", self.model, "--registry", self.registry,
             party="T1-STATOR", holder="mes",
         )  # fmt: skip
         assert done.exit_code == 0, done.output
@@ -103,11 +104,16 @@ class Site:
         if self._is_promoted:
             return
         self._is_promoted = True
-        admit(self.node, (self.model / "model.onnx").read_bytes())
-        done = self.lotmark(
-            "model", "promote", self.model, "--station", STATION, party="T1-STATOR", holder="mes"
-        )
+        admit(self.node, self.onnx)
+        done = self.decide("promote")
         assert done.exit_code == 0, done.output
+
+    def decide(self, what: str, *arguments: str) -> Result:
+        """Promote the model at the station, or roll it back there."""
+        model = self.model if what == "promote" else "weld-light/1"
+        outbox = self.model.parent / "decisions.db"  # the site has the client's own
+        asked = ("model", what, model, "--station", STATION, "--outbox", outbox, *arguments)
+        return self.lotmark(*asked, party="T1-STATOR", holder="mes")
 
     def approve_catalogue(self) -> list[dict[str, Any]]:
         """Have the catalogue approved, once; return how it stood after each signature."""
@@ -289,7 +295,7 @@ def station_settings(site: Site, folder: Path) -> Path:
         f'''station = "{STATION}"
 client = "{site.node.client("T1-STATOR", "mes")}"
 images = "images"
-registry = "{site.model.parent / "registry"}"
+registry = "{site.registry}"
 policy = "{site.policy}"
 light = "weld-light"
 file_name = "(?P<unit>[A-Z0-9]+)_(?P<feature>weld_[0-9]+)"

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lotmark_node.edge.site_memory import SourceState
+    from lotmark_node.edge.station_licence import StationLicence
 
 
 def status(settings_file: SiteFile, *, as_json: terminal.JsonFlag = False) -> None:
@@ -20,6 +21,7 @@ def status(settings_file: SiteFile, *, as_json: terminal.JsonFlag = False) -> No
     """
     from lotmark_node.edge.settings_file import read_site_settings
     from lotmark_node.edge.site_memory import SiteMemory
+    from lotmark_node.edge.station_licence import LicenceFile
 
     settings = read_site_settings(settings_file)
     memory = SiteMemory.read(settings.data)
@@ -29,6 +31,10 @@ def status(settings_file: SiteFile, *, as_json: terminal.JsonFlag = False) -> No
         event_count, windows = memory.event_count, len(memory.open_windows())
     finally:
         memory.close()
+    folder = settings.stations_folder
+    licences = {
+        each.station: LicenceFile(folder, each.station).last() for each in settings.stations
+    }
     is_open = session is not None and not session.is_closed
     terminal.answer(
         {
@@ -49,6 +55,10 @@ def status(settings_file: SiteFile, *, as_json: terminal.JsonFlag = False) -> No
                 }
                 for each in states
             ],
+            "stations": [
+                {"name": name, **({} if licence is None else _licence(licence))}
+                for name, licence in licences.items()
+            ],
         },
         lambda: "\n".join(
             [
@@ -56,6 +66,7 @@ def status(settings_file: SiteFile, *, as_json: terminal.JsonFlag = False) -> No
                 f" {event_count} events made, {waiting} not handed on, {windows} windows open,"
                 f" {size:,} bytes kept",
                 *_lines(states),
+                *(_station_line(name, licence) for name, licence in licences.items()),
             ]
         ),
         as_json=as_json,
@@ -70,6 +81,22 @@ def _lines(states: "Sequence[SourceState]") -> list[str]:
         f" {each.gap_count} gaps"
         for each in states
     ]
+
+
+def _licence(licence: "StationLicence") -> dict[str, object]:
+    models = [each for each in (licence.light, licence.heavy) if each is not None]
+    return {
+        "models": [each.registered.model for each in models],
+        "licence_read": _time(1_000 * licence.read_ms),
+    }
+
+
+def _station_line(name: str, licence: "StationLicence | None") -> str:
+    if licence is None:
+        return f"  {name}  has no licence: no node has said yet what it may run, or one said no"
+    told = _licence(licence)
+    models = ", ".join(map(str, told["models"]))  # type: ignore[call-overload]
+    return f"  {name}  may run {models}, as a node last said {told['licence_read']}"
 
 
 def _time(at_us: int) -> str | None:

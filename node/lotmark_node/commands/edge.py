@@ -75,6 +75,14 @@ def _document(site: "EdgeSite", metrics: str | None) -> dict[str, object]:
             }
             for source in site.settings.sources
         ],
+        "stations": [
+            {
+                "name": each.station,
+                "images": str(each.images),
+                "listen": site.image_addresses.get(each.station),
+            }
+            for each in site.settings.stations
+        ],
         "waiting_events": site.outbox.waiting_count,
         "metrics": metrics,
     }
@@ -92,4 +100,8 @@ def _text(site: "EdgeSite", metrics: str | None) -> str:
         signals = f"{len(source.signals)} signals" if source.signals else "all it tells"
         warning = "  INSECURE, nobody knows this server" if is_insecure_source(source) else ""
         lines.append(f"  {source.name}  {source.address}  {signals}{warning}")
+    for station in site.settings.stations:
+        address = site.image_addresses.get(station.station)
+        pushed = f", pushed to {address}" if address else ""
+        lines.append(f"  station {station.station}  {station.images}{pushed}")
     return "\n".join(lines)

@@ -277,31 +277,14 @@ def watch(
 
     With --json one document a line. Exit status, with --once: 1 a part does not conform.
     """
-    from lotmark.client import Client
-    from lotmark.client.settings import read_client_settings
     from lotmark_node.commands._client import silence_grpc
-    from lotmark_node.commands._station_loop import alerting, watch_station
-    from lotmark_node.edge.station_run import StationRun, opened_station
+    from lotmark_node.commands._station_loop import watch_station
     from lotmark_node.edge.station_settings import read_station_settings
 
     silence_grpc()
     triggers = _triggers(trigger or [])
     settings = read_station_settings(file)
-    client_settings = read_client_settings(settings.client)
-    station = opened_station(settings, client_settings)
-    client = Client(client_settings)
-    try:
-
-        def submit(events: "Sequence[bytes]") -> None:
-            client.submit_all(events)
-
-        run = StationRun(settings, station, submit)
-        for each in triggers:
-            run.trigger(each)
-        with alerting(settings.webhooks, settings.station) as alert:
-            is_conforming = watch_station(run, once=once, as_json=as_json, alert=alert)
-    finally:
-        client.close()
+    is_conforming = watch_station(settings, triggers=triggers, once=once, as_json=as_json)
     if once and not is_conforming:
         raise typer.Exit(terminal.ExitCode.NO)
 

@@ -170,6 +170,12 @@ class Alarms:
         logger.error("nothing can be kept", extra={"reason": why})
         self._send([{"site": site, "reason": "trouble", "detail": why, "made": _time(at_us)}])
 
+    def tell_part(self, document: Mapping[str, object]) -> None:
+        """Tell that a station has found a part that does not conform; as `tell`."""
+        self.count += 1
+        logger.warning("part does not conform", extra=dict(document))
+        self._send([document])
+
     def _send(self, documents: Sequence[Mapping[str, object]]) -> None:
         lines = [json.dumps(document) + "\n" for document in documents]
         self._write(lines)

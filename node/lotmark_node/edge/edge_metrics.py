@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from lotmark_consensus.latency import BOUNDS_S, LatencyCounts
 from lotmark_node.edge.edge_site import EdgeSite
 from lotmark_node.edge.source_watch import WatchState
+from lotmark_node.edge.station_watch import StationState
 from lotmark_node.monitoring.families import counters, gauge, gauges, histogram
 
 
@@ -40,6 +41,8 @@ class EdgeMetrics(Collector):
         """Yield every metric as it is now."""
         yield gauges("build_info", "Always 1.", "version", {version("lotmark"): 1})
         yield from self._sources()
+        if self._site.stations:
+            yield from self._stations()
         yield from self._alarms()
         yield from self._keeping()
         now_ms = self._site.now_us() // 1_000
@@ -100,6 +103,47 @@ class EdgeMetrics(Collector):
             "edge_capture_seconds",
             "From an observation's coming until its report and events are on disk.",
             _together([watch.capture.read() for watch in watches.values()]),
+        )
+
+    def _stations(self) -> Iterator[Metric]:
+        stations = {each.settings.station: each for each in self._site.stations}
+        yield gauges(
+            "edge_station_judges",
+            "1 for a station that judges; 0: it is being opened, or was refused.",
+            "station",
+            {name: each.state is StationState.JUDGING for name, each in stations.items()},
+        )
+        for metric, text, attribute in (
+            ("edge_inferences", "Results of a station's models.", "inference_count"),
+            ("edge_refused_images", "Images that could not be judged.", "refused_count"),
+            ("edge_part_alarms", "Images of parts that do not conform.", "alarm_count"),
+        ):
+            yield counters(
+                metric,
+                text,
+                ("station",),
+                [((name,), getattr(each, attribute)) for name, each in stations.items()],
+            )
+        now_ms = self._site.now_us() // 1_000
+        yield gauges(
+            "edge_licence_age_seconds",
+            "Since a node last said what a station may run.",
+            "station",
+            {
+                name: (now_ms - each.licence_ms) / 1_000
+                for name, each in stations.items()
+                if each.licence_ms is not None
+            },
+        )
+        yield histogram(
+            "edge_image_seconds",
+            "From taking an image up until it is kept and its events are in the outbox.",
+            _together([each.seconds.read() for each in stations.values()]),
+        )
+        yield histogram(
+            "edge_part_alarm_seconds",
+            "From taking an image up until its alarm was told.",
+            _together([each.alarm_seconds.read() for each in stations.values()]),
         )
 
     def _alarms(self) -> Iterator[Metric]:

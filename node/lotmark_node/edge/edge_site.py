@@ -1,23 +1,28 @@
 """An edge site that runs: its parts, from the session's beginning to its end.
 
-What comes first: the outbox, the memory, the session's beginning; then one task for each source. A
-source that is refused is told and left alone, and the others go on. What comes last: sources stop,
-windows are closed, the session's end is put on record, and the outbox is emptied for a while.
+What comes first: the outbox, the memory, the session's beginning; then one task for each source
+and station. One that is refused is told and left alone, and the others go on. What comes last:
+sources and stations stop, windows are closed, the session's end is put on record, and the outbox
+is emptied for a while.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from lotmark.client.client import Client
 from lotmark.client.clock import Clock
+from lotmark.client.settings import read_client_settings
 from lotmark_adapters.errors import AdapterError
+from lotmark_adapters.webhooks.message import Message
 from lotmark_node.edge.alarms import Alarms
 from lotmark_node.edge.errors import MemoryUnusable
 from lotmark_node.edge.gauges import CertificateRecorder, Gauges
+from lotmark_node.edge.image_listener import listening
 from lotmark_node.edge.pipeline import SitePipeline
 from lotmark_node.edge.sessions import SiteSessions
 from lotmark_node.edge.site_outbox import SiteOutbox
@@ -25,6 +30,11 @@ from lotmark_node.edge.site_recorder import Standing
 from lotmark_node.edge.site_settings import SiteSettings
 from lotmark_node.edge.source_watch import SourceWatch, WatchState
 from lotmark_node.edge.sources import check_source, is_insecure_source, make_source
+from lotmark_node.edge.station_alerts import alerting
+from lotmark_node.edge.station_keeping import SiteKeeper
+from lotmark_node.edge.station_run import StationImage
+from lotmark_node.edge.station_settings import StationSettings
+from lotmark_node.edge.station_watch import StationState, StationWatch
 
 BEGIN_S = 2.0  # for the session's beginning to be in the outbox, before sources are watched
 END_S = 10.0  # for the last windows and the session's end to be put on record
@@ -48,6 +58,8 @@ class EdgeSite:
         pipeline: Keeps what its sources tell.
         alarms: Tells values outside their limits.
         watches: One for each source.
+        stations: One for each inspection station.
+        image_addresses: Where images may be pushed, by station; those that listen.
         session: Id of this run.
         standing: Where it stood a little while ago.
     """
@@ -57,6 +69,8 @@ class EdgeSite:
     pipeline: SitePipeline
     alarms: Alarms
     watches: Sequence[SourceWatch]
+    stations: Sequence[StationWatch]
+    image_addresses: Mapping[str, str]
     session: bytes
     standing: Standing
     is_insecure: bool
@@ -69,10 +83,14 @@ class EdgeSite:
         for watch in self.watches:
             if watch.state is not WatchState.WATCHED:
                 return f"source {watch.settings.name} is not watched: {watch.why}"
+        for station in self.stations:
+            if station.state is not StationState.JUDGING:
+                why = station.why or "it is being opened"
+                return f"station {station.settings.station} does not judge: {why}"
         return None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Watch all sources until `stop` is set; what was taken is kept when this returns."""
+        """Watch all until `stop` is set; what was taken is kept when this returns."""
         certificates = CertificateRecorder(self.settings, self.pipeline, self.now_us)
         async with asyncio.TaskGroup() as group:
             keeping = [group.create_task(self._keep(watch)) for watch in self.watches]
@@ -85,13 +103,15 @@ class EdgeSite:
                     *(self._watch(watch) for watch in self.watches),
                 )
             ]
+            judging = [group.create_task(station.run(stop)) for station in self.stations]
             await stop.wait()
             for task in others:
                 task.cancel()
             for watch in self.watches:
                 await watch.finish()
-            await asyncio.wait(keeping, timeout=END_S)
-            for task in keeping:
+            ending = [*keeping, *judging]  # stations alone, or sources alone, make a site as well
+            await asyncio.wait(ending, timeout=END_S)
+            for task in ending:
                 task.cancel()
 
     async def _keep(self, watch: SourceWatch) -> None:
@@ -167,7 +187,8 @@ async def open_site(
 
     Raises:
         EdgeError: The memory or the policy cannot be used.
-        AdapterError: A source's settings or the trusted laboratories cannot be used.
+        AdapterError: A source's settings, the trusted laboratories or webhooks cannot be used.
+        OSError: An address for pushed images cannot be used.
     """
     sessions, outbox = SiteSessions(settings, Clock()), SiteOutbox(client)
     gauges = Gauges(settings, now_us)
@@ -188,17 +209,57 @@ async def open_site(
             SourceWatch(source, pipeline.taker(source.name), alarms, now_us)
             for source in settings.sources
         ]
+        alerts = {
+            webhooks: stack.enter_context(alerting(webhooks))
+            for webhooks in {each.webhooks for each in settings.stations}
+        }
+        stations = [
+            _station(each, settings, pipeline, alarms, alerts[each.webhooks], now_us)
+            for each in settings.stations
+        ]
+        listeners = {
+            each.station: stack.enter_context(listening(each)) for each in settings.stations
+        }
         yield EdgeSite(
             settings=settings,
             outbox=outbox,
             pipeline=pipeline,
             alarms=alarms,
             watches=watches,
+            stations=stations,
+            image_addresses={name: at for name, at in listeners.items() if at is not None},
             session=opening.session.session,
             standing=await pipeline.standing(),
             is_insecure=is_insecure,
             now_us=now_us,
         )
+
+
+def _station(
+    station: StationSettings,
+    site: SiteSettings,
+    pipeline: SitePipeline,
+    alarms: Alarms,
+    alert: Callable[[Message], None],
+    now_us: Callable[[], int],
+) -> StationWatch:
+    """Return a station whose alarms, originals and events are the site's."""
+
+    def alarm(image: StationImage) -> None:
+        alarms.tell_part(image.alarm(station.station, now_us=now_us()))
+
+    def tell(image: StationImage, _kept: Path) -> None:
+        if (message := image.alert(station.station, made_ms=now_us() // 1_000)) is not None:
+            alert(message)
+
+    return StationWatch(
+        station,
+        read_client_settings(site.client),
+        site.stations_folder,
+        SiteKeeper(pipeline, station.station),
+        alarm=alarm,
+        tell=tell,
+    )
 
 
 async def _end(pipeline: SitePipeline, sessions: SiteSessions) -> None:

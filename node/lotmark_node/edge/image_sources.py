@@ -1,4 +1,4 @@
-"""Where images come from: a folder that a camera writes to, a push, a vision system's result.
+"""Where images come from: a folder that a camera writes to, or a vision system's result.
 
 Whatever the source, what is handed on is the file as it came, whole and bounded in size; nothing
 here decodes it.
@@ -8,14 +8,13 @@ import hashlib
 import logging
 import os
 import stat
-from collections.abc import AsyncIterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lotmark.canonical_json import JsonValue, load
 from lotmark.errors import MalformedError
 from lotmark_adapters.observation import SourceRecord
-from lotmark_consensus.disk import make_folder, sync_folder
+from lotmark_consensus.disk import replace_file
 from lotmark_inference.errors import InputRefused
 from lotmark_inference.image_reading import IMAGE_SIZE_MAX
 
@@ -128,15 +127,8 @@ class ImageFolder:
             OSError: It cannot be written.
         """
         beneath = self._folder / (JUDGED if was_judged else REFUSED)
-        make_folder(beneath)
         place = beneath / f"{file.digest.hex()}{Path(file.name).suffix.lower()}"
-        unfinished = place.with_suffix(".new")
-        with unfinished.open("wb") as out:
-            out.write(file.content)
-            out.flush()
-            os.fsync(out.fileno())
-        unfinished.replace(place)
-        sync_folder(beneath)
+        replace_file(place, file.content)
         return place
 
     def remove(self, path: Path) -> None:
@@ -170,31 +162,6 @@ def read_image_file(path: Path) -> ImageFile:
         if len(content) > IMAGE_SIZE_MAX:
             raise InputRefused(f"{path} has over {IMAGE_SIZE_MAX} bytes; at most those are read")
     return ImageFile(path.name, content)
-
-
-async def read_pushed_image(
-    name: str, pieces: AsyncIterable[bytes], *, stated_size: int | None
-) -> ImageFile:
-    """Return an image that somebody pushes, piece by piece, as an HTTP body comes.
-
-    Args:
-        name: Under which it came, for the event; no path.
-        pieces: The body.
-        stated_size: What the header says of its size; None: nothing.
-
-    Raises:
-        InputRefused: It is too large, by the header or by what comes, or ends too early.
-    """
-    if stated_size is not None and stated_size > IMAGE_SIZE_MAX:
-        raise InputRefused(f"{name}: {stated_size} bytes are announced; {IMAGE_SIZE_MAX} are read")
-    content = bytearray()
-    async for piece in pieces:
-        content += piece
-        if len(content) > IMAGE_SIZE_MAX:
-            raise InputRefused(f"{name}: over {IMAGE_SIZE_MAX} bytes came; at most those are read")
-    if stated_size is not None and len(content) != stated_size:
-        raise InputRefused(f"{name}: {len(content)} of {stated_size} bytes came; push it again")
-    return ImageFile(name, bytes(content))
 
 
 def referenced_image(record: SourceRecord, field: str, folder: Path) -> Path:

@@ -21,6 +21,7 @@ from lotmark_inference.inspection import InspectedImage, Inspector, Judgement
 from lotmark_inference.model_manifest import ModelInput
 from lotmark_inference.policy import (
     Doubt,
+    Latch,
     Mode,
     PolicyState,
     Switch,
@@ -63,6 +64,17 @@ class Occasion:
     triggered_ns: int  # of the inspector's clock
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationMode:
+    """What a station must remember to go on in its mode."""
+
+    policy_digest: bytes
+    first_article: Latch | None
+    reinforced: Latch | None
+    unit: str | None  # that is being judged; None: none is
+    counts_down: bool  # whether it counts in its mode
+
+
 class InspectionStation:
     """Judges images and makes the events of it; for one thread."""
 
@@ -73,16 +85,19 @@ class InspectionStation:
         model_input: ModelInput,
         *,
         uncertainty_us: int,
+        remembered: StationMode | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         nonce: Callable[[], bytes] = lambda: os.urandom(NONCE_SIZE),
     ) -> None:
-        """Begin with the policy just come into use.
+        """Begin with the policy just come into use, or in the mode that is remembered.
 
         Args:
             name: Of the station, in every event.
             inspector: Judges.
             model_input: What images have to be like.
             uncertainty_us: How far this machine's clock may be off.
+            remembered: Its mode when it stopped; None: it has no memory. Under another policy its
+                latches hold all the same.
             now: That clock.
             nonce: Gives 16 random bytes, once an event.
         """
@@ -92,14 +107,35 @@ class InspectionStation:
         self._uncertainty_us = uncertainty_us
         self._now = now
         self._nonce = nonce
-        self._state, self._first_switch = PolicyState.begun(inspector.policy)
         self._unit: str | None = None  # that is being judged
         self._counts_down = True  # whether the unit that is being judged counts in its mode
+        if remembered is None:
+            self._state, _ = PolicyState.begun(inspector.policy)
+            return
+        self._unit, self._counts_down = remembered.unit, remembered.counts_down
+        self._state = PolicyState(
+            policy=inspector.policy,
+            first_article=remembered.first_article,
+            reinforced=remembered.reinforced,
+        )
+        if remembered.policy_digest != inspector.policy.digest:
+            self._state, _ = self._state.after(Triggered(Trigger.STARTED))
 
     @property
     def mode(self) -> Mode:
         """How carefully it looks now."""
         return self._state.mode
+
+    @property
+    def remembered(self) -> StationMode:
+        """What the next run must know to go on as this one would."""
+        return StationMode(
+            policy_digest=self._inspector.policy.digest,
+            first_article=self._state.first_article,
+            reinforced=self._state.reinforced,
+            unit=self._unit,
+            counts_down=self._counts_down,
+        )
 
     def opened(self) -> bytes:
         """Return the event that the policy came into use; its file is the policy's document."""
@@ -110,7 +146,7 @@ class InspectionStation:
             media_type="application/json",
             name=f"{policy.name}-{policy.version}.json",
         )
-        return self._switched(self._first_switch, files=[document])
+        return self._switched(self._state.resumed(), files=[document])
 
     def trigger(self, trigger: Trigger, cause_id: bytes = b"") -> tuple[bytes, ...]:
         """Return the events of something that happened at the line, such as a tool change.

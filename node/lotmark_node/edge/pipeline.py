@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Self, TypeVar
 
 from lotmark.client.errors import OutboxFull, OutboxUnusable
@@ -165,6 +166,24 @@ class SitePipeline:
         """
         await self._until_room(partial(self._recorder.put, events, session=session))
         await self._until_room(self._recorder.hand_on)
+
+    async def put_original(self, station: str, content: bytes, events: Sequence[bytes]) -> Path:
+        """Keep a station's original, and put its events on record; waits for room as `take` does.
+
+        When this returns, the file is in the store and the events are in the outbox.
+
+        Args:
+            station: Whose.
+            content: The file.
+            events: In the order in which they go on record.
+
+        Returns:
+            Where the file lies.
+        """
+        job = partial(self._recorder.put_original, station, content, events)
+        await self._until_room(job)
+        await self._until_room(self._recorder.hand_on)
+        return self._recorder.path_of(content)
 
     async def standing(self) -> Standing:
         """Return where the site stands.

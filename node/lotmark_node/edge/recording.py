@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from lotmark.merkle import leaf_hash
-from lotmark.v1 import quality_pb2
+from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_adapters.observation import (
     Observation,
     Quality,
@@ -329,3 +329,36 @@ class Recording:
                 decided_us=self._now_us,
             )
         )
+
+    # Originals of stations
+
+    def take_original(self, station: str, content: bytes, events: Sequence[bytes]) -> None:
+        """Take a station's original and the events that follow from it, in their order."""
+        file = hashlib.sha256(content).digest()
+        self._keep(b"", file, len(content), content=content)
+        for raw in events:
+            self.changes.pending.append(Pending(event=raw))
+            event = event_pb2.Event.FromString(raw)
+            if not any(each.sha256 == file for each in event.files):
+                continue
+            self.changes.decided.append(
+                Decided(
+                    what="inference" if event.HasField("inference_result") else "gap",
+                    source=station,
+                    signal=event.inference_result.feature,
+                    policy="",
+                    rule=0,
+                    anchor=Anchor.FULL.value,
+                    first_sequence=0,
+                    last_sequence=0,
+                    first_made_us=1_000 * event.time.start_ms,
+                    last_made_us=1_000 * event.time.end_ms,
+                    observation_count=0,
+                    event_id=leaf_hash(raw),
+                    event=raw,
+                    file=file,
+                    anchored=file,
+                    nonce=b"",
+                    decided_us=self._now_us,
+                )
+            )

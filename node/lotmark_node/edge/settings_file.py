@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from lotmark.client.settings import read_toml
+from lotmark.client.settings import complete_path, read_toml
 from lotmark.errors import MalformedError
 from lotmark.event_rules import SITE_SOURCES_MAX
 from lotmark.network_address import split_address
@@ -31,11 +31,13 @@ from lotmark_node.edge.site_settings import (
     SubjectSettings,
     When,
 )
+from lotmark_node.edge.station_settings import StationSettings, read_station_settings
 
 PROTOCOLS = ("opcua", "mtconnect")
 NAME_SIZE_MAX = 31  # of a site, source or policy: two with a slash between fit an identifier
 SIGNAL_NAME_SIZE_MAX = 64
 SIGNALS_MAX = 1_000  # of a source
+STATIONS_MAX = 16
 RULES_MAX = 64
 GAUGE_IDS_MAX = 16
 WINDOW_S_MAX = 86_400
@@ -46,8 +48,8 @@ RETENTION_DAYS_MAX = 36_525
 CLOCK_UNCERTAINTY_MS_MAX = 4_000_000  # what an event can say
 
 _SITE_KEYS = (
-    "site", "data", "client", "trusted_lab_certificates", "metrics_listen", "alarm_post", "store",
-    "source", "policy",
+    "site", "data", "client", "trusted_lab_certificates", "metrics_listen", "alarm_post",
+    "stations", "store", "source", "policy",
 )  # fmt: skip
 _STORE_KEYS = ("quota_mb", "retention_days")
 _SOURCE_KEYS = (
@@ -83,9 +85,12 @@ def read_site_settings(path: Path) -> SiteSettings:
             table.tables("source", most=SITE_SOURCES_MAX, write_as="[[source]]"), start=1
         )
     )
-    if not sources:
+    stations = _stations(path, table)
+    if not sources and not stations:
         raise table.refused(
-            "source", "is missing; add a [[source]], as `lotmark edge browse` or `probe` write it"
+            "source",
+            "is missing; add a [[source]], as `lotmark edge browse` or `probe` write it,"
+            ' or stations = ["STATION.toml"]',
         )
     _refuse_twice(table, "source", "name", [source.name for source in sources])
     return SiteSettings(
@@ -94,6 +99,7 @@ def read_site_settings(path: Path) -> SiteSettings:
         client=table.file("client"),
         sources=sources,
         policy=_policy(path, table),
+        stations=stations,
         store=_store(table),
         trusted_lab_certificates=trusted,
         metrics_listen=table.text("metrics_listen", split_address)
@@ -113,6 +119,24 @@ def _store(site: SettingsTable) -> StoreSettings:
             "retention_days", least=1, most=RETENTION_DAYS_MAX, default=usual.retention_days
         ),
     )
+
+
+def _stations(path: Path, site: SettingsTable) -> tuple[StationSettings, ...]:
+    stations = tuple(
+        read_station_settings(complete_path(path, "stations", each))
+        for each in site.texts("stations", most=STATIONS_MAX)
+    )
+    client = site.file("client")
+    for each in stations:
+        if each.client.resolve() != client.resolve():
+            raise site.refused(
+                "stations",
+                f"has {each.station}, whose client is {each.client}; a station in a site signs as"
+                f" the site does: write {client} there",
+            )
+    _refuse_twice(site, "stations", "station", [each.station for each in stations])
+    _refuse_twice(site, "stations", "images", [str(each.images.resolve()) for each in stations])
+    return stations
 
 
 # Sources

@@ -12,6 +12,10 @@ from urllib.parse import urlsplit
 from lotmark.client.clock import kernel_clock
 from lotmark.v1 import quality_pb2
 from lotmark_adapters.errors import AdapterError, CertificateRefused
+from lotmark_inference.errors import InferenceError
+from lotmark_inference.model_folder import ModelFolder
+from lotmark_inference.model_registry import model_to_run
+from lotmark_inference.policy import read_policy
 from lotmark_node.edge.anchoring import decide_observation
 from lotmark_node.edge.errors import EdgeError
 from lotmark_node.edge.gauges import site_gauges
@@ -19,12 +23,15 @@ from lotmark_node.edge.site_certificates import site_certificates, trusted_files
 from lotmark_node.edge.site_memory import FILE, SiteMemory
 from lotmark_node.edge.site_settings import Anchor, SiteSettings, SourceSettings
 from lotmark_node.edge.sources import check_source, opcua_source
+from lotmark_node.edge.station_licence import LicenceFile
+from lotmark_node.edge.station_settings import StationSettings
 from lotmark_node.findings import Finding, Health, lasting
 from lotmark_node.machine_checks import check_disk, check_metrics, clock_finding
 from lotmark_node.peer_certificates import check_holder
 
 CONNECT_S = 3.0
 CALLS_MAX = 16  # at once
+LICENCE_AGE_S = 86_400  # beyond which a station's last licence is worth a word
 FREE_PERMILLE_LOW = 50  # of a disk
 
 _DEFAULT_PORTS = {"opc.tcp": 4840, "http": 80, "https": 443}
@@ -35,7 +42,7 @@ _GAUGE_HEALTH = {
 
 
 def check_site(settings: SiteSettings, *, now_ms: int) -> Iterator[Finding]:
-    """Check a site's client, sources, gauges, policy, store and machine; it may run meanwhile.
+    """Check all that a site needs, from its client to its disk; it may run meanwhile.
 
     Args:
         settings: The site's.
@@ -46,6 +53,8 @@ def check_site(settings: SiteSettings, *, now_ms: int) -> Iterator[Finding]:
     yield from _check_certificates(settings, now_ms)
     yield from _check_gauges(settings, now_ms)
     yield from _check_policy(settings)
+    for station in settings.stations:
+        yield _check_station(settings, station, now_ms)
     yield from _check_store(settings)
     yield clock_finding(kernel_clock())
     yield from check_disk(settings.data)
@@ -153,6 +162,30 @@ def _check_policy(settings: SiteSettings) -> Iterator[Finding]:
         )
     else:
         yield Finding("policy", Health.GOOD, f"{name} puts something of each signal on record")
+
+
+def _check_station(settings: SiteSettings, station: StationSettings, now_ms: int) -> Finding:
+    """Say whether a station could start now if no node were in reach."""
+    name = station.station
+    try:
+        read_policy(station.policy.read_bytes(), source=str(station.policy))
+        licence = LicenceFile(settings.stations_folder, name).last()
+        if licence is not None:
+            for model in (licence.light, licence.heavy):
+                if model is not None:
+                    model_to_run(model, ModelFolder(station.registry))
+    except (InferenceError, OSError) as error:
+        return Finding("station", Health.BAD, f"{name}: {error}")
+    if licence is None:
+        return Finding(
+            "station",
+            Health.WARNING,
+            f"{name} has no licence yet: its next start needs a node, and a model that is in use"
+            f" there: lotmark model promote MODEL --station {name}",
+        )
+    age_s = licence.age_s(now_ms)
+    health = Health.GOOD if age_s < LICENCE_AGE_S else Health.NOTICE
+    return Finding("station", health, f"{name} may run by what a node said {age_s:,} s ago")
 
 
 def _check_store(settings: SiteSettings) -> Iterator[Finding]:

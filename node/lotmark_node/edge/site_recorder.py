@@ -5,9 +5,11 @@ here. Changes are made to copies, which count once they are on disk; so whatever
 known here is what the memory has.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from lotmark_adapters.observation import Report
@@ -118,6 +120,21 @@ class SiteRecorder:
                 each.observation_count = each.gap_count = 0
                 recording.remember(each)
         self._write(recording.finished(), *copies)
+
+    def put_original(self, station: str, content: bytes, events: Sequence[bytes]) -> None:
+        """Keep a station's original, and put its events on record.
+
+        Raises:
+            MemoryUnusable: Nothing was kept.
+        """
+        self._memory.check_room()
+        recording = self._recording()
+        recording.take_original(station, content, events)
+        self._write(recording.finished())
+
+    def path_of(self, content: bytes) -> Path:
+        """Return where a file with this content lies in the store, if it was kept."""
+        return self._store.path(hashlib.sha256(content).digest())
 
     def close_windows(self, *, due_only: bool) -> None:
         """Close the windows whose time is over, or all.

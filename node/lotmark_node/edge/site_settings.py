@@ -47,10 +47,15 @@ rules = [
 ]
 """
 
+# Inspection stations have files of their own, see `station_settings`, which the head may name:
+# stations = ["aoi-cam07.toml"]
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+
+from lotmark_node.edge.station_settings import StationSettings
 
 
 class Anchor(StrEnum):
@@ -145,9 +150,15 @@ class SiteSettings:
     client: Path
     sources: tuple[SourceSettings, ...]
     policy: Policy
+    stations: tuple[StationSettings, ...] = ()
     store: StoreSettings = StoreSettings()
     trusted_lab_certificates: Path | None = None
     metrics_listen: str | None = None
     alarm_post: str | None = None  # URL of who hears of values outside their limits at once
     folder: Path = Path()  # of the file: paths in sources' options are relative to it
     settings_digest: bytes = bytes(32)  # SHA-256 of the file
+
+    @property
+    def stations_folder(self) -> Path:
+        """Where licences and modes of its stations are kept."""
+        return self.data / "stations"

@@ -1,35 +1,45 @@
-"""A station at work: opens what its settings name, takes images from its folder, submits events.
+"""A station's own steps, one after the other: opened by its licence, images judged, its mode kept.
 
-The order of an image: judged, kept on disk under its digest, its events in the client's outbox,
-then taken out of the folder. A kill in between judges it once more: that is a second result of the
-same image on record, never none, and never one whose image is missing.
+The order of an image: judged, its alarm told, the original and its events on disk, the mode that
+followed from it, and last it is taken out of the folder. A kill in between judges it once more:
+that is a second result of the same image on record, never none, and never one whose image is
+missing.
 """
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from lotmark.canonical_json import load_foreign
-from lotmark.client.session import LedgerSession
-from lotmark.client.settings import ClientSettings
 from lotmark.errors import MalformedError
 from lotmark.v1 import quality_pb2
 from lotmark_adapters.webhooks.message import Message
+from lotmark_inference.engine import EngineIdentity
+from lotmark_inference.engine_worker import WorkerEngine
 from lotmark_inference.errors import InputRefused, ModelRefused
 from lotmark_inference.inspection import Inspector, JudgingModel
+from lotmark_inference.label_catalogue import read_catalogue
 from lotmark_inference.model_folder import ModelFolder
 from lotmark_inference.model_manifest import ModelInput
-from lotmark_inference.model_registry import model_to_run
-from lotmark_inference.onnx_engine import KIND, TARGET, OnnxEngine
-from lotmark_inference.policy import Mode, Trigger, read_policy
-from lotmark_inference.registered_models import EngineTarget, RegisteredModels
+from lotmark_inference.model_registry import LicensedModel, model_to_run
+from lotmark_inference.onnx_engine import KIND, TARGET
+from lotmark_inference.opened_engine import opened_engine
+from lotmark_inference.policy import InspectionPolicy, Mode, Trigger
 from lotmark_node.edge.image_sources import ImageFile, ImageFolder, read_image_file
-from lotmark_node.edge.inspection_station import Inspected, InspectionStation, Occasion
+from lotmark_node.edge.inspection_station import (
+    Inspected,
+    InspectionStation,
+    Occasion,
+    StationMode,
+)
+from lotmark_node.edge.station_licence import StationLicence
+from lotmark_node.edge.station_mode import ModeFile
 from lotmark_node.edge.station_settings import FILE_NAME_SIZE_MAX, StationSettings
-from lotmark_node.inference_ledger import catalogue_approval, models_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,17 +47,16 @@ CONTEXT_SUFFIX = ".json"  # of the file beside an image that has its context
 CONTEXT_SIZE_MAX = 4_096
 CONTEXT_VALUE_MAX = 2**53 - 1  # up to which every reader of JSON agrees
 
-Submit = Callable[[Sequence[bytes]], None]  # events are in an outbox on disk when it returns
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StationImage:
     """What became of one image, for whoever watches the station."""
 
-    name: str
-    kept: Path
-    mode: Mode
+    path: Path  # in the folder
+    file: ImageFile
+    mode: Mode  # in which it was judged
     inspected: Inspected
+    triggered_ns: int  # of the monotonic clock: when it was taken up
 
     @property
     def verdict(self) -> str:
@@ -57,10 +66,35 @@ class StationImage:
             return "NOT_JUDGED"
         return quality_pb2.Verdict.Name(judgement.verdict).removeprefix("VERDICT_")
 
+    @property
+    def is_nonconforming(self) -> bool:
+        """Whether the models say that the part does not conform."""
+        judgement = self.inspected.judgement
+        return judgement is not None and judgement.verdict == quality_pb2.VERDICT_NONCONFORMING
+
+    def alarm(self, station: str, *, now_us: int) -> dict[str, object]:
+        """Return what is told at this machine of a part that does not conform."""
+        judgement = self.inspected.judgement
+        assert judgement is not None, "it is nonconforming"
+        result = judgement.results[-1]
+        return {
+            "station": station,
+            "reason": "nonconforming",
+            "image": self.file.name[:FILE_NAME_SIZE_MAX],
+            "sha256": self.file.digest.hex(),
+            "feature": result.feature,
+            "label": result.label,
+            "model": result.model,
+            "score_ppm": result.score_ppm,
+            "mode": self.mode.value,
+            "event_id": self.inspected.result_id.hex(),
+            "made": datetime.fromtimestamp(now_us / 1e6, UTC).isoformat(timespec="milliseconds"),
+        }
+
     def alert(self, station: str, *, made_ms: int) -> Message | None:
         """Return what people are told at once; None: the part conforms, or nobody can say."""
         judgement = self.inspected.judgement
-        if judgement is None or judgement.verdict != quality_pb2.VERDICT_NONCONFORMING:
+        if judgement is None or not self.is_nonconforming:
             return None
         result = judgement.results[-1]
         return Message(
@@ -71,7 +105,7 @@ class StationImage:
             fields={
                 "station": station,
                 "feature": result.feature,
-                "image": self.name[:FILE_NAME_SIZE_MAX],
+                "image": self.file.name[:FILE_NAME_SIZE_MAX],
                 "model": result.model,
                 "score": f"{result.score_ppm / 10_000:.2f} %",
                 "mode": self.mode.value,
@@ -79,93 +113,116 @@ class StationImage:
         )
 
 
-def opened_station(settings: StationSettings, client: ClientSettings) -> InspectionStation:
-    """Return a station whose models, labels and policy are in order by the ledger.
+@contextmanager
+def opened_station(
+    settings: StationSettings,
+    policy: InspectionPolicy,
+    licence: StationLicence,
+    remembered: StationMode | None = None,
+) -> Iterator[InspectionStation]:
+    """Give a station whose models run in processes of their own, which end with the block.
+
+    Args:
+        settings: The station's.
+        policy: The one that the licence is for.
+        licence: What may run.
+        remembered: The mode to go on in; None: the station has no memory.
 
     Raises:
-        ModelRefused: A model may not run here, or its files are not what was registered.
-        CatalogueRefused: The policy's catalogue is not in force, or a model has other labels.
-        PolicyRefused: The policy's file is none.
-        ConnectionError: No node answers; a station starts by what is on the ledger.
+        ModelRefused: A model's files are not what was registered.
+        CatalogueRefused: A model has other labels than the catalogue.
+        EngineError: An engine does not open.
         OSError: A file cannot be read.
     """
-    policy = read_policy(settings.policy.read_bytes(), source=str(settings.policy))
-    with LedgerSession(client) as session:
-        catalogue = catalogue_approval(session).catalogue(policy.catalogue)
-        models = models_of(session, client.party)
-    light = _opened_model(models, settings, settings.light)
-    heavy = _opened_model(models, settings, settings.heavy) if settings.heavy else None
-    wanted = light.manifest.input
-    if heavy is not None and _size(heavy.manifest.input) != _size(wanted):
-        raise ModelRefused(
-            f"{light.manifest.model} takes images of {_size(wanted)}, {heavy.manifest.model} of"
-            f" {_size(heavy.manifest.input)}; a station's models must take the same image"
+    with ExitStack() as stack:
+        light = _opened_model(stack, settings, licence.light)
+        heavy = None if licence.heavy is None else _opened_model(stack, settings, licence.heavy)
+        wanted = light.manifest.input
+        if heavy is not None and _size(heavy.manifest.input) != _size(wanted):
+            raise ModelRefused(
+                f"{light.manifest.model} takes images of {_size(wanted)}, {heavy.manifest.model} of"
+                f" {_size(heavy.manifest.input)}; a station's models must take the same image"
+            )
+        catalogue = read_catalogue(licence.catalogue, source="the licence's catalogue")
+        yield InspectionStation(
+            settings.station,
+            Inspector(policy, catalogue, light=light, heavy=heavy),
+            wanted,
+            uncertainty_us=settings.clock_uncertainty_us,
+            remembered=remembered,
         )
-    return InspectionStation(
-        settings.station,
-        Inspector(policy, catalogue, light=light, heavy=heavy),
-        wanted,
-        uncertainty_us=settings.clock_uncertainty_us,
-    )
 
 
 def _size(wanted: ModelInput) -> tuple[int, int]:
     return wanted.height, wanted.width
 
 
-def _opened_model(models: RegisteredModels, settings: StationSettings, name: str) -> JudgingModel:
-    runnable = model_to_run(
-        models,
-        ModelFolder(settings.registry),
-        station=settings.station,
-        name=name,
-        engine=EngineTarget(f"{KIND}-{version(KIND)}", TARGET),
+def _opened_model(
+    stack: ExitStack, settings: StationSettings, licensed: LicensedModel
+) -> JudgingModel:
+    runnable = model_to_run(licensed, ModelFolder(settings.registry))
+    identity = EngineIdentity(
+        kind=KIND,
+        version=licensed.engine.engine.removeprefix(f"{KIND}-"),
+        target=TARGET,
+        artefact_sha256=licensed.artefact_sha256,
     )
-    return JudgingModel(runnable.manifest, OnnxEngine(runnable.onnx, runnable.manifest))
+    opening = partial(opened_engine, identity, runnable.artefact, runnable.manifest)
+    engine = WorkerEngine(opening, runnable.manifest.input)
+    stack.callback(engine.close)
+    return JudgingModel(runnable.manifest, engine)
 
 
 class StationRun:
-    """Takes what the camera has written, round by round; for one thread."""
+    """Takes what the camera has written, step by step; for one thread."""
 
     def __init__(
-        self, settings: StationSettings, station: InspectionStation, submit: Submit
+        self, settings: StationSettings, station: InspectionStation, mode_file: ModeFile
     ) -> None:
-        """Begin; the policy's coming into use is submitted.
+        """Begin.
 
         Args:
             settings: Of the station.
             station: Judges.
-            submit: Takes events.
+            mode_file: Where its mode is kept.
 
         Raises:
             OSError: The folder of images cannot be made.
         """
         self._settings = settings
         self._station = station
-        self._submit = submit
+        self._mode_file = mode_file
         settings.images.mkdir(parents=True, exist_ok=True)
         self._folder = ImageFolder(settings.images)
-        submit([station.opened()])
 
-    def trigger(self, trigger: Trigger) -> None:
-        """Say that something happened at the line."""
-        self._submit(self._station.trigger(trigger))
+    def opened(self) -> tuple[bytes, ...]:
+        """Return the event that the policy came into use, which comes first of all."""
+        return (self._station.opened(),)
 
-    def poll(self) -> list[Path]:
-        """Act on the triggers in the folder, and return the images that are there whole."""
+    def trigger(self, trigger: Trigger) -> tuple[bytes, ...]:
+        """Return the events of something that happened at the line."""
+        return self._station.trigger(trigger)
+
+    def told_triggers(self) -> list[tuple[Path, Trigger]]:
+        """Return the triggers in the folder, and the files that tell them; unknown ones go."""
+        found = []
         for path in self._folder.triggers():
             if path.stem in list(Trigger):
-                self.trigger(Trigger(path.stem))
+                found.append((path, Trigger(path.stem)))
             else:
                 logger.warning("unknown trigger", extra={"file": path.name})
-            path.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+        return found
+
+    def poll(self) -> list[Path]:
+        """Return the images that are in the folder whole, oldest first."""
         return self._folder.poll()
 
-    def take(self, path: Path) -> StationImage | None:
-        """Judge one image of the folder, keep it, submit its events and take it away.
+    def judge(self, path: Path) -> StationImage | None:
+        """Judge one image of the folder, where it stays.
 
         Returns:
-            None where it could not be read; it stays where it is, and that is logged.
+            None where it could not be read, which is logged.
         """
         triggered_ns = time.monotonic_ns()
         try:
@@ -175,11 +232,24 @@ class StationRun:
             return None
         mode = self._station.mode
         inspected = self._inspected(file, path, triggered_ns)
-        kept = self._folder.keep(file, was_judged=inspected.judgement is not None)
-        self._submit(inspected.events)
-        self._folder.remove(path)
-        path.with_suffix(CONTEXT_SUFFIX).unlink(missing_ok=True)
-        return StationImage(name=file.name, kept=kept, mode=mode, inspected=inspected)
+        return StationImage(
+            path=path, file=file, mode=mode, inspected=inspected, triggered_ns=triggered_ns
+        )
+
+    def keep_in_folder(self, image: StationImage) -> Path:
+        """Keep an original beneath the folder of images, and return where."""
+        was_judged = image.inspected.judgement is not None
+        return self._folder.keep(image.file, was_judged=was_judged)
+
+    def settle(self, image: StationImage) -> None:
+        """Keep the mode and take the image away; original and events are where they belong."""
+        self.keep_mode()
+        self._folder.remove(image.path)
+        image.path.with_suffix(CONTEXT_SUFFIX).unlink(missing_ok=True)
+
+    def keep_mode(self) -> None:
+        """Keep the mode, once the events that led to it are where they belong."""
+        self._mode_file.keep(self._station.remembered)
 
     def _inspected(self, file: ImageFile, path: Path, triggered_ns: int) -> Inspected:
         named = self._settings.unit_and_feature(path.stem)

@@ -10,25 +10,41 @@ heavy = "weld-heavy"               # the one for first articles and doubts; may 
 file_name = "(?P<unit>[A-Z0-9]+)_(?P<feature>weld_[0-9]+)"  # of an image, without its ending
 unit_prefix = "https://id.gs1.org/01/04012345000023/21/"    # of the item's id; the unit follows
 clock_uncertainty_ms = 1_000       # how far this machine's clock may be off
+renew_s = 60                       # after which a node is asked again what may run
+images_listen = "127.0.0.1:8406"   # where images may be pushed; may be left out
+images_key_file = "images.key"     # what whoever pushes must show; loopback needs none
 """
 
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lotmark.client.settings import SettingsError, complete_path, read_toml
 from lotmark.errors import MalformedError
+from lotmark.network_address import is_loopback, split_address
 from lotmark.text import check_identifier
 
 CLOCK_UNCERTAINTY_MAX_MS = 3_600_000
+RENEW_S, RENEW_MAX_S = 60, 86_400
+KEY_SIZE_MIN, KEY_SIZE_MAX = 16, 256
 FILE_NAME_SIZE_MAX = 255
+FEATURE_SIZE_MAX = 64
 
 _STATION_SIZE_MAX = 64
 _GROUPS = {"unit", "feature"}
 _PATHS = ("client", "images", "registry", "policy")
 _TEXTS = ("station", *_PATHS, "light", "file_name", "unit_prefix")
-_KEYS = (*_TEXTS, "heavy", "webhooks", "clock_uncertainty_ms")
+_KEYS = (
+    *_TEXTS,
+    "heavy",
+    "webhooks",
+    "clock_uncertainty_ms",
+    "renew_s",
+    "images_listen",
+    "images_key_file",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +62,10 @@ class StationSettings:
     unit_prefix: str
     clock_uncertainty_us: int
     webhooks: Path | None
+    renew_s: int  # between two questions to the ledger
+    folder: Path  # of the file
+    images_listen: str | None = None  # host:port
+    images_key: bytes = field(default=b"", repr=False)  # b"": whoever pushes needs none
 
     def unit_and_feature(self, name: str) -> tuple[str, str] | None:
         """Return the item id and the feature that an image's name tells; None: it tells none.
@@ -56,7 +76,13 @@ class StationSettings:
         match = self.file_name.fullmatch(name[:FILE_NAME_SIZE_MAX])
         if match is None:
             return None
-        return f"{self.unit_prefix}{match['unit']}", match["feature"]
+        unit, feature = f"{self.unit_prefix}{match['unit']}", match["feature"]
+        try:
+            check_identifier(unit, what="a unit")
+            check_identifier(feature, what="a feature", size_max=FEATURE_SIZE_MAX)
+        except MalformedError:
+            return None
+        return unit, feature
 
 
 def read_station_settings(path: Path) -> StationSettings:
@@ -81,6 +107,7 @@ def read_station_settings(path: Path) -> StationSettings:
     webhooks = None
     if "webhooks" in table:
         webhooks = complete_path(path, "webhooks", _text(path, table, "webhooks"))
+    images_listen, images_key = _listen(path, table)
     return StationSettings(
         station=texts["station"],
         client=paths["client"],
@@ -91,8 +118,13 @@ def read_station_settings(path: Path) -> StationSettings:
         heavy=_text(path, table, "heavy") if "heavy" in table else "",
         file_name=_pattern(path, texts["file_name"]),
         unit_prefix=texts["unit_prefix"],
-        clock_uncertainty_us=1_000 * _uncertainty_ms(path, table),
+        clock_uncertainty_us=1_000
+        * _number(path, table, "clock_uncertainty_ms", 0, CLOCK_UNCERTAINTY_MAX_MS),
         webhooks=webhooks,
+        renew_s=_number(path, {"renew_s": RENEW_S, **table}, "renew_s", 1, RENEW_MAX_S),
+        folder=path.absolute().parent,
+        images_listen=images_listen,
+        images_key=images_key,
     )
 
 
@@ -103,13 +135,52 @@ def _text(path: Path, table: dict[str, Any], key: str) -> str:
     return value
 
 
-def _uncertainty_ms(path: Path, table: dict[str, Any]) -> int:
-    value = table.get("clock_uncertainty_ms")
-    if type(value) is not int or not 0 <= value <= CLOCK_UNCERTAINTY_MAX_MS:
+def _listen(path: Path, table: dict[str, Any]) -> tuple[str | None, bytes]:
+    """Return where images may be pushed, and the key that they need."""
+    if "images_listen" not in table:
+        if "images_key_file" in table:
+            raise SettingsError(
+                f"{path}: images_key_file is for images_listen; add that, or both go"
+            )
+        return None, b""
+    address = _text(path, table, "images_listen")
+    try:
+        host, _ = split_address(address)
+    except MalformedError as error:
+        raise SettingsError(f"{path}: images_listen: {error}") from error
+    if "images_key_file" in table:
+        file = complete_path(path, "images_key_file", _text(path, table, "images_key_file"))
+        return address, _key(path, file)
+    if not is_loopback(host):
         raise SettingsError(
-            f"{path}: clock_uncertainty_ms is {value!a}; write whole milliseconds, 0 to"
-            f" {CLOCK_UNCERTAINTY_MAX_MS}"
+            f"{path}: images_listen {address} takes images from other machines, so it needs a key:"
+            ' add images_key_file = "images.key", or listen at 127.0.0.1'
         )
+    return address, b""
+
+
+def _key(path: Path, file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            others = os.fstat(opened.fileno()).st_mode & 0o077
+            key = opened.read(KEY_SIZE_MAX + 1).strip()
+    except OSError as error:
+        raise SettingsError(f"{path}: images_key_file {file}: {error.strerror}") from error
+    if others:
+        raise SettingsError(f"{path}: images_key_file {file} can be read by others: chmod 600 it")
+    if not KEY_SIZE_MIN <= len(key) <= KEY_SIZE_MAX or not key.isascii():
+        raise SettingsError(
+            f"{path}: images_key_file {file} has {len(key)} bytes; write {KEY_SIZE_MIN} to"
+            f" {KEY_SIZE_MAX} ASCII characters, such as of `openssl rand -hex 32`"
+        )
+    return key
+
+
+def _number(path: Path, table: dict[str, Any], key: str, least: int, most: int) -> int:
+    value = table.get(key)
+    if type(value) is not int or not least <= value <= most:
+        unit = "milliseconds" if key.endswith("_ms") else "seconds"
+        raise SettingsError(f"{path}: {key} is {value!a}; write whole {unit}, {least} to {most}")
     return value
 
 

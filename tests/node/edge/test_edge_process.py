@@ -281,8 +281,9 @@ def test_a_refused_source_stops_no_other_and_everybody_is_told_and_a_site_runs_o
     assert 'lotmark_edge_source_watched{source="mill"} 1.0' in metrics
     assert 'lotmark_edge_refused_events_total{outcome="KEY_NOT_PERMITTED"} 1.0' in metrics
     shown = set(re.findall(r"^(\w+?)(?:_bucket|_sum|_count)?(?:\{| )", metrics, re.MULTILINE))
-    # No alert asks for what nobody shows, but for gaps, of which there were none.
-    assert named_metrics(edge=True) - shown == {"lotmark_edge_gaps_total"}
+    # No alert asks for what nobody shows, but for gaps and stations, of which there were none.
+    unshown = {"lotmark_edge_gaps_total", "lotmark_edge_station_judges"}
+    assert named_metrics(edge=True) - shown == unshown
 
 
 def _asked(site: SiteProcess, path: str) -> tuple[int, str]:

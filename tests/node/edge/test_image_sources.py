@@ -1,9 +1,7 @@
 """Image sources: whole files, once, in order, bounded; and nothing that a name leads elsewhere."""
 
-import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +12,8 @@ from lotmark_inference.errors import InputRefused
 from lotmark_inference.image_reading import IMAGE_SIZE_MAX
 from lotmark_node.edge import image_sources
 from lotmark_node.edge.image_sources import (
-    ImageFile,
     ImageFolder,
     read_image_file,
-    read_pushed_image,
     referenced_image,
 )
 
@@ -114,26 +110,6 @@ def test_links_pipes_and_huge_files_are_not_read(tmp_path: Path) -> None:
         read_image_file(tmp_path / "pipe.png")
     with pytest.raises(InputRefused, match=f"over {IMAGE_SIZE_MAX} bytes"):
         read_image_file(tmp_path / "huge.png")
-
-
-async def pieces(count: int, size: int) -> AsyncIterator[bytes]:
-    for _ in range(count):
-        yield bytes(size)
-
-
-def pushed(count: int, size: int, *, stated_size: int | None) -> ImageFile:
-    return asyncio.run(read_pushed_image("push", pieces(count, size), stated_size=stated_size))
-
-
-def test_a_pushed_image_is_read_up_to_its_bound_and_no_further() -> None:
-    assert pushed(3, 10, stated_size=30).content == bytes(30)
-    assert pushed(3, 10, stated_size=None).content == bytes(30)
-    with pytest.raises(InputRefused, match="30 of 31 bytes came"):
-        pushed(3, 10, stated_size=31)
-    with pytest.raises(InputRefused, match="are announced"):
-        pushed(0, 0, stated_size=IMAGE_SIZE_MAX + 1)
-    with pytest.raises(InputRefused, match="bytes came; at most"):
-        pushed(10**9, 2**20, stated_size=None)  # never read to its end
 
 
 def record(content: JsonValue) -> SourceRecord:

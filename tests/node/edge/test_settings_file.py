@@ -100,6 +100,7 @@ BAD = {
     "site with a slash": ('site = "line-3"', 'site = "a/b"', "site cannot be used: .*'a/b'.* 31"),
     "site too long": ('site = "line-3"', f'site = "{"a" * 32}"', "is not 1 to 31 letters"),
     "unknown key": ('site = "line-3"', 'site = "line-3"\nsitte = 1', "sitte is unknown; remove"),
+    "stations no list": ('data = "data"', 'data = "data"\nstations = "a.toml"', "stations is 'a"),
     "data empty": ('data = "data"', 'data = ""', "data is '', no path; name a file"),
     "client missing": ('client = "client.toml"\n', "", "client is missing"),
     "labs no text": ('lab_certificates = "labs"', "lab_certificates = 1", "certificates is 1, no"),

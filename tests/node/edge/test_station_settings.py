@@ -94,3 +94,26 @@ def test_context_that_is_no_whole_number_is_none(
     path.write_bytes(raw)
 
     assert read_context(path) == found
+
+
+def test_images_may_be_pushed_from_other_machines_only_with_a_key(tmp_path: Path) -> None:
+    listen = f'{TEXT}images_listen = "0.0.0.0:8406"\n'
+    key = tmp_path / "images.key"
+    with pytest.raises(SettingsError, match="from other machines, so it needs a key"):
+        read(tmp_path, listen)
+    with pytest.raises(SettingsError, match="images_key_file is for images_listen"):
+        read(tmp_path, f'{TEXT}images_key_file = "images.key"')
+    with pytest.raises(SettingsError, match=r"images\.key: No such file"):
+        read(tmp_path, f'{listen}images_key_file = "images.key"')
+    key.write_text("short\n")
+    with pytest.raises(SettingsError, match="can be read by others: chmod 600"):
+        read(tmp_path, f'{listen}images_key_file = "images.key"')
+    key.chmod(0o600)
+    with pytest.raises(SettingsError, match="has 5 bytes; write 16 to 256"):
+        read(tmp_path, f'{listen}images_key_file = "images.key"')
+    key.write_text("a key of a test, long enough\n")
+
+    settings = read(tmp_path, f'{listen}images_key_file = "images.key"')
+
+    assert settings.images_key == b"a key of a test, long enough"
+    assert read(tmp_path, f'{TEXT}images_listen = "127.0.0.1:0"').images_key == b""

@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from lotmark.network_address import split_address
-from lotmark_node.monitoring import http_listener
-from lotmark_node.monitoring.http_listener import CONNECTIONS_MAX, HttpListener
+from lotmark_node.monitoring.bounded_http import CONNECTIONS_MAX, BoundedHandler
+from lotmark_node.monitoring.http_listener import HttpListener
 
 ANSWER_MAX_S = 10.0
 
@@ -72,7 +72,7 @@ def test_other_methods_are_refused(watched: Watched) -> None:
 def test_an_asker_that_says_nothing_is_let_go(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_listener, "REQUEST_S", 0.05)
+    monkeypatch.setattr(BoundedHandler, "request_s", 0.05)
 
     with watched.connect() as asker:
         assert asker.recv(1) == b""
@@ -109,5 +109,5 @@ def test_more_askers_than_the_bound_are_closed_and_room_comes_again(watched: Wat
 
 
 def test_an_address_in_use_is_named_with_what_to_do(watched: Watched) -> None:
-    with pytest.raises(OSError, match=r"^cannot listen at .* for metrics: .* `metrics_listen`$"):
+    with pytest.raises(OSError, match=r"^cannot listen at .*: .* `metrics_listen`$"):
         HttpListener(watched.listener.address, CollectorRegistry(), lambda: None)

@@ -4,6 +4,9 @@ import time
 
 from lotmark.client.provenance import ProvenanceReader
 from lotmark.v1 import event_pb2
+from lotmark_inference.policy import read_policy
+from lotmark_node.edge.station_licence import asked_licence
+from lotmark_node.edge.station_mode import ModeFile
 from lotmark_node.edge.station_run import StationRun, opened_station
 from lotmark_node.story.errors import StoryFailed
 from lotmark_node.story.inspection import COLD_UM, photograph
@@ -23,23 +26,32 @@ def run(stage: Stage) -> str:
     settings = photograph(stage.folder, ledger.network.client_file(CLIENT))
     waiting: list[event_pb2.Event] = []
     told: list[ToldEvent] = []
-    station = opened_station(settings, ledger.network.client_settings(CLIENT))
-    station_run = StationRun(
-        settings, station, lambda raw: waiting.extend(map(event_pb2.Event.FromString, raw))
+    policy = read_policy(settings.policy.read_bytes(), source="weld.toml")
+    licence = asked_licence(
+        settings,
+        ledger.network.client_settings(CLIENT),
+        policy,
+        now_ms=time.time_ns() // 1_000_000,
     )
-    station_run.poll()  # a file is taken once it looks the same a second time
     judged_s = 0.0
-    for path in station_run.poll():
-        started_s = time.perf_counter()
-        image = station_run.take(path)
-        judged_s += time.perf_counter() - started_s
-        if image is None:
-            raise StoryFailed(f"{path} was not read")
-        if image.alert(CAMERA, made_ms=time.time_ns() // 1_000_000) is not None:
-            told += ledger.submit(CLIENT, waiting)
-            waiting.clear()
-            _act(ledger, image.inspected.to_review)
-            stage.facts["detection_to_actions_s"] = round(time.perf_counter() - started_s, 2)
+    with opened_station(settings, policy, licence) as station:
+        station_run = StationRun(settings, station, ModeFile(settings.folder, CAMERA))
+        waiting += map(event_pb2.Event.FromString, station_run.opened())
+        station_run.poll()  # a file is taken once it looks the same a second time
+        for path in station_run.poll():
+            started_s = time.perf_counter()
+            image = station_run.judge(path)
+            if image is None:
+                raise StoryFailed(f"{path} was not read")
+            station_run.keep_in_folder(image)
+            waiting += map(event_pb2.Event.FromString, image.inspected.events)
+            station_run.settle(image)
+            judged_s += time.perf_counter() - started_s
+            if image.is_nonconforming:
+                told += ledger.submit(CLIENT, waiting)
+                waiting.clear()
+                _act(ledger, image.inspected.to_review)
+                stage.facts["detection_to_actions_s"] = round(time.perf_counter() - started_s, 2)
     told += ledger.submit(CLIENT, waiting)
     camera = ledger.remember("welds", CLIENT, told)
     results = [each for each in told if each.event.HasField("inference_result")]

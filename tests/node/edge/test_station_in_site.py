@@ -1,0 +1,248 @@
+"""A station within a site's process: beside the sources, alarmed at once, kept in the store."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lotmark.client.session import LedgerSession
+from lotmark.client.settings import read_client_settings
+from lotmark.v1 import event_pb2
+from lotmark_adapters.trial.agent import Agent
+from lotmark_inference.weld_surface import SIZE
+from tests.node.edge.site_process import SiteProcess, agent_source, until
+from tests.node.running_node import lotmark, node_process
+from tests.node.test_commands_inference import (
+    CLIENTS,
+    PARTIES,
+    STATION,
+    Site,
+    station_settings,
+)
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A ledger by which the station may run."""
+    folder = tmp_path_factory.mktemp("stations")
+    with node_process(folder / "consortium", parties=PARTIES, clients=CLIENTS) as node:
+        ledger = Site(node, folder)
+        ledger.register()
+        ledger.approve_catalogue()
+        ledger.promote()
+        yield ledger
+
+
+def edge_site(
+    ledger: Site, folder: Path, sources: str = "", *, more: str = "", head: str = ""
+) -> SiteProcess:
+    """Return a site with one station, or more, which has not started."""
+    folder.mkdir(exist_ok=True)
+    settings = station_settings(ledger, folder)
+    settings.write_text(f'{settings.read_text()}renew_s = 1\nimages_listen = "127.0.0.1:0"\n')
+    stations = f'stations = ["{settings.name}"{more}]\n'
+    client = ledger.node.client("T1-STATOR", "mes")
+    return SiteProcess(folder, client, sources, name="line-3", head=stations + head)
+
+
+@asynccontextmanager
+async def running(site: SiteProcess) -> AsyncIterator[None]:
+    """Run a site; end it as an operator does, unless it was killed."""
+    await site.start()
+    try:
+        yield
+        if site.runs:
+            assert await site.end() == 0
+    finally:
+        if site.runs:
+            site.kill()
+
+
+def photograph(folder: Path, name: str, *, is_bright: bool) -> bytes:
+    """Let the camera write an image, and return it: a bright one is sound to the tiny model."""
+    pixels = np.random.default_rng(len(name)).integers(0, 40, (SIZE, SIZE), dtype=np.uint8)
+    unfinished = folder / "unfinished"
+    Image.fromarray(pixels + (200 if is_bright else 0)).save(unfinished, "PNG")
+    return unfinished.replace(folder / "images" / f"{name}.png").read_bytes()
+
+
+def results(ledger: Site, unit: str) -> list[event_pb2.Event]:
+    """Return the results about a unit that are on the ledger."""
+    client = read_client_settings(ledger.node.client("T1-STATOR", "mes"))
+    with LedgerSession(client) as session:
+        events = [
+            event_pb2.Event.FromString(each.event) for each in session.entries() if each.event
+        ]
+    return [
+        each
+        for each in events
+        if each.HasField("inference_result") and each.items and each.items[0].id.endswith(unit)
+    ]
+
+
+def judged(site: SiteProcess) -> int:
+    """Return how many images lie in the site's store."""
+    return len(list((site.data / "evidence").glob("??/*")))
+
+
+def part_alarms(site: SiteProcess) -> list[dict[str, Any]]:
+    file = site.data / "alarms.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [each for each in map(json.loads, lines) if "station" in each]
+
+
+def asked(site: SiteProcess, path: str) -> tuple[int, str]:
+    with closing(HTTPConnection(str(site.ready["metrics"]), timeout=10)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def pushed(site: SiteProcess, name: str, content: bytes) -> int:
+    """Push an image to the site's first station, and return the answer's status."""
+    stations: Any = site.ready["stations"]
+    with closing(HTTPConnection(stations[0]["listen"], timeout=10)) as connection:
+        connection.request("POST", f"/images/{name}", content)
+        return connection.getresponse().status
+
+
+def test_a_station_judges_beside_sources_and_a_refused_one_stops_neither(
+    ledger: Site, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.toml"
+
+    async def scenario() -> tuple[tuple[int, str], str, SiteProcess]:
+        async with Agent() as agent:
+            site = edge_site(
+                ledger,
+                tmp_path,
+                agent_source(agent.address),
+                more=', "other.toml"',
+                head='metrics_listen = "127.0.0.1:0"\n',
+            )
+            text = (tmp_path / "station.toml").read_text()
+            other.write_text(
+                text.replace(STATION, "aoi-cam08").replace('images = "images"', 'images = "more"')
+            )
+            async with running(site):
+                bright = photograph(tmp_path, "A1_weld_1", is_bright=True)
+                assert await asyncio.to_thread(pushed, site, "A4_weld_1.png", bright) == 202
+                photograph(tmp_path, "A2_weld_1", is_bright=False)
+                (tmp_path / "images" / "A3_weld_1.png").write_bytes(b"no image")
+                agent.burst(50)
+                await until(lambda: not list((tmp_path / "images").glob("*.png")))
+                await until(lambda: site.next_sequence("mill") == agent.next_sequence)
+                await until(lambda: bool(results(ledger, "A2")))
+                ready = await asyncio.to_thread(asked, site, "/readyz")
+                _, metrics = await asyncio.to_thread(asked, site, "/metrics")
+            return ready, metrics, site
+
+    (status, why), metrics, site = asyncio.run(scenario())
+
+    assert status == 503
+    assert "station aoi-cam08 does not judge: no version of weld-light is in use" in why
+    assert f'lotmark_edge_inferences_total{{station="{STATION}"}} 3.0' in metrics
+    assert f'lotmark_edge_refused_images_total{{station="{STATION}"}} 1.0' in metrics
+    assert f'lotmark_edge_part_alarms_total{{station="{STATION}"}} 1.0' in metrics
+    assert f'lotmark_edge_station_judges{{station="{STATION}"}} 1.0' in metrics
+    (alarm,) = part_alarms(site)
+    assert (alarm["image"], alarm["reason"]) == ("A2_weld_1.png", "nonconforming")
+    (result,) = results(ledger, "A2")
+    explained = lotmark("edge", "explain", str(site.settings), alarm["event_id"], "--json")
+    (found,) = json.loads(explained.stdout)["explanations"]
+    assert (found["what"], found["file_state"]) == ("inference", "matches")
+    assert found["file"] == alarm["sha256"] == result.files[0].sha256.hex()
+    assert not (tmp_path / "images" / "judged").exists()
+    again = ledger.document(
+        "rerun", alarm["event_id"], "--image", found["path"], "--model", ledger.model
+    )
+    assert again["finding"] == "EXACT"
+    stated = json.loads(lotmark("edge", "status", str(site.settings), "--json").stdout)
+    assert [each.get("models") for each in stated["stations"]] == [["weld-light/1"], None]
+    checked = lotmark("doctor", "--site", str(site.settings))
+    assert re.search(rf"{STATION} may run by what a node said \d+ s ago", checked.stdout)
+    assert "aoi-cam08 has no licence yet" in checked.stdout
+
+
+def test_without_a_node_it_starts_by_its_last_licence_and_a_roll_back_takes_effect_at_once(
+    ledger: Site, tmp_path: Path
+) -> None:
+    site = edge_site(ledger, tmp_path)
+    images, licence = tmp_path / "images", site.data / "stations" / f"{STATION}.licence.json"
+
+    async def judge(name: str) -> None:
+        photograph(tmp_path, name, is_bright=False)
+        await until(lambda: not list(images.glob("*.png")))
+
+    async def scenario() -> None:
+        async with running(site):
+            await judge("C1_weld_1")
+        ledger.node.stop()
+        async with running(site):
+            await judge("C2_weld_1")
+        assert site.told("station starts by its last licence, as no node answers")
+        (onnx,) = [
+            path for path in ledger.registry.glob("??/*") if path.read_bytes() == ledger.onnx
+        ]
+        onnx.write_bytes(ledger.onnx + b"x")
+        async with running(site):
+            await until(lambda: any("it was changed" in line for line in not_judging(site)))
+        onnx.write_bytes(ledger.onnx)
+        ledger.node.start()
+        async with running(site):
+            await judge("C3_weld_1")
+            await decide("rollback", "--reason", "scratches taken for grooves")
+            await until(lambda: any("no version of weld-light" in it for it in not_judging(site)))
+            assert not licence.exists()
+            photograph(tmp_path, "C4_weld_1", is_bright=False)
+            await decide("promote")
+            await until(lambda: not list(images.glob("*.png")))
+
+    async def decide(what: str, *arguments: str) -> None:
+        done = await asyncio.to_thread(ledger.decide, what, *arguments)
+        assert done.exit_code == 0, done.output
+
+    asyncio.run(scenario())
+
+    assert [each["image"][:2] for each in part_alarms(site)] == ["C1", "C2", "C3", "C4"]
+    for unit in ("C1", "C2", "C3", "C4"):
+        assert len(results(ledger, unit)) == 1
+
+
+def not_judging(site: SiteProcess) -> list[str]:
+    return site.told("station does not judge")
+
+
+def test_first_articles_that_are_left_outlive_a_kill(ledger: Site, tmp_path: Path) -> None:
+    site = edge_site(ledger, tmp_path)
+    images = tmp_path / "images"
+
+    async def judge(name: str) -> None:
+        photograph(tmp_path, name, is_bright=True)
+        await until(lambda: not list(images.glob("*.png")))
+
+    async def scenario() -> None:
+        async with running(site):
+            (images / "tool_change.trigger").touch()  # two units are looked at as first articles
+            await judge("D1_weld_1")
+            site.kill()
+        async with running(site):
+            await judge("D1_weld_2")  # still the first
+            await judge("D2_weld_1")
+            site.kill()
+        async with running(site):
+            await judge("D3_weld_1")
+            await until(lambda: bool(results(ledger, "D3")))
+
+    asyncio.run(scenario())
+
+    modes = [{each.inference_result.mode for each in results(ledger, f"D{n}")} for n in (1, 2, 3)]
+    assert modes == [{"FIRST_ARTICLE"}, {"FIRST_ARTICLE"}, {"NORMAL"}]
