@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -22,9 +23,10 @@ from lotmark_node.bench.etcd_cluster import missing_programs, put_request
 from lotmark_node.bench.order_bench import OrderFigures
 from lotmark_node.bench.pumped import Pumped
 from lotmark_node.bench.running import per_event_us, running
+from lotmark_node.bench.station_delivery import station_figures
 from lotmark_node.main import app
 from lotmark_node.trial.server_process import ServerProcess
-from tests.inference.sample_models import sample_manifest, tiny_onnx
+from tests.inference.sample_models import FIELD_COUNT, sample_manifest, tiny_onnx
 
 KEYS = {
     *("events_per_s_64", "events_per_s_256", "events_per_s_64_follower", "p50_ms", "p99_ms"),
@@ -233,12 +235,26 @@ def test_watching_machines_is_measured_with_every_figure(
 def test_a_models_cost_is_told_by_core_and_by_worker() -> None:
     onnx = tiny_onnx()
     files = ModelFiles(sample_manifest(onnx), onnx)
-    extent = inference_bench.Extent(images=2, rounds=1, deliveries=3, gpu_batches=1)
+    extent = inference_bench.Extent(images=2, rounds=1, station_images=3, gpu_batches=1)
 
     figures = inference_bench.processor_figures({"light": files}, extent)
 
     assert figures.keys() == {
-        *("ms_per_image_light", "ms_per_image_light_in_worker", "result_to_outbox_p99_ms"),
-        "rss_mb",
+        "ms_per_image_light",
+        "ms_per_image_light_in_worker",
     }
     assert all(figure > 0 for figure in figures.values())
+
+
+def test_a_stations_alarm_and_delivery_are_timed_with_the_network_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    all_is_cold = np.tile(np.array([-0.01, 0.01, -0.01], dtype=np.float32), (FIELD_COUNT, 1))
+    onnx = tiny_onnx(weights=all_is_cold)
+
+    figures = station_figures({"light": ModelFiles(sample_manifest(onnx), onnx)}, 3)
+
+    assert figures.keys() == {"alarm_p99_ms", "result_to_outbox_p99_ms", "rss_mb"}
+    assert all(figure > 0 for figure in figures.values())
+    assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,5 @@
 """`lotmark bench inference`: what a model costs an image, here and on a GPU if there is one."""
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
@@ -24,7 +23,7 @@ from lotmark_inference.tensorrt_plan_engine import PlanEngine
 from lotmark_inference.tensorrt_rtx_engine import PORTABLE, TENSORRT_RTX
 from lotmark_inference.weld_images import FRESH_SEEDS, weld_image
 from lotmark_node.bench import machine
-from lotmark_node.bench.result_delivery import result_to_outbox_p99_ms
+from lotmark_node.bench.station_delivery import station_figures
 
 _IMAGES = 8  # different ones, in turn
 _WARM_UP = 10
@@ -36,12 +35,12 @@ class Extent:
 
     images: int  # in a round, one by one
     rounds: int  # of which the median counts
-    deliveries: int  # results that are put into an outbox
+    station_images: int  # one after the other, through a station in a site
     gpu_batches: int
 
 
-FULL = Extent(images=200, rounds=9, deliveries=2_000, gpu_batches=2_000)
-QUICK = Extent(images=20, rounds=5, deliveries=200, gpu_batches=100)
+FULL = Extent(images=200, rounds=9, station_images=500, gpu_batches=2_000)
+QUICK = Extent(images=20, rounds=5, station_images=50, gpu_batches=100)
 
 
 def run(*, quick: bool) -> dict[str, object]:
@@ -63,7 +62,10 @@ def run_extent(extent: Extent) -> dict[str, object]:
             models[weight] = shipped_model(f"weld-{weight}")
         except ModelRefused as error:
             left_out[f"ms_per_image_{weight}"] = str(error)
-    figures: dict[str, object] = {**processor_figures(models, extent)}
+    figures: dict[str, object] = {}
+    if "light" in models:  # first of all: what other figures need is not in its memory then
+        figures |= station_figures(models, extent.station_images)
+    figures |= processor_figures(models, extent)
     try:
         figures |= _gpu_figures(models, extent)
     except EngineError as error:
@@ -75,7 +77,7 @@ def processor_figures(models: Mapping[str, ModelFiles], extent: Extent) -> dict[
     """Return what models cost on one core, an image at a time, in this process and in a worker.
 
     `ms_per_image_…` is processor time of the engine alone; `…_in_worker` is what the caller waits
-    for, another process being asked. `rss_mb` is of this process and its workers together.
+    for, another process being asked.
     """
     images = np.stack([weld_image(FRESH_SEEDS.start + at).pixels for at in range(_IMAGES)])
     figures: dict[str, float] = {}
@@ -92,11 +94,6 @@ def processor_figures(models: Mapping[str, ModelFiles], extent: Extent) -> dict[
             figures[f"ms_per_image_{weight}_in_worker"] = _ms_an_image(
                 worker, images, extent, time.perf_counter
             )
-            if weight == "light":
-                figures["result_to_outbox_p99_ms"] = result_to_outbox_p99_ms(
-                    worker, files.manifest, images, extent.deliveries
-                )
-        figures["rss_mb"] = machine.rss_mb(os.getpid())
     return figures
 
 

@@ -115,7 +115,7 @@ class LicenceFile:
         except (ModelRefused, CatalogueRefused):
             self._path.unlink(missing_ok=True)
             raise
-        self._keep(licence)
+        self.keep(licence)
         return licence
 
     def obtained(
@@ -146,6 +146,33 @@ class LicenceFile:
         )
         return licence
 
+    def keep(self, licence: StationLicence) -> None:
+        """Let a licence be the last one; it is on disk when this returns.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        replace_file(self._path, dump(_to_json(licence)))
+
+    def last(self) -> StationLicence | None:
+        """Return what a node said last; None: none ever did, or it said no.
+
+        Raises:
+            ModelRefused: The file is damaged.
+            OSError: It cannot be read.
+        """
+        try:
+            with self._path.open("rb") as file:
+                raw = file.read(FILE_SIZE_MAX + 1)
+        except FileNotFoundError:
+            return None
+        try:
+            return _from_json(load(raw, size_max=FILE_SIZE_MAX))
+        except MalformedError as error:
+            raise ModelRefused(
+                f"the last licence {self._path} is damaged: {error}; let a node be reached once"
+            ) from error
+
     def _check_fits(
         self,
         licence: StationLicence,
@@ -172,28 +199,6 @@ class LicenceFile:
                     f"no node answers, and the last licence {self._path} is for {what}"
                     f" {licensed or 'none'}, not {wanted or 'none'}; let a node be reached once"
                 )
-
-    def _keep(self, licence: StationLicence) -> None:
-        replace_file(self._path, dump(_to_json(licence)))
-
-    def last(self) -> StationLicence | None:
-        """Return what a node said last; None: none ever did, or it said no.
-
-        Raises:
-            ModelRefused: The file is damaged.
-            OSError: It cannot be read.
-        """
-        try:
-            with self._path.open("rb") as file:
-                raw = file.read(FILE_SIZE_MAX + 1)
-        except FileNotFoundError:
-            return None
-        try:
-            return _from_json(load(raw, size_max=FILE_SIZE_MAX))
-        except MalformedError as error:
-            raise ModelRefused(
-                f"the last licence {self._path} is damaged: {error}; let a node be reached once"
-            ) from error
 
 
 def _name(model: LicensedModel | None) -> str:
