@@ -1,7 +1,8 @@
 """Raw files at the site, each under its own SHA-256: `DATA/evidence/ab/cdef…`.
 
 A file is whole under its name or not there, also after a loss of power. What is younger than the
-retention is never removed: where the quota is reached before, nothing more is taken.
+retention is never removed: where the quota is reached before, nothing more is taken. Where the
+machine's clock is set while the site runs, the files' dates are set by as much.
 """
 
 import hashlib
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 FOLDER = "evidence"
 REMOVE_FILES_MAX = 1_000  # that are removed together
 DAY_US = 86_400_000_000
+JUMP_US = 60_000_000  # by which the clock may be off what ages were measured with
 
 
 class EvidenceStore:
@@ -45,10 +47,29 @@ class EvidenceStore:
         self._retention_us = settings.retention_days * DAY_US
         self._retention_days = settings.retention_days
 
-    def finish_removal(self) -> None:
-        """Remove what a kill may have left of the files that were to go last."""
+    def begin(self, *, now_us: int) -> None:
+        """Remove what a kill may have left of the files that were to go last.
+
+        Where the clock shows less than the newest file's date, it was set back while nobody ran:
+        files are as old as they were then.
+
+        Raises:
+            MemoryUnusable: It could not be noted.
+        """
         for each in self._memory.last_removed_evidence():
             self._remove(each)
+        newest_us = self._memory.newest_evidence_us()
+        if newest_us is not None and newest_us > now_us:
+            self.keep_ages(now_us - newest_us)
+
+    def keep_ages(self, jumped_us: int) -> None:
+        """Let all files be as old as they are, though the clock was set ahead, or back.
+
+        Raises:
+            MemoryUnusable: It could not be noted.
+        """
+        logger.warning("the clock was set; files keep their ages", extra={"by_us": jumped_us})
+        self._memory.redate_evidence(jumped_us)
 
     def keep(self, file: bytes, content: bytes, *, now_us: int) -> None:
         """Write a file that the memory knows of; it is on disk when this returns.
@@ -130,7 +151,7 @@ class EvidenceStore:
             MemoryUnusable: That cannot be noted; what was not noted is still there.
         """
         count = 0
-        before_us = now_us - self._retention_us
+        before_us = now_us - self._retention_us - JUMP_US
         while found := self._memory.oldest_evidence(
             before_us=before_us, count_max=REMOVE_FILES_MAX
         ):

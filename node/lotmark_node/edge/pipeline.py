@@ -23,6 +23,7 @@ from typing import Self, TypeVar
 
 from lotmark.client.errors import OutboxFull, OutboxUnusable
 from lotmark_adapters.observation import GapReason, Position, Report
+from lotmark_node.edge.clock_jumps import ClockJumps
 from lotmark_node.edge.errors import MemoryBusy, MemoryUnusable, StoreFull, StoreUnusable
 from lotmark_node.edge.evidence_store import EvidenceStore
 from lotmark_node.edge.recording import Calibration
@@ -57,6 +58,7 @@ class SitePipeline:
         thread: ThreadPoolExecutor,
         *,
         now_us: Callable[[], int],
+        jumped_us: Callable[[], int],
         retry_s: float,
     ) -> None:
         """Take over what `open` has opened on the thread."""
@@ -64,9 +66,12 @@ class SitePipeline:
         self._memory = memory
         self._thread = thread
         self._now_us = now_us
+        self._jumped_us = jumped_us
         self._retry_s = retry_s
         self._troubles: dict[object, str] = {}
-        self._backlog_until_us: dict[str, int] = {}  # by source that had to wait
+        self._backlog_until_us: dict[
+            str, int
+        ] = {}  # by source that had to wait; as if the clock were never set
 
     @classmethod
     async def open(
@@ -76,6 +81,7 @@ class SitePipeline:
         outbox: EventOutbox,
         calibration: Calibration,
         now_us: Callable[[], int] = _now_us,
+        jumped_us: Callable[[], int] | None = None,
         retry_s: float = RETRY_S,
         memory_size_max: int = SIZE_MAX,
     ) -> Self:
@@ -86,6 +92,7 @@ class SitePipeline:
             outbox: Takes events; called on the pipeline's thread.
             calibration: Tells of a source's gauge at a time; called on the pipeline's thread.
             now_us: This machine's clock.
+            jumped_us: By how much that was set ahead since; None: its steady clock shows it.
             retry_s: After which what found no room is tried again.
             memory_size_max: Bytes of the memory's file, beyond which sources wait.
 
@@ -95,6 +102,7 @@ class SitePipeline:
             PolicyRefused: The policy contradicts what is on record under its name.
         """
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lotmark-site")
+        jumped_us = jumped_us or ClockJumps(now_us)
 
         def opened() -> tuple[SiteRecorder, SiteMemory]:
             settings.data.mkdir(parents=True, exist_ok=True)
@@ -103,7 +111,13 @@ class SitePipeline:
                 store = EvidenceStore(settings.data, memory, settings.store)
                 return (
                     SiteRecorder(
-                        settings, memory, store, outbox, calibration=calibration, now_us=now_us
+                        settings,
+                        memory,
+                        store,
+                        outbox,
+                        calibration=calibration,
+                        now_us=now_us,
+                        jumped_us=jumped_us,
                     ),
                     memory,
                 )
@@ -116,7 +130,7 @@ class SitePipeline:
         except BaseException:
             thread.shutdown()
             raise
-        return cls(recorder, memory, thread, now_us=now_us, retry_s=retry_s)
+        return cls(recorder, memory, thread, now_us=now_us, jumped_us=jumped_us, retry_s=retry_s)
 
     @property
     def trouble(self) -> str:
@@ -138,7 +152,7 @@ class SitePipeline:
         waited = await self._until_room(partial(self._recorder.take, source, report))
         waited |= await self._until_room(self._recorder.hand_on)
         if waited:
-            self._backlog_until_us[source] = self._now_us()
+            self._backlog_until_us[source] = self._now_us() - self._jumped_us()
 
     def _told_truly(self, source: str, report: Report) -> Report:
         """Return the report with the reason of gaps that came of waiting for room here.
@@ -148,6 +162,7 @@ class SitePipeline:
         until_us = self._backlog_until_us.get(source)
         if until_us is None:
             return report
+        until_us += self._jumped_us()
         if all(each.captured_us >= until_us for each in report.observations) and not report.gaps:
             del self._backlog_until_us[source]
             return report

@@ -1,6 +1,7 @@
 """One transaction in the making: what reports, gaps and closed windows come to."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -9,6 +10,7 @@ from typing import TypeAlias
 from lotmark.merkle import leaf_hash
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_adapters.observation import (
+    GapReason,
     Observation,
     Quality,
     Report,
@@ -20,8 +22,14 @@ from lotmark_node.edge.kept_file import NONCE_SIZE, WindowHeader, kept_line, num
 from lotmark_node.edge.site_events import calibration_word, instance_id, stated_us, verdict_of
 from lotmark_node.edge.site_memory import Changes, Decided, Pending, SiteMemory
 from lotmark_node.edge.site_settings import Anchor, SiteSettings
-from lotmark_node.edge.watched_source import Signal, WatchedSource
+from lotmark_node.edge.watched_source import (
+    UNNAMED_SIGNALS_MAX,
+    Signal,
+    WatchedSource,
+)
 from lotmark_node.edge.windows import Common, OpenWindow
+
+logger = logging.getLogger(__name__)
 
 # Number and state of the certificate of a source's gauge at a time.
 Calibration: TypeAlias = Callable[[str, int], tuple[str, quality_pb2.CalibrationState.ValueType]]
@@ -58,12 +66,17 @@ class Recording:
         for gap in report.gaps:
             self._take_gap(source, gap)
         instance = instance_id(report.position.instance)
-        for observation in source.in_order(fresh):
+        admitted = [each for each in fresh if source.admits(each.signal)]
+        for observation in source.in_order(admitted):
             self._take_observation(source, observation, instance)
-        for record in report.records:
+        records = [each for each in report.records if source.admits(each.signal)]
+        for record in records:
             self._take_record(source, record)
+        if len(admitted) < len(fresh) or len(records) < len(report.records):
+            refused = [each for each in fresh if not source.admits(each.signal)]
+            self._refuse(source, refused, report.position.instance)
         source.context.forget_oldest()
-        source.observation_count += len(fresh)
+        source.observation_count += len(admitted)
         source.position = report.position
         self.remember(source)
 
@@ -87,11 +100,38 @@ class Recording:
     def _take_gap(self, source: WatchedSource, gap: SourceGap) -> None:
         for key in list(source.windows):
             self.close(source, key)
-        signal = source.signal(gap.signal) if gap.signal else None
+        signal = source.signal(gap.signal) if gap.signal and source.admits(gap.signal) else None
         if signal is None or signal.is_context:
             source.context.forget()
+        self._put_gap(source, gap, "" if signal is None else signal.name)
+
+    def _refuse(self, source: WatchedSource, refused: Sequence[Observation], instance: str) -> None:
+        """Put on record that observations of signals were not kept that are one too many.
+
+        They have no windows and are no context, so those of the others go on.
+        """
+        if not source.has_refused:
+            logger.error(
+                "a source has too many signals that the settings do not name:"
+                " name in site.toml those that are to be kept",
+                extra={"source": source.name, "signals_max": UNNAMED_SIGNALS_MAX},
+            )
+        source.has_refused = True
+        sequences = [each.sequence for each in refused]
+        made_us = [each.made_us for each in refused]
+        gap = SourceGap(
+            reason=GapReason.UNREADABLE,
+            instance=instance,
+            first=min(sequences, default=0),
+            last=max(sequences, default=0),
+            count=len(refused) or None,
+            last_seen_us=min(made_us, default=None),
+            resumed_us=max(made_us, default=None),
+        )
+        self._put_gap(source, gap, "")
+
+    def _put_gap(self, source: WatchedSource, gap: SourceGap, name: str) -> None:
         source.gap_count += 1
-        name = "" if signal is None else signal.name
         event = source.events.gap(gap, signal=name, now_us=self._now_us)
         self.changes.pending.append(Pending(event=event))
         self.changes.decided.append(

@@ -356,6 +356,11 @@ class SiteMemory:
         )
         return [Evidence(*row) for row in rows]
 
+    def newest_evidence_us(self) -> int | None:
+        """Return when the newest file that is still there was kept; None: there is none."""
+        ((kept_us,),) = self._read("SELECT max(kept_us) FROM evidence WHERE removed_us IS NULL")
+        return None if kept_us is None else int(kept_us)
+
     def last_removed_evidence(self) -> list[Evidence]:
         """Return the files that were removed last, at one time."""
         rows = self._read(
@@ -529,6 +534,17 @@ class SiteMemory:
                 [(now_us, each.file) for each in removed],
             )
         self.evidence_size -= sum(each.size for each in removed)
+
+    def redate_evidence(self, by_us: int) -> None:
+        """Let all files that are still there have been kept so much later; below 0: earlier.
+
+        Raises:
+            MemoryUnusable: Nothing was changed.
+        """
+        with self._transaction():
+            self._database.execute(
+                "UPDATE evidence SET kept_us = kept_us + ? WHERE removed_us IS NULL", (by_us,)
+            )
 
     def forget_decided(self, *, before_us: int, rows_max: int = DECIDED_MAX) -> None:
         """Forget what was decided before a time, and the oldest of too much; a part at a time.

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from lotmark_adapters.observation import Report
 from lotmark_node.edge.anchoring import check_succession, policy_document, policy_id
-from lotmark_node.edge.evidence_store import DAY_US, EvidenceStore
+from lotmark_node.edge.evidence_store import DAY_US, JUMP_US, EvidenceStore
 from lotmark_node.edge.kept_file import WindowHeader, number_of, parse_header, parse_line
 from lotmark_node.edge.recording import Calibration, Recording
 from lotmark_node.edge.site_events import policy_event
@@ -65,8 +65,18 @@ class SiteRecorder:
         *,
         calibration: Calibration,
         now_us: Callable[[], int],
+        jumped_us: Callable[[], int],
     ) -> None:
         """Go on where the memory ends; a new policy goes on record first of all.
+
+        Args:
+            settings: The site's.
+            memory: The site's.
+            store: The site's.
+            outbox: Takes events.
+            calibration: Tells of a source's gauge at a time.
+            now_us: This machine's clock.
+            jumped_us: By how much that was set ahead since this began.
 
         Raises:
             PolicyRefused: The policy contradicts what is on record under its name.
@@ -77,9 +87,10 @@ class SiteRecorder:
         self._document = policy_document(settings.policy)
         self._memory, self._store, self._outbox = memory, store, outbox
         self._calibration, self._now_us = calibration, now_us
+        self._jumped_us, self._dated_us = jumped_us, 0  # the latter is what the files' dates have
         self._sources: dict[str, WatchedSource] = {}
         self._handed_on = 0  # place of the last that is where it belongs, and not forgotten yet
-        store.finish_removal()
+        store.begin(now_us=now_us())
         self._load()
 
     # What comes in
@@ -142,8 +153,8 @@ class SiteRecorder:
         Raises:
             MemoryUnusable: None was closed.
         """
+        now_us = self._keep_ages()
         recording = self._recording()
-        now_us = self._now_us()
         copies = [each.copy() for each in self._sources.values()]
         for source in copies:
             for key, window in list(source.windows.items()):
@@ -154,7 +165,15 @@ class SiteRecorder:
             self._write(changes, *copies)
 
     def _recording(self) -> Recording:
-        return Recording(self._settings, self._memory, self._calibration, now_us=self._now_us())
+        return Recording(self._settings, self._memory, self._calibration, now_us=self._keep_ages())
+
+    def _keep_ages(self) -> int:
+        """Return the time, once files are as old by it as they were before the clock was set."""
+        jumped_us = self._jumped_us()
+        if abs(jumped_us - self._dated_us) > JUMP_US:
+            self._store.keep_ages(jumped_us - self._dated_us)
+            self._dated_us = jumped_us
+        return self._now_us()
 
     def _write(self, changes: Changes, *sources: WatchedSource) -> None:
         """Write changes; the sources they were made to take the place of what they were."""
@@ -177,7 +196,7 @@ class SiteRecorder:
             for _, each in found:
                 if each.file:
                     content = self._memory.content_of(each)
-                    self._store.keep(each.file, content, now_us=self._now_us())
+                    self._store.keep(each.file, content, now_us=self._keep_ages())
             if events := [each.event for _, each in found if each.event]:
                 self._outbox.submit(events)
             self._handed_on = found[-1][0]
@@ -197,10 +216,11 @@ class SiteRecorder:
         Raises:
             MemoryUnusable: It could not be noted.
         """
-        now_us = self._now_us()
+        now_us = self._keep_ages()
         self._store.remove_outdated(now_us=now_us)
         # Twice as long: so it can be told of a file that it was kept, and why it is gone.
         kept_us = 2 * self._settings.store.retention_days * DAY_US
+        kept_us += max(0, self._jumped_us())  # what is known of files stays as long as they
         self._memory.forget_decided(before_us=now_us - kept_us)
 
     def standing(self) -> Standing:

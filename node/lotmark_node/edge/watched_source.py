@@ -17,6 +17,7 @@ from lotmark_node.edge.windows import OpenWindow
 
 UNIT_SIZE_MAX = 16
 NAME_SIZE_MAX = 64  # of a signal that the settings do not name
+UNNAMED_SIGNALS_MAX = 10_000  # of a source, that the settings do not name; about 15 MB
 
 
 class Signal:
@@ -73,6 +74,11 @@ def unit_id(unit: str) -> str:
     return identifier_of(unit, UNIT_SIZE_MAX) if unit else ""
 
 
+def _bounded(told: str) -> str:
+    """Return a source's word for a signal, or what stands for it where it is long."""
+    return told if len(told) <= NAME_SIZE_MAX else identifier_of(told, NAME_SIZE_MAX)
+
+
 class WatchedSource:
     """One source. Mutable: changes are made to a copy, which takes its place once it is on disk.
 
@@ -84,6 +90,7 @@ class WatchedSource:
         position: How far it has come; None: nothing was taken yet.
         observation_count: Observations that were taken in this run.
         gap_count: Gaps in this run.
+        has_refused: Whether observations were refused since the process began.
     """
 
     def __init__(
@@ -99,6 +106,7 @@ class WatchedSource:
         self.context = SourceContext(
             settings, () if state is None else map(tuple, json.loads(state.context))
         )
+        self.has_refused = False
         self._policy = policy
         context = context_signals(settings)
         self._signals: dict[str, Signal] = {}
@@ -107,6 +115,7 @@ class WatchedSource:
             self._signals[each.name] = signal
         for each in settings.signals:  # a source may call a signal by either
             self._signals[each.address] = self._signals[each.name]
+        self._signals_max = len(self._signals) + UNNAMED_SIGNALS_MAX
 
     def copy(self) -> "WatchedSource":
         """Return a source to make changes to; its windows are those of this one, still."""
@@ -115,14 +124,25 @@ class WatchedSource:
         copied.context = self.context.copy()
         return copied
 
+    def admits(self, told: str) -> bool:
+        """Return whether a signal is one of those that are kept; a new one is, while it may be."""
+        if told not in self._signals and _bounded(told) not in self._signals:
+            if len(self._signals) >= self._signals_max:
+                return False
+            self.signal(told)
+        return True
+
     def signal(self, told: str) -> Signal:
-        """Return a signal by the source's word for it, or the site's."""
+        """Return a signal by the source's word for it, or the site's; it is admitted."""
         signal = self._signals.get(told)
-        if signal is None:
+        if signal is not None:
+            return signal
+        told = _bounded(told)
+        if told not in self._signals:
             settings = SignalSettings(name=identifier_of(told, NAME_SIZE_MAX), address=told)
             signal = Signal(self.name, settings, self._policy, is_context=False)
             self._signals[told] = signal
-        return signal
+        return self._signals[told]
 
     def in_order(self, observations: Iterable[Observation]) -> Sequence[Observation]:
         """Return observations as they were made; of one instant, first what others refer to."""

@@ -122,7 +122,7 @@ def test_a_file_that_a_kill_kept_from_going_goes_with_the_next_start(
     trial.memory.remove_evidence([Evidence(file, 3, START_US, None)], now_us=START_US)
     assert trial.store.path(file).exists()
 
-    trial.store.finish_removal()
+    trial.store.begin(now_us=START_US)
     assert not trial.store.path(file).exists()
 
 

@@ -52,13 +52,18 @@ class FullOutbox(Kept):
 
 
 async def opened(
-    settings: SiteSettings, outbox: Kept, clock: Clock | None = None, **bounds: int
+    settings: SiteSettings,
+    outbox: Kept,
+    clock: Clock | None = None,
+    jumped_us: Callable[[], int] = lambda: 0,
+    **bounds: int,
 ) -> SitePipeline:
     return await SitePipeline.open(
         settings,
         outbox=outbox,
         calibration=always_valid,
         now_us=clock or Clock(),
+        jumped_us=jumped_us,
         retry_s=RETRY_S,
         **bounds,
     )
@@ -185,6 +190,28 @@ def test_what_a_source_lost_while_it_waited_for_room_is_a_gap_of_a_full_disk(
         )
 
         assert reasons(outbox) == ["disk_full", "stream_lost", "client_queue"]
+        await pipeline.close()
+
+    asyncio.run(run())
+
+
+def test_a_clock_that_is_set_back_does_not_prolong_what_came_of_waiting(tmp_path: Path) -> None:
+    async def run() -> None:
+        outbox, clock = FullOutbox(), Clock()
+        clock.now_us = START_US + DAY_US
+        set_by_us = 0
+        pipeline = await opened(site_settings(tmp_path), outbox, clock, lambda: set_by_us)
+        take = asyncio.create_task(pipeline.take("W07", report([observed(1, "current", "9.1")])))
+        await until(lambda: pipeline.trouble)
+        outbox.has_room.set()
+        await take
+        set_by_us, clock.now_us = -DAY_US, START_US
+
+        await pipeline.take("W07", report([observed(2, "current", "8.1")]))
+        await pipeline.take(
+            "W07", report([observed(3, "current", "8.1")], gaps=[gap(GapReason.CLIENT_QUEUE)])
+        )
+        assert reasons(outbox) == ["client_queue"]
         await pipeline.close()
 
     asyncio.run(run())

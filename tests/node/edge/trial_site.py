@@ -187,6 +187,7 @@ class TrialSite:
     def __init__(self, settings: SiteSettings, outbox: Kept | None = None) -> None:
         self.settings = settings
         self.clock = Clock()
+        self.jumped_us = 0  # by which somebody set the clock
         self.outbox = outbox or Kept()
         self.fuse = self.outbox.fuse = Fuse()
         self.calibration: Calibration = always_valid
@@ -207,6 +208,7 @@ class TrialSite:
                 self.outbox,
                 calibration=self.calibration,
                 now_us=self.clock,
+                jumped_us=lambda: self.jumped_us,
             )
         except BaseException:
             self.memory.close()
