@@ -8,7 +8,7 @@ from typing import Final
 from lotmark_inference.errors import ModelRefused
 from lotmark_inference.manifest_file import MANIFEST_SIZE_MAX, read_manifest
 from lotmark_inference.model_manifest import ModelManifest
-from lotmark_inference.onnx_engine import ONNX_SIZE_MAX
+from lotmark_inference.onnx_limits import ONNX_SIZE_MAX
 
 MANIFEST_FILE: Final = "manifest.json"
 ONNX_FILE: Final = "model.onnx"

@@ -21,10 +21,8 @@ from lotmark_inference.errors import EngineError, ModelRefused
 from lotmark_inference.image_checks import check_batch
 from lotmark_inference.model_manifest import ModelManifest
 from lotmark_inference.model_metadata import metadata_of
+from lotmark_inference.onnx_limits import KIND, ONNX_SIZE_MAX, TARGET
 
-KIND: Final = "onnxruntime"
-TARGET: Final = "cpu"
-ONNX_SIZE_MAX: Final = 64 * 2**20
 BATCH_IMAGES_MAX: Final = 4_096
 
 _FLOAT, _UINT8 = "tensor(float)", "tensor(uint8)"

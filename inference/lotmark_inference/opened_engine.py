@@ -9,20 +9,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from lotmark_inference import onnx_engine
 from lotmark_inference.cuda_driver import CudaDriver
 from lotmark_inference.engine import Engine, EngineIdentity
 from lotmark_inference.errors import EngineError, ModelRefused
 from lotmark_inference.gpu_probe import present_gpu
 from lotmark_inference.model_folder import FILE_SIZE_MAX
 from lotmark_inference.model_manifest import ModelManifest
+from lotmark_inference.onnx_limits import KIND, TARGET
 from lotmark_inference.tensorrt_api import load_edition
 from lotmark_inference.tensorrt_engine import TENSORRT
 from lotmark_inference.tensorrt_plan_engine import PlanEngine
 from lotmark_inference.tensorrt_rtx_engine import PORTABLE, TENSORRT_RTX
 
 _EDITIONS = {edition.kind: edition for edition in (TENSORRT, TENSORRT_RTX)}
-KINDS: Final = (onnx_engine.KIND, *_EDITIONS)
+KINDS: Final = (KIND, *_EDITIONS)
 
 
 def opened_engine(identity: EngineIdentity, artefact: bytes, manifest: ModelManifest) -> Engine:
@@ -54,8 +54,11 @@ def opened_engine(identity: EngineIdentity, artefact: bytes, manifest: ModelMani
             f"the engine was built for {identity.target}, this machine is {here.target}; build and"
             f" admit one for {here.target}"
         )
-    if identity.kind == onnx_engine.KIND:
-        return onnx_engine.OnnxEngine(artefact, manifest)
+    if identity.kind == KIND:
+        # Only here: whoever has its engines in other processes need not load the runtime.
+        from lotmark_inference.onnx_engine import OnnxEngine
+
+        return OnnxEngine(artefact, manifest)
     bindings = load_edition(_EDITIONS[identity.kind])
     return PlanEngine(bindings, CudaDriver().opened(0), artefact, identity, manifest)
 
@@ -95,11 +98,11 @@ def identity_here(kind: str, artefact: bytes) -> EngineIdentity:
         EngineError: There is no such kind, or this machine lacks what it needs.
     """
     digest = hashlib.sha256(artefact).digest()
-    if kind == onnx_engine.KIND:
+    if kind == KIND:
         return EngineIdentity(
             kind=kind,
             version=version("onnxruntime"),
-            target=onnx_engine.TARGET,
+            target=TARGET,
             artefact_sha256=digest,
         )
     if kind not in _EDITIONS:

@@ -5,7 +5,8 @@ import pytest
 from lotmark_inference.errors import ModelRefused
 from lotmark_inference.manifest_file import MANIFEST_SIZE_MAX, dump_manifest
 from lotmark_inference.model_files import MANIFEST_FILE, ONNX_FILE, read_model, shipped_model
-from lotmark_inference.onnx_engine import ONNX_SIZE_MAX, OnnxEngine
+from lotmark_inference.onnx_engine import OnnxEngine
+from lotmark_inference.onnx_limits import ONNX_SIZE_MAX
 from tests.inference.sample_models import sample_manifest, tiny_onnx
 
 

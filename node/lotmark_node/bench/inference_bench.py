@@ -16,7 +16,7 @@ from lotmark_inference.engine_worker import WorkerEngine
 from lotmark_inference.errors import EngineError, ModelRefused
 from lotmark_inference.gpu_probe import present_gpu
 from lotmark_inference.model_files import ModelFiles, shipped_model
-from lotmark_inference.onnx_engine import KIND
+from lotmark_inference.onnx_limits import KIND
 from lotmark_inference.opened_engine import identity_here, opened_engine
 from lotmark_inference.tensorrt_engine import TENSORRT
 from lotmark_inference.tensorrt_plan_engine import PlanEngine

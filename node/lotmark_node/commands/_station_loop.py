@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from lotmark.client.client import Client
-from lotmark.client.settings import read_client_settings
+from lotmark.client.settings import SettingsError, read_client_settings
 from lotmark_inference.policy import Trigger
 from lotmark_node.edge.image_listener import listening
 from lotmark_node.edge.station_alerts import alerting
@@ -37,6 +37,11 @@ def watch_station(
     Raises:
         InferenceError, ProtocolError, AdapterError, OSError: It may not or cannot run.
     """
+    if settings.images_from is not None:
+        raise SettingsError(
+            f"images_from names source {settings.images_from.source}, which only an edge site"
+            " watches: run the station there, or remove images_from"
+        )
     is_conforming = True
     client_settings = read_client_settings(settings.client)
     client = Client(client_settings)

@@ -18,12 +18,14 @@ from lotmark.client.client import Client
 from lotmark.client.clock import Clock
 from lotmark.client.settings import read_client_settings
 from lotmark_adapters.errors import AdapterError
+from lotmark_adapters.observation import ReportTaker
 from lotmark_adapters.webhooks.message import Message
 from lotmark_node.edge.alarms import Alarms
 from lotmark_node.edge.errors import MemoryUnusable
 from lotmark_node.edge.gauges import CertificateRecorder, Gauges
 from lotmark_node.edge.image_listener import listening
 from lotmark_node.edge.pipeline import SitePipeline
+from lotmark_node.edge.referenced_images import ReferencedImages
 from lotmark_node.edge.sessions import SiteSessions
 from lotmark_node.edge.site_outbox import SiteOutbox
 from lotmark_node.edge.site_recorder import Standing
@@ -206,7 +208,7 @@ async def open_site(
         alarms = Alarms(settings.data, post=settings.alarm_post)
         stack.callback(alarms.close)
         watches = [
-            SourceWatch(source, pipeline.taker(source.name), alarms, now_us)
+            SourceWatch(source, _taker(source.name, settings, pipeline), alarms, now_us)
             for source in settings.sources
         ]
         alerts = {
@@ -233,6 +235,11 @@ async def open_site(
             is_insecure=is_insecure,
             now_us=now_us,
         )
+
+
+def _taker(source: str, settings: SiteSettings, pipeline: SitePipeline) -> ReportTaker:
+    """Return who takes a source's reports, and brings the images that its results name."""
+    return ReferencedImages(source, pipeline.taker(source), settings.stations, pipeline.put)
 
 
 def _station(

@@ -85,7 +85,7 @@ def read_site_settings(path: Path) -> SiteSettings:
             table.tables("source", most=SITE_SOURCES_MAX, write_as="[[source]]"), start=1
         )
     )
-    stations = _stations(path, table)
+    stations = _stations(path, table, sources)
     if not sources and not stations:
         raise table.refused(
             "source",
@@ -121,13 +121,22 @@ def _store(site: SettingsTable) -> StoreSettings:
     )
 
 
-def _stations(path: Path, site: SettingsTable) -> tuple[StationSettings, ...]:
+def _stations(
+    path: Path, site: SettingsTable, sources: Sequence[SourceSettings]
+) -> tuple[StationSettings, ...]:
     stations = tuple(
         read_station_settings(complete_path(path, "stations", each))
         for each in site.texts("stations", most=STATIONS_MAX)
     )
     client = site.file("client")
+    results = {each.name for each in sources if each.options.get("results") is True}
     for each in stations:
+        if each.images_from is not None and each.images_from.source not in results:
+            raise site.refused(
+                "stations",
+                f"has {each.station}, whose images are from {each.images_from.source[:40]!a}; that"
+                " must be a source of this site with the option results = true",
+            )
         if each.client.resolve() != client.resolve():
             raise site.refused(
                 "stations",

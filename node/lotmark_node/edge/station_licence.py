@@ -20,7 +20,7 @@ from lotmark.json_fields import JsonFields
 from lotmark_consensus.disk import replace_file
 from lotmark_inference.errors import CatalogueRefused, ModelRefused
 from lotmark_inference.model_registry import LicensedModel, licensed_model
-from lotmark_inference.onnx_engine import KIND, TARGET
+from lotmark_inference.onnx_limits import KIND, TARGET
 from lotmark_inference.policy import InspectionPolicy
 from lotmark_inference.registered_models import EngineTarget, Registration
 from lotmark_node.edge.station_settings import StationSettings

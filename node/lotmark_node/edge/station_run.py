@@ -27,7 +27,7 @@ from lotmark_inference.label_catalogue import read_catalogue
 from lotmark_inference.model_folder import ModelFolder
 from lotmark_inference.model_manifest import ModelInput
 from lotmark_inference.model_registry import LicensedModel, model_to_run
-from lotmark_inference.onnx_engine import KIND, TARGET
+from lotmark_inference.onnx_limits import KIND, TARGET
 from lotmark_inference.opened_engine import opened_engine
 from lotmark_inference.policy import InspectionPolicy, Mode, Trigger
 from lotmark_node.edge.image_sources import ImageFile, ImageFolder, read_image_file

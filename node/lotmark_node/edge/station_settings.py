@@ -13,6 +13,7 @@ clock_uncertainty_ms = 1_000       # how far this machine's clock may be off
 renew_s = 60                       # after which a node is asked again what may run
 images_listen = "127.0.0.1:8406"   # where images may be pushed; may be left out
 images_key_file = "images.key"     # what whoever pushes must show; loopback needs none
+images_from = { source = "V1", field = "ResultContent/0/ImageFile", folder = "vision" }  # results
 """
 
 import os
@@ -44,7 +45,17 @@ _KEYS = (
     "renew_s",
     "images_listen",
     "images_key_file",
+    "images_from",
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageReference:
+    """Where a vision system's results name the images that a station judges."""
+
+    source: str  # of the same site
+    field: str  # in a result, as JSON, that has the file's name
+    folder: Path  # in which the file lies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +77,7 @@ class StationSettings:
     folder: Path  # of the file
     images_listen: str | None = None  # host:port
     images_key: bytes = field(default=b"", repr=False)  # b"": whoever pushes needs none
+    images_from: ImageReference | None = None
 
     def unit_and_feature(self, name: str) -> tuple[str, str] | None:
         """Return the item id and the feature that an image's name tells; None: it tells none.
@@ -125,6 +137,7 @@ def read_station_settings(path: Path) -> StationSettings:
         folder=path.absolute().parent,
         images_listen=images_listen,
         images_key=images_key,
+        images_from=_images_from(path, table),
     )
 
 
@@ -133,6 +146,20 @@ def _text(path: Path, table: dict[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value:
         raise SettingsError(f'{path}: key {key} is {value!a}; write {key} = "..."')
     return value
+
+
+def _images_from(path: Path, table: dict[str, Any]) -> ImageReference | None:
+    if "images_from" not in table:
+        return None
+    wanted = table["images_from"]
+    if not isinstance(wanted, dict) or wanted.keys() != {"source", "field", "folder"}:
+        raise SettingsError(
+            f"{path}: images_from is {str(wanted)[:80]!a}; write"
+            ' { source = "...", field = "...", folder = "..." }'
+        )
+    texts = {key: _text(path, wanted, key) for key in wanted}
+    folder = complete_path(path, "images_from", texts["folder"])
+    return ImageReference(source=texts["source"], field=texts["field"], folder=folder)
 
 
 def _listen(path: Path, table: dict[str, Any]) -> tuple[str | None, bytes]:

@@ -1,0 +1,114 @@
+"""Images that a vision system's results name: each comes into the station's folder first.
+
+A result is kept once its image is in the folder, so a kill in between brings the image again and
+never loses it. An image that is not there in time is a gap on record, and the result is kept.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lotmark.client.new_event import new_event
+from lotmark.v1 import event_pb2, quality_pb2
+from lotmark_adapters.observation import Report, ReportTaker, SourceRecord
+from lotmark_inference.errors import InputRefused
+from lotmark_node.edge.image_listener import ImageInbox
+from lotmark_node.edge.image_sources import ImageFile, read_image_file, referenced_image
+from lotmark_node.edge.station_settings import StationSettings
+
+IMAGE_MISSING = "image_missing"  # reason of a gap
+WAIT_S = 5.0  # for an image to be there whole, and for room in the folder
+LOOK_S = 0.1  # between two looks at it; it is whole where both see the same
+RESULT_KIND = "vision_result"
+
+logger = logging.getLogger(__name__)
+
+
+class ReferencedImages:
+    """Takes a source's reports for whoever keeps them, and brings the images that they name."""
+
+    def __init__(
+        self,
+        source: str,
+        taker: ReportTaker,
+        stations: Sequence[StationSettings],
+        put: Callable[[Sequence[bytes]], Awaitable[None]],
+    ) -> None:
+        """Stand before a taker.
+
+        Args:
+            source: Whose reports come.
+            taker: Keeps them.
+            stations: All of the site; those whose images are of another source get none.
+            put: Puts events on record.
+        """
+        self._taker = taker
+        self._put = put
+        self._wanted = [
+            (each, each.images_from, ImageInbox(each.images))
+            for each in stations
+            if each.images_from is not None and each.images_from.source == source
+        ]
+
+    async def take(self, report: Report) -> None:
+        """Bring the images that a report's results name, then let it be kept."""
+        for record in report.records:
+            if record.kind == RESULT_KIND:
+                await self._bring(record)
+        await self._taker.take(report)
+
+    async def _bring(self, record: SourceRecord) -> None:
+        for station, wanted, inbox in self._wanted:
+            try:
+                async with asyncio.timeout(WAIT_S):
+                    path = referenced_image(record, wanted.field, wanted.folder)
+                    file = await _whole_file(path)
+                    await _put_in(inbox, file)
+            except (InputRefused, OSError) as error:  # a TimeoutError is one
+                logger.error(
+                    "a result's image is missing",
+                    extra={
+                        "station": station.station,
+                        "record": record.record,
+                        "reason": str(error) or f"not there whole within {WAIT_S:g} s",
+                    },
+                )
+                await self._put([_gap(station)])
+
+
+async def _whole_file(path: Path) -> ImageFile:
+    """Return a file once two looks at it show the same."""
+    before: tuple[int, int] | None = None
+    while True:
+        try:
+            status = await asyncio.to_thread(os.lstat, path)
+        except FileNotFoundError:
+            before = None
+        else:
+            if before == (look := (status.st_size, status.st_mtime_ns)):
+                return await asyncio.to_thread(read_image_file, path)
+            before = look
+        await asyncio.sleep(LOOK_S)
+
+
+async def _put_in(inbox: ImageInbox, file: ImageFile) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(inbox.put, file.name, file.content)
+        except BlockingIOError:
+            await asyncio.sleep(LOOK_S)
+        else:
+            return
+
+
+def _gap(station: StationSettings) -> bytes:
+    return new_event(
+        quality_pb2.Gap(source=station.station, reason=IMAGE_MISSING, missing_count=1),
+        device=station.station,
+        capture=event_pb2.CAPTURE_MODE_SENSOR_DIRECT,
+        time=datetime.now(UTC),
+        uncertainty_us=station.clock_uncertainty_us,
+    )
