@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from lotmark.event_rules import BODY_RULES
-from lotmark.key_grant import TIME_MIN_MS
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_adapters.calibration import (
     CalibrationJudgement,
@@ -442,18 +441,3 @@ def test_an_end_before_the_beginning_is_not_put_on_record(laboratory: Laboratory
 
     with pytest.raises(CertificateRefused, match="ends before it was performed and signed"):
         calibration_event_body(read_certificate(raw), raw, judged(laboratory, raw))
-
-
-def test_an_end_that_the_ledger_cannot_hold_is_its_last_time(laboratory: Laboratory) -> None:
-    raw = laboratory.signed(a_document(again="2199-01-01"))
-
-    body = calibration_event_body(read_certificate(raw), raw, judged(laboratory, raw))
-    assert body.valid_until_ms == NO_END_MS
-
-
-def test_a_beginning_that_the_ledger_cannot_hold_is_refused(laboratory: Laboratory) -> None:
-    raw = laboratory.signed(a_document())
-    early = dataclasses.replace(judged(laboratory, raw), valid_from_ms=TIME_MIN_MS - 1)
-
-    with pytest.raises(CertificateRefused, match="begins 1999-12-31 23:59 UTC, and the ledger"):
-        calibration_event_body(read_certificate(raw), raw, early)

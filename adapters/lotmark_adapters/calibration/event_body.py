@@ -2,14 +2,13 @@
 
 import hashlib
 
-from lotmark.key_grant import TIME_MAX_MS, TIME_MIN_MS
+from lotmark.key_grant import TIME_MAX_MS
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_adapters.calibration.certificate import CalibrationCertificate
-from lotmark_adapters.calibration.days import moment_text
 from lotmark_adapters.calibration.judgement import CalibrationJudgement
 from lotmark_adapters.errors import CertificateRefused
 
-NO_END_MS = TIME_MAX_MS - 1  # stands for a certificate without an end, and for later ones
+NO_END_MS = TIME_MAX_MS - 1  # stands for a certificate without an end
 MEDIA_TYPE = "application/xml"
 
 _VERDICTS = {"pass": quality_pb2.VERDICT_CONFORMING, "fail": quality_pb2.VERDICT_NONCONFORMING}
@@ -30,8 +29,7 @@ def calibration_event_body(
 
     Raises:
         CertificateRefused: It is untrusted, revoked or for another device, or ends before it
-            begins, or begins before 2000; that is for the site to mend, not for the ledger to
-            hold as a calibration.
+            begins; that is for the site to mend, not for the ledger to hold as a calibration.
     """
     begin_ms, end_ms = judgement.valid_from_ms, judgement.valid_until_ms
     if begin_ms is None or judgement.state == quality_pb2.CALIBRATION_STATE_REVOKED:
@@ -41,16 +39,11 @@ def calibration_event_body(
             f"certificate {certificate.number} ends before it was performed and signed:"
             f" {judgement.sentence}"
         )
-    if begin_ms < TIME_MIN_MS:
-        raise CertificateRefused(
-            f"certificate {certificate.number} begins {moment_text(begin_ms)}, and the ledger holds"
-            f" times from {moment_text(TIME_MIN_MS)}; have the gauge calibrated"
-        )
     return quality_pb2.Calibration(
         certificate=certificate.number,
         certificate_digest=hashlib.sha256(raw).digest(),
         valid_from_ms=begin_ms,
-        valid_until_ms=NO_END_MS if end_ms is None else min(end_ms, NO_END_MS),
+        valid_until_ms=NO_END_MS if end_ms is None else end_ms,
         as_found=quality_pb2.VERDICT_UNDETERMINED,
         as_left=_VERDICTS.get(certificate.conformity, quality_pb2.VERDICT_UNDETERMINED),
     )

@@ -72,9 +72,6 @@ class MtconnectSource:
     async def run(self, taker: ReportTaker) -> None:
         """Give all that the agent tells, until cancelled; once.
 
-        An agent that was read and is refused later is tried again: a proxy may stand in its place
-        for a while.
-
         Raises:
             SourceRefused: The agent does not have the device of the address, or a chosen data item,
                 or shows a certificate that is not trusted.
@@ -88,13 +85,6 @@ class MtconnectSource:
                 except SourceUnavailable as error:
                     logger.warning(
                         "mtconnect agent unavailable",
-                        extra={"source": self._settings.name, "problem": str(error)},
-                    )
-                except SourceRefused as error:
-                    if not self.signals:
-                        raise
-                    logger.error(
-                        "mtconnect agent refused, and tried again",
                         extra={"source": self._settings.name, "problem": str(error)},
                     )
                 if self._position != before:
@@ -130,15 +120,15 @@ class MtconnectSource:
         One that it lacks later, after its machine was changed, does not end the others.
         """
         described = read_signals(await self._client.probe(), self._client.place)
-        signals = {each.address: each for each in described}
-        missing = sorted(set(self._settings.signals) - set(signals))
-        if missing and not self.signals:
+        is_first = not self.signals
+        self.signals = {each.address: each for each in described}
+        self._client.units = {each.address: each.unit for each in described}
+        missing = sorted(set(self._settings.signals) - set(self.signals))
+        if missing and is_first:
             raise SourceRefused(
                 f"{self._client.place} has no data item {missing[0][:80]!a} ({len(missing)} of the"
                 " chosen are missing); take ids that `lotmark edge probe` lists"
             )
-        self.signals = signals
-        self._client.units = {each.address: each.unit for each in described}
         if missing:
             logger.warning(
                 "mtconnect data items gone",

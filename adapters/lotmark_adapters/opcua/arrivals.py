@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 
 from lotmark_adapters.observation import (
     GapReason,
@@ -95,8 +94,7 @@ class Arrivals:
             if not self._items:
                 self._close_dropped()
             item = self._items[0]
-            count = len(observations) + len(records) + len(gaps)
-            if count >= REPORT_ITEMS_MAX and not _is_of_same_instant(item, observations):
+            if len(observations) + len(records) + len(gaps) >= REPORT_ITEMS_MAX:
                 break
             if isinstance(item, SourceGap):
                 if observations or records:
@@ -137,17 +135,3 @@ class Arrivals:
         if self._dropped is not None:
             self._items.append(self._dropped)
             self._dropped = None
-
-
-def _is_of_same_instant(
-    item: Observation | SourceGap | SourceRecord, observations: Sequence[Observation]
-) -> bool:
-    """Return whether a report would be cut between values that were made at once.
-
-    Which part a value belongs to may stand in another one of them.
-    """
-    return (
-        isinstance(item, Observation)
-        and bool(observations)
-        and item.made_us == observations[-1].made_us
-    )

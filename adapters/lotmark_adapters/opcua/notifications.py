@@ -1,25 +1,16 @@
-"""The messages of one subscription, taken in one by one: no network, no clock.
-
-A server tells each signal's values in their order, but one signal's after another's: the currents
-of five welds, then their five numbers. So the values of a publishing interval, which may be several
-messages, are put in the order of their times before they are given; those of one signal stay in
-the server's.
-"""
+"""The messages of one subscription, taken in one by one: no network, no clock."""
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 
 from asyncua import ua
 
-from lotmark_adapters.observation import GapReason, Observation, SourceGap
+from lotmark_adapters.observation import GapReason, SourceGap
 from lotmark_adapters.opcua.arrivals import Arrivals
 from lotmark_adapters.opcua.gap_signs import SignalWatch
-from lotmark_adapters.opcua.observed import made_us, observed
+from lotmark_adapters.opcua.observed import observed
 from lotmark_adapters.opcua.vision_results import ResultEvents
 
 RESULTS_HANDLE = 0  # signals are counted from 1
-
-HELD_VALUES_MAX = 50_000  # of messages that the server has not told to their end
 
 _SEQUENCE_NUMBERS = 2**32 - 1  # of messages, from 1; then they begin again
 
@@ -50,18 +41,13 @@ class Notifications:
         self._instance = instance
         self._next_sequence = next_sequence
         self._message_number: int | None = None
-        self._held: list[tuple[int, ua.DataValue, int]] = []  # handle, value, when it came
-        self._held_events: list[tuple[ua.EventFieldList, int]] = []
 
-    def take(
-        self, message: ua.NotificationMessage, captured_us: int, *, has_more: bool = False
-    ) -> str:
+    def take(self, message: ua.NotificationMessage, captured_us: int) -> str:
         """Take a message in; return by which status the server ended the subscription, or "".
 
         Args:
             message: As it came.
             captured_us: When, Unix time by this machine's clock.
-            has_more: Whether the server has not told all of this interval yet.
         """
         ended = ""
         if not message.NotificationData:
@@ -70,61 +56,33 @@ class Notifications:
             self._check_number(message.SequenceNumber)
         for data in message.NotificationData:
             if isinstance(data, ua.DataChangeNotification):
-                self._held += (
-                    (each.ClientHandle, each.Value, captured_us) for each in data.MonitoredItems
-                )
+                for item in data.MonitoredItems:
+                    self._take_value(item.ClientHandle, item.Value, captured_us)
             elif isinstance(data, ua.EventNotificationList):
-                self._held_events += ((each, captured_us) for each in data.Events)
+                self._take_events(data.Events, captured_us)
             elif isinstance(data, ua.StatusChangeNotification):
                 ended = data.Status.name
-        if not has_more or len(self._held) + len(self._held_events) >= HELD_VALUES_MAX:
-            self.give_held()
         return ended
-
-    def give_held(self) -> None:
-        """Give what waits for the rest of its interval, which will not come any more."""
-        values, self._held = self._held, []
-        events, self._held_events = self._held_events, []
-        self._give_values(values)
-        self._give_events(events)
 
     def give_untold(self, captured_us: int) -> None:
         """Give what was read of those signals that the server has told nothing of."""
-        self.give_held()
-        self._give_values([(handle, told, captured_us) for handle, told in self.untold.items()])
+        for handle, told in list(self.untold.items()):
+            self._take_value(handle, told, captured_us)
 
-    def _give_values(self, values: Sequence[tuple[int, ua.DataValue, int]]) -> None:
-        """Give values by their times. Gaps lie before all values of their instant.
+    def _take_value(self, handle: int, told: ua.DataValue, captured_us: int) -> None:
+        watch = self._watches.get(handle)
+        if watch is None:
+            return
+        self.untold.pop(handle, None)
+        observation, code = observed(watch.signal.node, self._next_sequence, told, captured_us)
+        observation = watch.with_type(observation, told)
+        self._next_sequence += 1
+        for gap in watch.gaps_before(observation, code, self._instance):
+            self.arrivals.add_gap(gap)
+        self.arrivals.add_observation(observation)
 
-        Otherwise a gap in one signal would part a value from the part's number that it belongs to.
-        """
-        timed = list[tuple[int, int, ua.DataValue, int]]()
-        newest_us = dict[int, int]()  # by handle
-        for handle, told, captured_us in values:
-            if handle not in self._watches:
-                continue
-            self.untold.pop(handle, None)
-            # A clock that was set back does not turn the values of one signal round.
-            at_us = max(made_us(told, captured_us), newest_us.get(handle, 0))
-            newest_us[handle] = at_us
-            timed.append((at_us, handle, told, captured_us))
-        timed.sort(key=_time)
-        for _, instant in groupby(timed, key=_time):
-            alike = list[Observation]()
-            for _, handle, told, captured_us in instant:
-                watch = self._watches[handle]
-                observation, code = observed(
-                    watch.signal.node, self._next_sequence, told, captured_us
-                )
-                self._next_sequence += 1
-                alike.append(watch.with_type(observation, told))
-                for gap in watch.gaps_before(alike[-1], code, self._instance):
-                    self.arrivals.add_gap(gap)
-            for observation in alike:
-                self.arrivals.add_observation(observation)
-
-    def _give_events(self, events: Sequence[tuple[ua.EventFieldList, int]]) -> None:
-        for event, captured_us in events:
+    def _take_events(self, events: Sequence[ua.EventFieldList], captured_us: int) -> None:
+        for event in events:
             if self.results is None or event.ClientHandle != RESULTS_HANDLE:
                 continue
             taken = self.results.record(event.EventFields, captured_us)
@@ -138,7 +96,3 @@ class Notifications:
         before, self._message_number = self._message_number, number
         if before is not None and number != before % _SEQUENCE_NUMBERS + 1:
             self.arrivals.add_gap(SourceGap(reason=GapReason.UNREADABLE, instance=self._instance))
-
-
-def _time(timed: tuple[int, int, ua.DataValue, int]) -> int:
-    return timed[0]

@@ -41,13 +41,8 @@ def observed(
             quality, done = Quality.BAD, str(unkept)
         if done:
             status = f"{status}; {done}" if status else done
-    at_us = made_us(told, captured_us)
-    return Observation(signal, sequence, at_us, captured_us, value, quality, status), code
-
-
-def made_us(told: ua.DataValue, captured_us: int) -> int:
-    """Return when a value was made: as its source says, else its server, else when it came."""
-    return unix_us(told.SourceTimestamp) or unix_us(told.ServerTimestamp) or captured_us
+    made_us = unix_us(told.SourceTimestamp) or unix_us(told.ServerTimestamp) or captured_us
+    return Observation(signal, sequence, made_us, captured_us, value, quality, status), code
 
 
 def unix_us(moment: datetime | None) -> int:

@@ -51,9 +51,6 @@ class OpcuaSource:
     async def run(self, taker: ReportTaker) -> None:
         """Give all that the server tells, until cancelled.
 
-        A server that was watched and is refused later is tried again: its certificate may have been
-        replaced, or its nodes come a little after it.
-
         Raises:
             SourceRefused: The server is not to be trusted, or not what the settings say.
         """
@@ -65,13 +62,6 @@ class OpcuaSource:
             except SourceUnavailable as error:
                 logger.warning(
                     "opcua source unavailable",
-                    extra={"source": self._settings.name, "error": str(error)},
-                )
-            except SourceRefused as error:
-                if not self._was_connected:
-                    raise
-                logger.error(
-                    "opcua source refused, and tried again",
                     extra={"source": self._settings.name, "error": str(error)},
                 )
             retry_s = RETRY_S_MIN if self._position is not position else retry_s
@@ -164,11 +154,15 @@ class OpcuaSource:
             for signal, value in zip(self._settings.signals, told, strict=True)
             if value.StatusCode is not None and value.StatusCode.value in _UNKNOWN_NODE
         ]
-        if unknown:
+        if unknown and not self._was_connected:
             raise SourceRefused(
                 f"source {self._settings.name}: {self._settings.address} has no"
                 f" {', '.join(unknown)}; `lotmark edge browse {self._settings.address}` lists"
                 " what it has"
+            )
+        if unknown:  # a server that was started anew may have its nodes a little later
+            raise SourceUnavailable(
+                f"source {self._settings.name} has no {', '.join(unknown)} any more"
             )
         start = ua.NodeId.from_string(f"i={ua.ObjectIds.Server_ServerStatus_StartTime}")
         (answer,) = await session.read_attributes([start], ua.AttributeIds.Value)

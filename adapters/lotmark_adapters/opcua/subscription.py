@@ -55,8 +55,6 @@ class Subscription:
         self._silent_s = math.inf
         self._heard_at = asyncio.get_running_loop().time()
         self._owed: asyncio.TimerHandle | None = None  # gives what the server has not told yet
-        # Of no subscription until `open`, in which the connection may be lost.
-        self._notifications = Notifications(self._watches, "", 1, items_max=ITEMS_MAX)
 
     async def open(self, started: str, next_sequence: int) -> None:
         """Make the subscription, which tells nothing yet.
@@ -131,7 +129,6 @@ class Subscription:
         """Note that it is lost; the first reason counts."""
         if self.lost is None:
             self.lost, self.lost_because = reason, because
-            self._notifications.give_held()
             self.arrivals.wake()
 
     def close(self) -> None:
@@ -143,11 +140,7 @@ class Subscription:
         """Take a message in; asyncua calls this in the order of arrival."""
         self._heard_at = asyncio.get_running_loop().time()
         try:
-            ended = self._notifications.take(
-                result.NotificationMessage,
-                time.time_ns() // 1_000,
-                has_more=result.MoreNotifications,
-            )
+            ended = self._notifications.take(result.NotificationMessage, time.time_ns() // 1_000)
         except Exception as error:  # asyncua would log it, go on, and the values were never there
             logger.exception("opcua message not taken", extra={"source": self._settings.name})
             self.lose(GapReason.UNREADABLE, repr(error))

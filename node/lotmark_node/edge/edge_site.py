@@ -95,7 +95,7 @@ class EdgeSite:
         """Watch all until `stop` is set; what was taken is kept when this returns."""
         certificates = CertificateRecorder(self.settings, self.pipeline, self.now_us)
         async with asyncio.TaskGroup() as group:
-            keeping = [group.create_task(self._keep(watch)) for watch in self.watches]
+            keeping = [group.create_task(watch.keep()) for watch in self.watches]
             others = [
                 group.create_task(each)
                 for each in (
@@ -115,14 +115,6 @@ class EdgeSite:
             await asyncio.wait(ending, timeout=END_S)
             for task in ending:
                 task.cancel()
-
-    async def _keep(self, watch: SourceWatch) -> None:
-        """Keep what comes of one source; whatever becomes of that, the others are kept."""
-        try:
-            await watch.keep()
-        except Exception as error:  # in this program; the source waits then, and its gap is told
-            watch.give_up(WatchState.FAILED, repr(error))
-            logger.exception("source is not kept", extra={"source": watch.settings.name})
 
     async def _watch(self, watch: SourceWatch) -> None:
         """Watch one source; whatever becomes of it, the others are watched."""

@@ -86,52 +86,40 @@ class CertificateRecorder:
         self._now_us = now_us
         self._gauges = site_gauges(settings, now_us)
         self._recorded: dict[str, bytes] = {}  # the certificate's file, by source
-        self._untold_why: dict[str, str] = {}  # why one does not go on record, by source
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while self._gauges:
-            try:
-                await self.look()
-            except Exception:  # in this program; the sources must go on
-                logger.exception("certificates were not looked at")
+            await self.look()
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:
-        """Put on record what has come into use since the last time.
-
-        One that cannot be believed yet is looked at again: its laboratory may become trusted.
-        """
+        """Put on record what has come into use since the last time."""
         for source in self._settings.sources:
             if source.name not in self._gauges:
                 continue
-            new = await asyncio.to_thread(self._new_event, source)
-            if new is not None:
-                document, event = new
+            event = await asyncio.to_thread(self._new_event, source)
+            if event is not None:
                 await self._pipeline.put([event])
-                self._recorded[source.name] = document
 
-    def _new_event(self, source: SourceSettings) -> tuple[bytes, bytes] | None:
-        """Return the file of a certificate that is not on record, and its event."""
+    def _new_event(self, source: SourceSettings) -> bytes | None:
         gauge = self._gauges[source.name]
         certificate = gauge.certificate
         if certificate is None or certificate.document == self._recorded.get(source.name):
             return None
+        self._recorded[source.name] = certificate.document
         now_us = self._now_us()
         try:
             body = calibration_event_body(
                 certificate, certificate.document, gauge.judgement_at(now_us // 1_000)
             )
         except CertificateRefused as error:
-            if self._untold_why.get(source.name) != str(error):
-                self._untold_why[source.name] = str(error)
-                logger.warning(
-                    "calibration certificate does not go on record",
-                    extra={"source": source.name, "reason": str(error)},
-                )
+            logger.warning(
+                "calibration certificate does not go on record",
+                extra={"source": source.name, "reason": str(error)},
+            )
             return None
-        self._untold_why.pop(source.name, None)
-        return certificate.document, self._event(source, certificate, body, now_us)
+        return self._event(source, certificate, body, now_us)
 
     def _event(
         self,

@@ -278,14 +278,6 @@ def _file_name(name: str) -> str:
     return _NO_FILE_NAME.sub("_", name)[:255]
 
 
-def stated_us(observation: Observation) -> int:
-    """Return when an event says that a value was made: when it came, where no event can say that.
-
-    Whether the gauge was calibrated is judged at the time that stands on record.
-    """
-    return _sound(observation.made_us) or observation.captured_us
-
-
 def _sound(time_us: int | None) -> int | None:
     """Return a time that an event can bear; None: it cannot."""
     if time_us is None or not TIME_MIN_MS <= time_us // 1_000 < TIME_MAX_MS:

@@ -57,14 +57,8 @@ class SourceContext:
             known.append((made_us, value))
         else:
             insort(known, (made_us, value), key=_made)
-
-    def forget_oldest(self) -> None:
-        """Remember only so much as may wait for what comes late; to be called after a report.
-
-        Not before: a report may hold more than that, and what was made at its beginning with it.
-        """
-        for known in self._values.values():
-            del known[:-VALUES_MAX]
+        if len(known) > VALUES_MAX:
+            del known[0]
 
     def forget(self) -> None:
         """Know nothing more: what was missed may have been another part."""

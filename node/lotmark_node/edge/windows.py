@@ -63,13 +63,6 @@ class OpenWindow:
         self._minimum: Decimal | None = None
         self._maximum: Decimal | None = None
 
-    def is_due(self, now_us: int) -> bool:
-        """Return whether it is to be closed; also where the clock was set back since it was opened.
-
-        A window must not stay open for as long as the clock needs to come to that time again.
-        """
-        return now_us >= self.due_us or now_us < self.first_captured_us
-
     def add(self, observation: Observation, line: bytes, number: Decimal | None) -> None:
         """Take an observation.
 

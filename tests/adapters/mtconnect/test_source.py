@@ -19,7 +19,6 @@ from lotmark_adapters.mtconnect.source import MtconnectSource
 from lotmark_adapters.observation import GapReason, Quality, Report
 from lotmark_adapters.trial.agent import Agent, part
 from lotmark_adapters.trial.agent_documents import DEVICES, Spoilt
-from lotmark_adapters.trial.gate import Gate
 from tests.adapters.mtconnect.kept_reports import KeptReports, until, watched
 
 TWO_DEVICES = DEVICES.replace(
@@ -289,32 +288,6 @@ def test_a_device_that_the_agent_does_not_have_ends_the_source() -> None:
             settings = MtconnectSettings(name="a", address=f"{agent.address}/drill")
             with pytest.raises(SourceRefused, match="correct the device in the address"):
                 await MtconnectSource(settings, None).run(KeptReports())
-
-    asyncio.run(scenario())
-
-
-def test_an_agent_that_is_refused_after_it_was_read_is_read_again(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async def scenario() -> None:
-        kept = KeptReports()
-        # The other one has no such device.
-        async with Agent(devices=TWO_DEVICES) as agent, Agent() as other:
-            ports = [int(each.address.rpartition(":")[2]) for each in (agent, other)]
-            current = ports[0]
-            async with Gate(lambda: current) as gate:
-                address = f"http://127.0.0.1:{gate.port}/saw"
-                async with watched(address, kept):
-                    await until(lambda: kept.has_caught_up(agent), "start")
-                    current = ports[1]
-                    gate.cut()
-                    refused = "mtconnect agent refused, and tried again"
-                    await until(lambda: refused in caplog.messages, "refused")
-                    current = ports[0]
-                    gate.cut()
-                    agent.observe("saw_load", "8")
-                    await until(lambda: kept.observations[-1].value == "8", "read again")
-            assert kept.gaps == []
 
     asyncio.run(scenario())
 

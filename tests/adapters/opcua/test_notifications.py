@@ -1,7 +1,6 @@
 """Messages taken in without a network: order, numbers, and every sign of a gap."""
 
 import asyncio
-from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from lotmark_adapters.observation import GapReason, Observation, Position, SourceGap, SourceRecord
 from lotmark_adapters.opcua.arrivals import REPORT_ITEMS_MAX, Arrivals
 from lotmark_adapters.opcua.gap_signs import SignalWatch
-from lotmark_adapters.opcua.notifications import HELD_VALUES_MAX, Notifications
+from lotmark_adapters.opcua.notifications import Notifications
 from lotmark_adapters.opcua.settings import OpcuaSignal
 from lotmark_adapters.trial.recorded_notifications import (
     Taken,
@@ -37,113 +36,6 @@ def message(number: int, *values: object, code: int = 0) -> ua.NotificationMessa
     return ua.NotificationMessage(
         SequenceNumber=number, NotificationData=[ua.DataChangeNotification(MonitoredItems=items)]
     )
-
-
-CURRENT = OpcuaSignal(name="current", node="ns=2;s=Current")
-NEW_YEAR_S = 1_767_225_600  # 2026-01-01
-
-
-def timed(number: int, *values: tuple[int, object, int]) -> ua.NotificationMessage:
-    """Return a message of values: handle, value, and seconds after New Year."""
-    items = [
-        ua.MonitoredItemNotification(
-            ClientHandle=handle,
-            Value=ua.DataValue(
-                ua.Variant(value),
-                SourceTimestamp=ua.DateTime.fromtimestamp(NEW_YEAR_S + second, UTC),
-            ),
-        )
-        for handle, value, second in values
-    ]
-    return ua.NotificationMessage(
-        SequenceNumber=number, NotificationData=[ua.DataChangeNotification(MonitoredItems=items)]
-    )
-
-
-def pieces_and_currents() -> Notifications:
-    watches = {1: SignalWatch(CURRENT), 2: SignalWatch(COUNTER)}
-    return Notifications(watches, "i", 1, items_max=10_000)
-
-
-def given_by(taken: Notifications) -> list[tuple[str, str | None]]:
-    """Return all that waits, in its order: signal and value, or gap and reason."""
-    given, position = list[tuple[str, str | None]](), START
-    while len(taken.arrivals):
-        report = taken.arrivals.report(position)
-        position = report.position
-        given += [("gap", gap.reason.value) for gap in report.gaps]
-        given += [(each.signal[7:], each.value) for each in report.observations]
-    return given
-
-
-def test_values_of_several_signals_are_given_by_their_times() -> None:
-    taken = pieces_and_currents()
-
-    taken.take(timed(1, (1, 81, 1), (1, 82, 2), (2, 7, 1), (2, 8, 2)), 1)
-
-    by_time = [("Current", "81"), ("Piece", "7"), ("Current", "82"), ("Piece", "8")]
-    assert given_by(taken) == by_time
-
-
-def test_a_clock_that_was_set_back_does_not_turn_the_values_of_a_signal_round() -> None:
-    taken = pieces_and_currents()
-
-    taken.take(timed(1, (2, 7, 100), (2, 8, 1), (2, 9, 2), (1, 81, 50)), 1)
-
-    assert [value for _, value in given_by(taken)] == ["81", "7", "8", "9"]
-
-
-def test_what_a_server_tells_in_several_messages_is_given_once_it_is_whole() -> None:
-    taken = pieces_and_currents()
-
-    taken.take(timed(1, (1, 81, 1), (1, 82, 2)), 1, has_more=True)
-    assert not len(taken.arrivals)
-    taken.take(timed(2, (2, 7, 1), (2, 8, 2)), 1)
-
-    by_time = [("Current", "81"), ("Piece", "7"), ("Current", "82"), ("Piece", "8")]
-    assert given_by(taken) == by_time
-
-
-def test_a_server_that_never_comes_to_an_end_is_not_waited_for() -> None:
-    taken = pieces_and_currents()
-    some = [(1, value, 1) for value in range(1_000)]
-
-    for number in range(1, HELD_VALUES_MAX // 1_000 + 1):
-        assert not len(taken.arrivals)
-        taken.take(timed(number, *some), 1, has_more=True)
-
-    assert len(taken.arrivals)
-
-
-def test_what_waits_for_the_rest_is_given_where_the_rest_never_comes() -> None:
-    taken = pieces_and_currents()
-    taken.take(timed(1, (1, 81, 1)), 1, has_more=True)
-
-    taken.give_held()
-
-    assert given_by(taken) == [("Current", "81")]
-
-
-def test_a_gap_parts_no_values_of_one_instant() -> None:
-    taken = pieces_and_currents()
-    taken.take(timed(1, (2, 7, 1)), 1)
-
-    taken.take(timed(2, (1, 81, 5), (2, 11, 5)), 1)
-
-    jump = ("gap", "counter_jump")
-    assert given_by(taken) == [("Piece", "7"), jump, ("Current", "81"), ("Piece", "11")]
-
-
-def test_a_report_is_not_cut_within_an_instant() -> None:
-    taken = pieces_and_currents()
-    before = [(1, value, value) for value in range(REPORT_ITEMS_MAX - 1)]
-    after = REPORT_ITEMS_MAX
-    taken.take(timed(1, *before, (1, 81, after), (2, 7, after), (2, 8, after + 1)), 1)
-
-    first = taken.arrivals.report(START)
-
-    assert [each.value for each in first.observations[-2:]] == ["81", "7"]
-    assert first.position.last_made_us == (NEW_YEAR_S + after) * 1_000_000
 
 
 def gaps_of(*messages: ua.NotificationMessage) -> list[SourceGap]:

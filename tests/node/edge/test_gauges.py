@@ -3,19 +3,16 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lotmark.v1 import event_pb2, quality_pb2
-from lotmark_adapters.calibration import calibration_event_body, gauge
+from lotmark_adapters.calibration import gauge
 from lotmark_adapters.errors import CertificateRefused
-from lotmark_node.edge import gauges
 from lotmark_node.edge.gauges import CertificateRecorder, Gauges
 from lotmark_node.edge.pipeline import SitePipeline
 from lotmark_node.edge.site_settings import SiteSettings
 from tests.adapters.calibration_documents import SERIAL, Laboratory, a_document, a_laboratory, at
-from tests.node.edge.site_process import until
 from tests.node.edge.trial_site import WELDER, Clock, Kept, observed, report, site_settings
 
 JUNE_US = at("2026-06-01") * 1_000
@@ -105,75 +102,10 @@ def test_a_certificate_that_is_not_to_be_believed_makes_no_event_and_flags_measu
     assert measured.measurement.calibration == quality_pb2.CALIBRATION_STATE_UNTRUSTED
 
 
-def test_a_certificate_goes_on_record_once_its_laboratory_is_trusted(
-    laboratory: Laboratory, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    settings, outbox, clock = _settings(tmp_path, laboratory), Kept(), Clock()
-    clock.now_us = JUNE_US
-    (tmp_path / "dcc.xml").write_bytes(laboratory.signed(a_document()))
-    (root,) = laboratory.folder.iterdir()
-    trusted = root.read_bytes()
-    (other,) = a_laboratory(tmp_path / "others").folder.iterdir()
-    root.write_bytes(other.read_bytes())
-
-    async def scenario() -> None:
-        pipeline = await SitePipeline.open(
-            settings, outbox=outbox, calibration=Gauges(settings, clock).state_at, now_us=clock
-        )
-        recorder = CertificateRecorder(settings, pipeline, clock)
-        for _ in range(3):
-            await recorder.look()
-        assert outbox.events("calibration") == []
-        root.write_bytes(trusted)
-        clock.now_us += gauge.LOOK_INTERVAL_MS * 1_000
-        for _ in range(3):
-            await recorder.look()
-        await pipeline.close()
-
-    asyncio.run(scenario())
-
-    assert len(outbox.events("calibration")) == 1
-    assert caplog.messages.count("calibration certificate does not go on record") == 1
-
-
-def test_an_error_of_this_program_ends_no_looking(
-    laboratory: Laboratory,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    settings, outbox, clock = _settings(tmp_path, laboratory), Kept(), Clock()
-    clock.now_us = JUNE_US
-    (tmp_path / "dcc.xml").write_bytes(laboratory.signed(a_document()))
-    monkeypatch.setattr(gauges, "LOOK_S", 0.001)
-    failures = iter([ValueError("not thought of")])
-
-    def failing(*arguments: Any) -> quality_pb2.Calibration:
-        for failure in failures:
-            raise failure
-        return calibration_event_body(*arguments)
-
-    monkeypatch.setattr(gauges, "calibration_event_body", failing)
-
-    async def scenario() -> None:
-        pipeline = await SitePipeline.open(
-            settings, outbox=outbox, calibration=Gauges(settings, clock).state_at, now_us=clock
-        )
-        looking = asyncio.create_task(CertificateRecorder(settings, pipeline, clock).run())
-        await until(lambda: bool(outbox.events("calibration")))
-        looking.cancel()
-        await asyncio.wait([looking])
-        await pipeline.close()
-
-    asyncio.run(scenario())
-
-    assert "certificates were not looked at" in caplog.messages
-
-
 def test_a_source_without_a_gauge_states_nothing(tmp_path: Path) -> None:
-    without = Gauges(site_settings(tmp_path), Clock())
+    gauges = Gauges(site_settings(tmp_path), Clock())
 
-    assert without.state_at("W07", JUNE_US) == ("", quality_pb2.CALIBRATION_STATE_UNSPECIFIED)
+    assert gauges.state_at("W07", JUNE_US) == ("", quality_pb2.CALIBRATION_STATE_UNSPECIFIED)
 
 
 def test_a_folder_of_laboratories_that_cannot_be_read_is_refused(

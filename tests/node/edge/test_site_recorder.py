@@ -263,26 +263,6 @@ def test_a_window_whose_time_is_over_is_closed_without_another_observation(
     assert len(site.outbox.events("observation_window")) == 1
 
 
-def test_a_gauge_is_judged_at_the_time_that_the_event_bears(site: TrialSite) -> None:
-    """A source whose clock was never set would else measure before any certificate began."""
-    valid = quality_pb2.CALIBRATION_STATE_VALID, quality_pb2.CALIBRATION_STATE_EXPIRED
-    site.kill()
-    site.calibration = lambda _, at_us: ("C-1", valid[at_us < START_US])
-    site.open()
-    site.take(replace(observed(1, "current", "9.9"), made_us=1_000))
-
-    (event,) = site.outbox.events("measurement")
-    assert event.measurement.calibration == quality_pb2.CALIBRATION_STATE_VALID
-
-
-def test_a_window_is_closed_where_the_clock_is_set_back(site: TrialSite) -> None:
-    site.take(observed(1, "current", "8.1"))
-    site.clock.now_us = START_US - 3_600_000_000
-    site.recorder.close_windows(due_only=True)
-
-    assert site.memory.open_windows() == []
-
-
 def test_what_no_rule_fits_is_kept_and_not_on_record(site: TrialSite) -> None:
     site.take(observed(1, "serial", "A"), observed(2, "unheard of", "1"))
     site.close_all()
