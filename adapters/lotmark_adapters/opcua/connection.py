@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from lotmark_adapters.errors import SourceRefused, SourceUnavailable
+from lotmark_adapters.opcua.bounded_client import BoundedClient
 from lotmark_adapters.opcua.certificates import make_client_certificate
 from lotmark_adapters.opcua.server_trust import ServerTrust
 from lotmark_adapters.opcua.settings import OpcuaSettings, Security
@@ -62,7 +63,7 @@ async def connected(
         SourceRefused: The server is not to be trusted, or not what the settings say.
         SourceUnavailable: It does not answer.
     """
-    client = Client(settings.address, settings.answer_s, settings.answer_s)
+    client = BoundedClient(settings.address, settings.answer_s)
     client.name = client.description = "lotmark"
     client.application_uri = settings.application_uri
     client.session_timeout = SESSION_S * 1_000
@@ -72,6 +73,7 @@ async def connected(
         with foreign_errors(settings):
             if not settings.is_insecure:
                 await _secure(client, settings)
+            client.trust_server()  # whoever is insecure has said so
             await client.connect()
         yield client
     finally:
@@ -100,7 +102,7 @@ def foreign_errors(settings: OpcuaSettings) -> Iterator[None]:
         raise SourceUnavailable(f"{shown} is not available: {error!r}") from error
 
 
-async def _secure(client: Client, settings: OpcuaSettings) -> None:
+async def _secure(client: BoundedClient, settings: OpcuaSettings) -> None:
     """Check the server's certificate, then agree on keys with it and no other."""
     assert settings.trusted is not None
     trust = await ServerTrust.read(settings.trusted)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from asyncua import Client
 from asyncua.crypto import uacrypto
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from lotmark_adapters.errors import SourceRefused, SourceUnavailable
+from lotmark_adapters.opcua.bounded_client import BoundedClient
 from lotmark_adapters.opcua.connection import FOREIGN_ERRORS
 
 ANSWER_S = 5.0
@@ -37,7 +37,7 @@ async def fetch_certificate(address: str) -> ShownCertificate:
         SourceRefused: It has none.
         SourceUnavailable: It does not answer in time, or not as an OPC UA server.
     """
-    client = Client(address, ANSWER_S)
+    client = BoundedClient(address, ANSWER_S)
     try:
         endpoints = await client.connect_and_get_server_endpoints()
         shown = next((each.ServerCertificate for each in endpoints if each.ServerCertificate), None)
