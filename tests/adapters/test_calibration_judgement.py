@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import random
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from lotmark_adapters.errors import CertificateRefused
 from tests.adapters.calibration_documents import (
     PERSON,
     SERIAL,
+    SIGNED,
     Laboratory,
     a_document,
     a_laboratory,
@@ -441,3 +443,48 @@ def test_an_end_before_the_beginning_is_not_put_on_record(laboratory: Laboratory
 
     with pytest.raises(CertificateRefused, match="ends before it was performed and signed"):
         calibration_event_body(read_certificate(raw), raw, judged(laboratory, raw))
+
+
+def test_an_end_beyond_what_can_be_written_is_the_last_time_on_record(
+    laboratory: Laboratory,
+) -> None:
+    raw = laboratory.signed(a_document(again="2150-01-01"))
+
+    body = calibration_event_body(read_certificate(raw), raw, judged(laboratory, raw))
+    assert body.valid_until_ms == NO_END_MS
+    for field, rule in BODY_RULES["calibration"]:
+        assert rule.passes(getattr(body, field)), field
+
+
+def test_a_beginning_before_what_can_be_written_is_refused_by_its_day(tmp_path: Path) -> None:
+    root = a_party("Old Authority", is_authority=True, since=datetime(1990, 1, 1, tzinfo=UTC))
+    (tmp_path / "root.pem").write_bytes(root.pem)
+    signer = root.issue("Lab One", since=datetime(1990, 1, 1, tzinfo=UTC))
+    laboratory = Laboratory(root, root, signer, tmp_path)
+    raw = signed(a_document(performed="1999-06-01"), signer, signed_at=None)
+
+    with pytest.raises(CertificateRefused, match="begins 1999-06-01 23:59 UTC; on record it can"):
+        calibration_event_body(read_certificate(raw), raw, judged(laboratory, raw))
+
+
+DAYS = ("0001-01-01", "1899-12-31", "1949-12-31", "1969-12-31", "1999-12-31", "2100-01-01",
+        "2262-04-12", "9999-12-31")  # fmt: skip
+
+
+@pytest.mark.parametrize("again", ["0001-01-01", None, "9999-12-31"])
+@pytest.mark.parametrize("performed", DAYS)
+@pytest.mark.parametrize(
+    "signed_at", [None, "0001-01-01T00:00:00Z", SIGNED, "9999-12-31T23:59:59Z"]
+)
+def test_no_day_however_far_off_makes_anything_but_an_event_or_a_refusal(
+    laboratory: Laboratory, performed: str, again: str | None, signed_at: str | None
+) -> None:
+    document = a_document(performed=performed, again=again)
+    raw = laboratory.signed(document, signed_at=signed_at)
+    certificate = read_certificate(raw)
+    judgement = judged(laboratory, raw, valid_days=3_650_000)
+
+    with suppress(CertificateRefused):
+        body = calibration_event_body(certificate, raw, judgement)
+        for field, rule in BODY_RULES["calibration"]:
+            assert rule.passes(getattr(body, field)), field

@@ -2,13 +2,14 @@
 
 import hashlib
 
-from lotmark.key_grant import TIME_MAX_MS
+from lotmark.key_grant import TIME_MAX_MS, TIME_MIN_MS
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_adapters.calibration.certificate import CalibrationCertificate
+from lotmark_adapters.calibration.days import moment_text
 from lotmark_adapters.calibration.judgement import CalibrationJudgement
 from lotmark_adapters.errors import CertificateRefused
 
-NO_END_MS = TIME_MAX_MS - 1  # stands for a certificate without an end
+NO_END_MS = TIME_MAX_MS - 1  # stands for a certificate without an end, or with a later one
 MEDIA_TYPE = "application/xml"
 
 _VERDICTS = {"pass": quality_pb2.VERDICT_CONFORMING, "fail": quality_pb2.VERDICT_NONCONFORMING}
@@ -28,8 +29,9 @@ def calibration_event_body(
         judgement: What was said of it.
 
     Raises:
-        CertificateRefused: It is untrusted, revoked or for another device, or ends before it
-            begins; that is for the site to mend, not for the ledger to hold as a calibration.
+        CertificateRefused: It is untrusted, revoked or for another device, ends before it begins,
+            or begins at a time that the ledger cannot write; that is for the site to mend, not for
+            the ledger to hold as a calibration.
     """
     begin_ms, end_ms = judgement.valid_from_ms, judgement.valid_until_ms
     if begin_ms is None or judgement.state == quality_pb2.CALIBRATION_STATE_REVOKED:
@@ -39,11 +41,17 @@ def calibration_event_body(
             f"certificate {certificate.number} ends before it was performed and signed:"
             f" {judgement.sentence}"
         )
+    if not TIME_MIN_MS <= begin_ms < NO_END_MS:
+        raise CertificateRefused(
+            f"certificate {certificate.number} begins {moment_text(begin_ms)}; on record it can"
+            " begin from 2000 to 2099: ask the laboratory for its days and the time of its"
+            " signature"
+        )
     return quality_pb2.Calibration(
         certificate=certificate.number,
         certificate_digest=hashlib.sha256(raw).digest(),
         valid_from_ms=begin_ms,
-        valid_until_ms=NO_END_MS if end_ms is None else end_ms,
+        valid_until_ms=NO_END_MS if end_ms is None else min(end_ms, NO_END_MS),
         as_found=quality_pb2.VERDICT_UNDETERMINED,
         as_left=_VERDICTS.get(certificate.conformity, quality_pb2.VERDICT_UNDETERMINED),
     )

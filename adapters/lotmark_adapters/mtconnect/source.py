@@ -68,13 +68,14 @@ class MtconnectSource:
         self._count_max = settings.count
         self._unreadable_tries = 0
         self._streams_again_s = 0.0  # monotonic
+        self._has_followed = False  # the agent, in this run
 
     async def run(self, taker: ReportTaker) -> None:
         """Give all that the agent tells, until cancelled; once.
 
         Raises:
             SourceRefused: The agent does not have the device of the address, or a chosen data item,
-                or shows a certificate that is not trusted.
+                or shows a certificate that is not trusted, and it was so from the start.
         """
         backoff_s = BACKOFF_FIRST_S
         async with self._client:
@@ -87,6 +88,14 @@ class MtconnectSource:
                         "mtconnect agent unavailable",
                         extra={"source": self._settings.name, "problem": str(error)},
                     )
+                except SourceRefused as error:
+                    if not self._has_followed:
+                        raise
+                    # It was right before: what answers now may be another for a minute.
+                    logger.error(
+                        "mtconnect agent refused",
+                        extra={"source": self._settings.name, "problem": str(error)},
+                    )
                 if self._position != before:
                     backoff_s = BACKOFF_FIRST_S
                 await asyncio.sleep(backoff_s)
@@ -97,6 +106,7 @@ class MtconnectSource:
         await self._probe()
         self._unreadable_tries = 0
         await self._catch_up(taker)
+        self._has_followed = True
         while True:
             before = self._position
             try:
@@ -199,6 +209,7 @@ class MtconnectSource:
         if self._count > 1:
             self._count = max(1, self._count // COUNT_DIVISOR)
             return
+        await self._probe()  # where that is unreadable too, not the observations are at fault
         self._unreadable_tries += 1
         if self._unreadable_tries < UNREADABLE_TRIES_MAX:
             return
@@ -227,6 +238,7 @@ class MtconnectSource:
                 if not _goes_on(behind, position) or behind.header.last < last:
                     raise error
                 return last
+            await self._probe()
         raise error
 
     async def _catch_up(self, taker: ReportTaker) -> None:

@@ -52,7 +52,8 @@ class OpcuaSource:
         """Give all that the server tells, until cancelled.
 
         Raises:
-            SourceRefused: The server is not to be trusted, or not what the settings say.
+            SourceRefused: The server is not to be trusted, or not what the settings say, and was
+                so from the start.
         """
         retry_s = RETRY_S_MIN
         while True:
@@ -62,6 +63,15 @@ class OpcuaSource:
             except SourceUnavailable as error:
                 logger.warning(
                     "opcua source unavailable",
+                    extra={"source": self._settings.name, "error": str(error)},
+                )
+            except SourceRefused as error:
+                if not self._was_connected:
+                    raise
+                # It was right before: its certificate may be about to be replaced, or its nodes
+                # come a little later than it does.
+                logger.error(
+                    "opcua source refused",
                     extra={"source": self._settings.name, "error": str(error)},
                 )
             retry_s = RETRY_S_MIN if self._position is not position else retry_s
@@ -98,7 +108,9 @@ class OpcuaSource:
         try:
             with foreign_errors(self._settings):
                 await subscription.monitor(told)
-        except SourceUnavailable as error:
+        except (SourceUnavailable, SourceRefused) as error:
+            if isinstance(error, SourceRefused) and not self._was_connected:
+                raise
             subscription.lose(GapReason.STREAM_LOST, str(error))
             return
         self._was_connected = True
@@ -154,15 +166,11 @@ class OpcuaSource:
             for signal, value in zip(self._settings.signals, told, strict=True)
             if value.StatusCode is not None and value.StatusCode.value in _UNKNOWN_NODE
         ]
-        if unknown and not self._was_connected:
+        if unknown:
             raise SourceRefused(
                 f"source {self._settings.name}: {self._settings.address} has no"
                 f" {', '.join(unknown)}; `lotmark edge browse {self._settings.address}` lists"
                 " what it has"
-            )
-        if unknown:  # a server that was started anew may have its nodes a little later
-            raise SourceUnavailable(
-                f"source {self._settings.name} has no {', '.join(unknown)} any more"
             )
         start = ua.NodeId.from_string(f"i={ua.ObjectIds.Server_ServerStatus_StartTime}")
         (answer,) = await session.read_attributes([start], ua.AttributeIds.Value)

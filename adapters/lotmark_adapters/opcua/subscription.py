@@ -55,6 +55,8 @@ class Subscription:
         self._silent_s = math.inf
         self._heard_at = asyncio.get_running_loop().time()
         self._owed: asyncio.TimerHandle | None = None  # gives what the server has not told yet
+        self._notifications: Notifications | None = None  # until it is opened
+        self._is_closed = False
 
     async def open(self, started: str, next_sequence: int) -> None:
         """Make the subscription, which tells nothing yet.
@@ -75,7 +77,7 @@ class Subscription:
             PublishingEnabled=True,
         )
         session = self._client.uaclient.session
-        made = await session.create_subscription(parameters, self._published)
+        made = await session.create_subscription(parameters, self.take)
         interval_s = made.RevisedPublishingInterval * made.RevisedMaxKeepAliveCount / 1_000
         self._silent_s = SILENT_KEEP_ALIVES_MAX * interval_s + self._settings.answer_s
         self._id = made.SubscriptionId
@@ -88,7 +90,12 @@ class Subscription:
     @property
     def arrivals(self) -> Arrivals:
         """What has come and is to be kept."""
-        return self._notifications.arrivals
+        return self._opened.arrivals
+
+    @property
+    def _opened(self) -> Notifications:
+        assert self._notifications is not None, "it is opened first"
+        return self._notifications
 
     async def monitor(self, told: Sequence[ua.DataValue]) -> None:
         """Ask for all signals. A server tells at once what they are, and then each change.
@@ -100,19 +107,19 @@ class Subscription:
         Raises:
             SourceUnavailable: The server watches one of them no more.
         """
-        self._notifications.untold = dict(enumerate(told, 1))
+        self._opened.untold = dict(enumerate(told, 1))
         handles = list(self._watches)
         for start in range(0, len(handles), ITEMS_PER_CALL_MAX):
             await self._monitor_some(handles[start : start + ITEMS_PER_CALL_MAX])
         if self._settings.has_results:
             results = await ResultEvents.of(self._client, self._settings)
-            self._notifications.results = results
+            self._opened.results = results
             request = results.request(RESULTS_HANDLE, self._settings.queue_size)
             (result,) = await self._create([request])
             result.StatusCode.check()
         self._owed = asyncio.get_running_loop().call_later(
             self._settings.answer_s,
-            lambda: self._notifications.give_untold(time.time_ns() // 1_000),
+            lambda: self._opened.give_untold(time.time_ns() // 1_000),
         )
 
     async def wait(self) -> None:
@@ -125,28 +132,41 @@ class Subscription:
                 return  # it said that it had nothing to say
             self.lose(GapReason.SUBSCRIPTION_RECREATED, f"not a word for {self._silent_s:.1f} s")
 
-    def lose(self, reason: GapReason, because: str) -> None:
-        """Note that it is lost; the first reason counts."""
-        if self.lost is None:
-            self.lost, self.lost_because = reason, because
-            self.arrivals.wake()
-
-    def close(self) -> None:
-        """Give nothing more."""
-        if self._owed is not None:
-            self._owed.cancel()
-
-    def _published(self, result: ua.PublishResult) -> None:
+    def take(self, result: ua.PublishResult) -> None:
         """Take a message in; asyncua calls this in the order of arrival."""
+        if self._is_closed:
+            return
         self._heard_at = asyncio.get_running_loop().time()
         try:
-            ended = self._notifications.take(result.NotificationMessage, time.time_ns() // 1_000)
+            ended = self._opened.take(
+                result.NotificationMessage,
+                time.time_ns() // 1_000,
+                has_more=result.MoreNotifications and self.lost is None,
+            )
         except Exception as error:  # asyncua would log it, go on, and the values were never there
             logger.exception("opcua message not taken", extra={"source": self._settings.name})
             self.lose(GapReason.UNREADABLE, repr(error))
             return
         if ended:
             self.lose(GapReason.SUBSCRIPTION_RECREATED, f"the server says {ended}")
+
+    def lose(self, reason: GapReason, because: str) -> None:
+        """Note that it is lost; the first reason counts."""
+        if self.lost is None:
+            self.lost, self.lost_because = reason, because
+            if self._notifications is not None:
+                self._notifications.release()  # no other part of a message comes
+                self.arrivals.wake()
+
+    def close(self) -> None:
+        """Take nothing more.
+
+        What still comes before the connection is closed would be given to nobody; and as its
+        signals were then known to have come further than was told, the next gap would be too short.
+        """
+        self._is_closed = True
+        if self._owed is not None:
+            self._owed.cancel()
 
     async def _monitor_some(self, handles: Sequence[int]) -> None:
         results = await self._create([self._request(each, has_filter=True) for each in handles])

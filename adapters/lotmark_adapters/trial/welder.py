@@ -23,6 +23,7 @@ QUEUE_SIZE = 200  # values of a signal that the server keeps, whatever is asked 
 
 _UN_ECE = "http://www.opcfoundation.org/UA/units/un/cefact"
 _NOT_CONNECTED = ua.UInt32(ua.StatusCodes.BadNotConnected)
+_TOO_MANY = ua.UInt32(ua.StatusCodes.BadTooManyMonitoredItems)
 _OVERFLOWED = ua.StatusCode(ua.UInt32(0x480))
 
 
@@ -70,6 +71,7 @@ class Welder:
         self.run = 0
         self.serial = "ST2601120001234"
         self._number = 0
+        self._watched_max: int | None = None
         self._gate = Gate(self._server_port)
         self._server: Server
 
@@ -148,6 +150,10 @@ class Welder:
         """Be reachable again."""
         self._gate.open()
 
+    def watch_at_most(self, signals: int | None) -> None:
+        """Refuse to watch more of the signals asked for at once than so many; None: watch all."""
+        self._watched_max = signals
+
     async def write(self, node: str, value: ua.DataValue) -> None:
         """Tell anything by a signal."""
         await self._server.write_attribute_value(ua.NodeId.from_string(node), value)
@@ -180,6 +186,23 @@ class Welder:
         await _add_signals(server, self.serial)
         await server.start()
         self._server = server
+        self._let_refuse()
+
+    def _let_refuse(self) -> None:
+        service = self._server.iserver.subscription_service
+        create = service.create_monitored_items
+
+        async def create_some(
+            asked: ua.CreateMonitoredItemsParameters,
+        ) -> list[ua.MonitoredItemCreateResult]:
+            items = asked.ItemsToCreate
+            asked.ItemsToCreate = items[: self._watched_max]
+            refused = len(items) - len(asked.ItemsToCreate)
+            return await create(asked) + refused * [
+                ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(_TOO_MANY))
+            ]
+
+        service.create_monitored_items = create_some  # type: ignore[method-assign, assignment]
 
     async def _stop(self) -> None:
         # asyncua leaves those of clients that are gone running.

@@ -40,6 +40,7 @@ from lotmark_node.edge.station_watch import StationState, StationWatch
 
 BEGIN_S = 2.0  # for the session's beginning to be in the outbox, before sources are watched
 END_S = 10.0  # for the last windows and the session's end to be put on record
+KEEP_RETRY_S = 10.0  # after which a source's reports are tried again that could not be kept
 LOOK_S = 2.0  # so old are the figures that monitoring is shown
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class EdgeSite:
         """Watch all until `stop` is set; what was taken is kept when this returns."""
         certificates = CertificateRecorder(self.settings, self.pipeline, self.now_us)
         async with asyncio.TaskGroup() as group:
-            keeping = [group.create_task(watch.keep()) for watch in self.watches]
+            keeping = [group.create_task(self._keep(watch)) for watch in self.watches]
             others = [
                 group.create_task(each)
                 for each in (
@@ -115,6 +116,20 @@ class EdgeSite:
             await asyncio.wait(ending, timeout=END_S)
             for task in ending:
                 task.cancel()
+
+    async def _keep(self, watch: SourceWatch) -> None:
+        """Keep what one source tells; whatever becomes of it, the others are kept."""
+        while True:
+            try:
+                return await watch.keep()
+            except Exception as error:  # in this program; nothing of the report was kept
+                logger.exception("a report is not kept", extra={"source": watch.settings.name})
+                why = f"a report is not kept: {error!r}"
+            if watch.state is WatchState.WATCHED:
+                watch.give_up(WatchState.FAILED, why)
+            await asyncio.sleep(KEEP_RETRY_S)
+            if watch.why == why:
+                watch.state, watch.why = WatchState.WATCHED, ""
 
     async def _watch(self, watch: SourceWatch) -> None:
         """Watch one source; whatever becomes of it, the others are watched."""

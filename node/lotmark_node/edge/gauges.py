@@ -86,6 +86,7 @@ class CertificateRecorder:
         self._now_us = now_us
         self._gauges = site_gauges(settings, now_us)
         self._recorded: dict[str, bytes] = {}  # the certificate's file, by source
+        self._told: dict[str, str] = {}  # why a source's is not on record, as last logged
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
@@ -94,32 +95,56 @@ class CertificateRecorder:
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:
-        """Put on record what has come into use since the last time."""
+        """Put on record what has come into use since the last time.
+
+        What cannot be, for whatever reason, is tried again the next time: whom the site trusts may
+        change while the certificate does not.
+        """
         for source in self._settings.sources:
             if source.name not in self._gauges:
                 continue
-            event = await asyncio.to_thread(self._new_event, source)
-            if event is not None:
-                await self._pipeline.put([event])
+            try:
+                await self._look_at(source)
+            except CertificateRefused as error:
+                if self._is_news(source, str(error)):
+                    logger.warning(
+                        "calibration certificate does not go on record",
+                        extra={"source": source.name, "reason": str(error)},
+                    )
+            except Exception as error:  # in this program; the other certificates are looked at
+                if self._is_news(source, repr(error)):
+                    logger.exception(
+                        "calibration certificate was not looked at", extra={"source": source.name}
+                    )
+            else:
+                self._told.pop(source.name, None)
 
-    def _new_event(self, source: SourceSettings) -> bytes | None:
+    async def _look_at(self, source: SourceSettings) -> None:
+        certificate, event = await asyncio.to_thread(self._new_event, source)
+        if event:
+            await self._pipeline.put([event])
+            self._recorded[source.name] = certificate
+
+    def _is_news(self, source: SourceSettings, reason: str) -> bool:
+        is_news = self._told.get(source.name) != reason
+        self._told[source.name] = reason
+        return is_news
+
+    def _new_event(self, source: SourceSettings) -> tuple[bytes, bytes]:
+        """Return a source's certificate and its event; b"", b"": none is to go on record.
+
+        Raises:
+            CertificateRefused: It is not to be believed at present.
+        """
         gauge = self._gauges[source.name]
         certificate = gauge.certificate
         if certificate is None or certificate.document == self._recorded.get(source.name):
-            return None
-        self._recorded[source.name] = certificate.document
+            return b"", b""
         now_us = self._now_us()
-        try:
-            body = calibration_event_body(
-                certificate, certificate.document, gauge.judgement_at(now_us // 1_000)
-            )
-        except CertificateRefused as error:
-            logger.warning(
-                "calibration certificate does not go on record",
-                extra={"source": source.name, "reason": str(error)},
-            )
-            return None
-        return self._event(source, certificate, body, now_us)
+        body = calibration_event_body(
+            certificate, certificate.document, gauge.judgement_at(now_us // 1_000)
+        )
+        return certificate.document, self._event(source, certificate, body, now_us)
 
     def _event(
         self,

@@ -19,7 +19,7 @@ from lotmark_adapters.observation import (
 )
 from lotmark_node.edge.anchoring import Decision, decide_record, policy_id
 from lotmark_node.edge.kept_file import NONCE_SIZE, WindowHeader, kept_line, number_of
-from lotmark_node.edge.site_events import calibration_word, instance_id, verdict_of
+from lotmark_node.edge.site_events import borne_us, calibration_word, instance_id, verdict_of
 from lotmark_node.edge.site_memory import Changes, Decided, Pending, SiteMemory
 from lotmark_node.edge.site_settings import Anchor, SiteSettings
 from lotmark_node.edge.watched_source import (
@@ -75,6 +75,8 @@ class Recording:
         if len(admitted) < len(fresh) or len(records) < len(report.records):
             refused = [each for each in fresh if not source.admits(each.signal)]
             self._refuse(source, refused, report.position.instance)
+        if admitted:
+            source.context.forget_before(max(each.made_us for each in admitted))
         source.observation_count += len(admitted)
         source.position = report.position
         self.remember(source)
@@ -167,7 +169,7 @@ class Recording:
             is_known = observation.quality is not Quality.BAD
             source.context.learn(signal.name, made_us, observation.value if is_known else None)
         decision = signal.decide(observation, number)
-        certificate, calibration = self._calibration(source.name, made_us)
+        certificate, calibration = self._calibration(source.name, borne_us(observation))
         common = (
             source.context.subject_at(made_us),
             instance,
@@ -186,7 +188,7 @@ class Recording:
         key = signal.name, decision.rule
         window = source.windows.get(key)
         if window is not None and (
-            window.common != common or observation.captured_us >= window.due_us
+            window.common != common or window.is_due(observation.captured_us)
         ):
             self.close(source, key)
             window = None

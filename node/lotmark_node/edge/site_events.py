@@ -278,6 +278,12 @@ def _file_name(name: str) -> str:
     return _NO_FILE_NAME.sub("_", name)[:255]
 
 
+def borne_us(observation: Observation) -> int:
+    """Return the time that an observation's event bears, Unix time."""
+    made_us = _sound(observation.made_us)
+    return observation.captured_us if made_us is None else made_us
+
+
 def _sound(time_us: int | None) -> int | None:
     """Return a time that an event can bear; None: it cannot."""
     if time_us is None or not TIME_MIN_MS <= time_us // 1_000 < TIME_MAX_MS:

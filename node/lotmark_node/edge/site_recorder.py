@@ -158,7 +158,7 @@ class SiteRecorder:
         copies = [each.copy() for each in self._sources.values()]
         for source in copies:
             for key, window in list(source.windows.items()):
-                if not due_only or window.due_us <= now_us:
+                if not due_only or window.is_due(now_us):
                     recording.close(source, key)
         changes = recording.finished()
         if changes.pending or self._handed_on:

@@ -12,6 +12,7 @@ from lotmark.text import check_identifier
 from lotmark_node.edge.site_settings import SignalSettings, SourceSettings
 
 VALUES_MAX = 64  # of a signal, that are remembered for observations that come late
+LATE_MAX_US = 600_000_000  # so late an observation may come, after others, and find its values
 UNKNOWN = "?"  # stands in a feature for a value that is not known
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -53,12 +54,23 @@ class SourceContext:
     def learn(self, signal: str, made_us: int, value: str | None) -> None:
         """Take a value of a context signal; None: there is none from then on."""
         known = self._values[signal]
-        if not known or known[-1][0] <= made_us:
+        if not known or known[-1][0] < made_us:
             known.append((made_us, value))
+        elif known[-1][0] == made_us:
+            known[-1] = made_us, value  # nobody would find the one before
         else:
             insort(known, (made_us, value), key=_made)
         if len(known) > VALUES_MAX:
             del known[0]
+
+    def forget_before(self, made_us: int) -> None:
+        """Forget values that are not the newest at any time from `LATE_MAX_US` before this one on.
+
+        Of earlier times nothing is known then, rather than something wrong.
+        """
+        for known in self._values.values():
+            at = bisect_right(known, made_us - LATE_MAX_US, key=_made)
+            del known[: max(at - 1, 0)]
 
     def forget(self) -> None:
         """Know nothing more: what was missed may have been another part."""

@@ -20,7 +20,6 @@ class OpenWindow:
         header: What its observations have in common.
         common: What is so of all its observations, and may be otherwise of the next one.
         count: Of its observations.
-        due_us: When it is to be closed, by this machine's clock.
     """
 
     __slots__ = (
@@ -29,9 +28,9 @@ class OpenWindow:
         "_minimum",
         "_new_lines",
         "_tree",
+        "_window_us",
         "common",
         "count",
-        "due_us",
         "first_captured_us",
         "first_made_us",
         "first_sequence",
@@ -53,7 +52,7 @@ class OpenWindow:
         )
         self.nonce = bytes.fromhex(header.nonce)
         self.count = 0
-        self.due_us = first.captured_us + window_s * 1_000_000
+        self._window_us = window_s * 1_000_000
         self.first_captured_us = first.captured_us
         self.first_made_us = self.last_made_us = first.made_us
         self.first_sequence = self.last_sequence = first.sequence
@@ -92,6 +91,15 @@ class OpenWindow:
             self._minimum = number
         elif number > self._maximum:
             self._maximum = number
+
+    def is_due(self, now_us: int) -> bool:
+        """Return whether it is to be closed, by this machine's clock.
+
+        A clock that has been set back is less than a window's length behind the first observation,
+        or the window is due. So it is open for twice its length at most, and where the clock is set
+        on, for less.
+        """
+        return abs(now_us - self.first_captured_us) >= self._window_us
 
     def copy(self) -> "OpenWindow":
         """Return a window that grows on its own from here; no lines of this one are new."""

@@ -5,6 +5,7 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from lxml import etree
@@ -19,6 +20,7 @@ from lotmark_adapters.mtconnect.source import MtconnectSource
 from lotmark_adapters.observation import GapReason, Quality, Report
 from lotmark_adapters.trial.agent import Agent, part
 from lotmark_adapters.trial.agent_documents import DEVICES, Spoilt
+from lotmark_adapters.trial.gate import Gate
 from tests.adapters.mtconnect.kept_reports import KeptReports, until, watched
 
 TWO_DEVICES = DEVICES.replace(
@@ -288,6 +290,47 @@ def test_a_device_that_the_agent_does_not_have_ends_the_source() -> None:
             settings = MtconnectSettings(name="a", address=f"{agent.address}/drill")
             with pytest.raises(SourceRefused, match="correct the device in the address"):
                 await MtconnectSource(settings, None).run(KeptReports())
+
+    asyncio.run(scenario())
+
+
+NO_DEVICE = (
+    b'<MTConnectError xmlns="urn:mtconnect.org:MTConnectError:1.7"><Header instanceId="1"'
+    b' bufferSize="1"/><Errors><Error errorCode="NO_DEVICE">x</Error></Errors></MTConnectError>'
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (NO_DEVICE, "mtconnect agent refused"),
+        (b"<!DOCTYPE html><html>404 <br></html>", "mtconnect agent unavailable"),
+    ],
+)
+def test_an_agent_that_another_answers_for_later_is_tried_again_and_its_gap_told(
+    answer: bytes, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(answer)
+
+    async def scenario() -> None:
+        kept = KeptReports()
+        other = await raw_agent(lambda target: [head, answer])
+        async with other, Agent(buffer_size=64) as agent:
+            ports = [urlsplit(agent.address).port or 0]
+            async with (
+                Gate(lambda: ports[-1]) as gate,
+                watched(f"http://127.0.0.1:{gate.port}", kept),
+            ):
+                await until(lambda: kept.has_caught_up(agent), "all there was")
+                ports.append(other.sockets[0].getsockname()[1])
+                gate.cut()
+                await until(lambda: caplog.messages.count(told) >= 2, "tried again")
+                agent.burst(200)
+                ports.pop()
+                gate.cut()
+                await until(lambda: kept.has_caught_up(agent), "the newest")
+            kept.check_account(agent)
+            assert [gap.reason for gap in kept.gaps] == [GapReason.OVERRUN]
 
     asyncio.run(scenario())
 

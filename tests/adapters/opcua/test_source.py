@@ -1,5 +1,6 @@
 """A welder watched by a real server: what it tells, and what it fails to tell."""
 
+import asyncio
 import time
 from dataclasses import replace
 from datetime import UTC, timedelta
@@ -8,11 +9,21 @@ from pathlib import Path
 import pytest
 from asyncua import ua
 
-from lotmark_adapters.observation import GapReason, Quality
+from lotmark_adapters.observation import GapReason, Position, Quality
+from lotmark_adapters.opcua.connection import connected
+from lotmark_adapters.opcua.gap_signs import SignalWatch
 from lotmark_adapters.opcua.settings import OpcuaSignal, Security
-from lotmark_adapters.opcua.subscription import SILENT_KEEP_ALIVES_MAX
-from lotmark_adapters.trial.welder import COUNTER, CURRENT, FORCE, QUEUE_SIZE, SERIAL
-from tests.adapters.opcua.watching import SIGNALS, Kept, Machine, refusal, watching, welder_settings
+from lotmark_adapters.opcua.subscription import SILENT_KEEP_ALIVES_MAX, Subscription
+from lotmark_adapters.trial.welder import COUNTER, CURRENT, FORCE, QUEUE_SIZE, SERIAL, Welder
+from tests.adapters.opcua.watching import (
+    SIGNALS,
+    WAIT_S,
+    Kept,
+    Machine,
+    refusal,
+    watching,
+    welder_settings,
+)
 
 
 def test_two_equal_welds_are_two_observations_with_the_welds_time(
@@ -284,5 +295,117 @@ def test_a_server_that_was_never_there_is_waited_for(
             machine.welder.open()
             await until(lambda: len(kept.observations) == 4)
         assert kept.gaps == []  # before the first observation nothing is missing
+
+    machine.runner.run(scenario())
+
+
+def test_after_a_subscription_that_failed_halfway_a_counter_still_shows_what_is_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with Welder(tmp_path / "welder") as welder:
+            kept = Kept()
+            async with watching(welder_settings(welder, tmp_path), kept) as until:
+                await until(lambda: len(kept.observations) == 4)
+                await welder.weld()
+                await until(lambda: kept.values(COUNTER)[-1] == "1")
+                welder.watch_at_most(1)  # the counter, of which it tells on until it is left
+                welder.cut()
+                for failures in (2, 3):  # the first is the cut
+                    await welder.weld()
+                    await welder.weld()
+                    await until(
+                        lambda: caplog.messages.count("opcua source unavailable") >= failures  # noqa: B023
+                    )
+                welder.watch_at_most(None)
+                await until(lambda: kept.values(COUNTER)[-1] == str(welder.made[-1].number))
+                await welder.weld(9.9)
+                await until(lambda: kept.values(CURRENT)[-1] == "9.9")
+
+            seen = {int(value or "") for value in kept.values(COUNTER)} - {0}
+            jumps = [gap for gap in kept.gaps if gap.reason is GapReason.COUNTER_JUMP]
+            missing = {number for gap in jumps for number in range(gap.first, gap.last + 1)}
+            assert jumps
+            assert seen.isdisjoint(missing)
+            assert seen | missing == {weld.number for weld in welder.made}
+
+    asyncio.run(scenario())
+
+
+def test_a_closed_subscription_takes_nothing_that_nobody_would_be_given(
+    machine: Machine, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        settings = welder_settings(machine.welder, tmp_path)
+        counters = [SignalWatch(SIGNALS[0]), SignalWatch(SIGNALS[0])]
+        async with connected(settings) as client, asyncio.timeout(WAIT_S):
+            closed, open_one = [Subscription(client, settings, [each]) for each in counters]
+            for each in (closed, open_one):
+                await each.open("then", 1)
+                await each.monitor([ua.DataValue()])
+                await each.wait()
+                each.arrivals.report(Position(instance="", next_sequence=1))
+            before = counters[0].count
+            closed.close()
+            for _ in range(3):  # each in a message of its own, and of both subscriptions
+                await machine.welder.weld()
+                await open_one.wait()
+                open_one.arrivals.report(Position(instance="", next_sequence=1))
+
+        assert counters[0].count == before
+        assert counters[1].count == machine.welder.made[-1].number != before
+        assert len(closed.arrivals) == 0
+
+    machine.runner.run(scenario())
+
+
+def test_of_a_message_in_parts_is_given_what_came_when_the_subscription_is_lost(
+    machine: Machine, tmp_path: Path
+) -> None:
+    watch = SignalWatch(SIGNALS[0])
+
+    async def scenario() -> None:
+        settings = welder_settings(machine.welder, tmp_path)
+        async with connected(settings) as client, asyncio.timeout(WAIT_S):
+            subscription = Subscription(client, settings, [watch])
+            await subscription.open("then", 1)
+            item = ua.MonitoredItemNotification(ClientHandle=1, Value=ua.DataValue(ua.Variant(7)))
+            part = ua.PublishResult(
+                MoreNotifications=True,
+                NotificationMessage=ua.NotificationMessage(
+                    SequenceNumber=1,
+                    NotificationData=[ua.DataChangeNotification(MonitoredItems=[item])],
+                ),
+            )
+            subscription.take(part)
+            before = len(subscription.arrivals)
+            subscription.lose(GapReason.STREAM_LOST, "the connection is gone")
+            after = len(subscription.arrivals)
+            part.NotificationMessage.SequenceNumber += 1
+            subscription.take(part)
+
+        assert (before, after, len(subscription.arrivals)) == (0, 1, 2)
+
+    machine.runner.run(scenario())
+
+
+def test_a_server_that_is_refused_later_is_tried_again_and_its_gap_told(
+    machine: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        kept = Kept()
+        settings = welder_settings(machine.welder, tmp_path)
+        assert settings.trusted is not None
+        trusted = settings.trusted / machine.welder.certificate.name
+        async with watching(settings, kept) as until:
+            await until(lambda: len(kept.observations) == 4)
+            trusted.unlink()  # as where a server has got another one, which nobody trusts yet
+            machine.welder.cut()
+            await until(lambda: "opcua source refused" in caplog.messages)
+            weld = await machine.welder.weld()
+            welder_settings(machine.welder, tmp_path)
+            await until(lambda: kept.values(COUNTER)[-1] == str(weld.number))
+
+        assert kept.reasons == [GapReason.STREAM_LOST]
 
     machine.runner.run(scenario())

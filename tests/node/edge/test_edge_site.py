@@ -10,6 +10,7 @@ import pytest
 from lotmark.client.client import Client
 from lotmark.client.settings import read_client_settings
 from lotmark.client.waiting import OutboxBounds
+from lotmark_adapters.observation import Report, ReportTaker
 from lotmark_adapters.trial.agent import Agent
 from lotmark_node.consortium.found import found_consortium
 from lotmark_node.consortium.plan import make_plan
@@ -17,6 +18,7 @@ from lotmark_node.edge import edge_site
 from lotmark_node.edge.edge_site import open_site
 from lotmark_node.edge.site_memory import SiteMemory
 from lotmark_node.edge.site_settings import SignalSettings, SiteSettings, SourceSettings
+from lotmark_node.edge.source_watch import SourceWatch, WatchState
 from lotmark_node.trial.network import free_address
 from tests.node.edge.site_process import until
 from tests.node.edge.trial_site import site_settings
@@ -76,3 +78,50 @@ def test_a_site_whose_outbox_is_full_tells_alarms_and_trouble_and_can_be_stopped
     memory = SiteMemory.read(tmp_path / "data")
     assert memory.pending_count() > 0  # for the next run
     memory.close()
+
+
+class FailingTaker:
+    """Whoever keeps reports, with a defect until it is mended."""
+
+    def __init__(self, taker: ReportTaker) -> None:
+        self.is_mended = False
+        self._taker = taker
+
+    async def take(self, report: Report) -> None:
+        if not self.is_mended:
+            raise ZeroDivisionError
+        await self._taker.take(report)
+
+
+def test_a_source_whose_reports_cannot_be_kept_leaves_the_others_and_is_tried_again(
+    client_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge_site, "KEEP_RETRY_S", 0.05)
+    monkeypatch.setattr(edge_site, "END_S", 0.2)
+
+    async def scenario() -> None:
+        client = Client(read_client_settings(client_file))
+        async with Agent() as agent:
+            settings = _settings(tmp_path, client_file, agent)
+            mill = replace(settings.sources[0], options={"heartbeat_ms": 100})
+            settings = replace(settings, sources=(mill, replace(mill, name="saw")))
+            async with open_site(settings, client, is_insecure=False) as site:
+                failing = FailingTaker(site.pipeline.taker("mill"))
+                broken = SourceWatch(mill, failing, site.alarms, site.now_us)
+                sound = site.watches[1]
+                site.watches = [broken, sound]
+                stop = asyncio.Event()
+                running = asyncio.create_task(site.run(stop))
+                await until(lambda: broken.state is WatchState.FAILED)
+                agent.burst(10)
+                await until(lambda: sound.observation_count >= 10)
+                assert broken.observation_count == 0
+                await until(lambda: "not kept: ZeroDivisionError" in (site.not_ready() or ""))
+                failing.is_mended = True
+                await until(lambda: broken.observation_count >= 10)
+                await until(lambda: site.not_ready() is None)
+                stop.set()
+                await running
+        await asyncio.to_thread(client.close, timeout_s=0.0)
+
+    asyncio.run(scenario())

@@ -1,5 +1,6 @@
 """What becomes of observations, gaps and records: events, files, and an answer to why."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lotmark_node.edge.errors import PolicyRefused
 from lotmark_node.edge.kept_file import check_against_event
 from lotmark_node.edge.site_memory import Session
 from lotmark_node.edge.site_settings import Anchor, Policy, PolicyRule, When
+from lotmark_node.edge.source_context import LATE_MAX_US
 from tests.node.edge.trial_site import (
     RULES,
     START_US,
@@ -261,6 +263,58 @@ def test_a_window_whose_time_is_over_is_closed_without_another_observation(
     site.recorder.hand_on()
     assert site.memory.open_windows() == []
     assert len(site.outbox.events("observation_window")) == 1
+
+
+@pytest.mark.parametrize(("set_by_s", "is_closed"), [(-59, False), (-61, True), (3_600, True)])
+def test_a_clock_that_is_set_keeps_no_window_open(
+    site: TrialSite, set_by_s: int, *, is_closed: bool
+) -> None:
+    first = observed(1, "current", "8.1")
+    site.take(first)
+    site.clock.now_us = first.captured_us + set_by_s * 1_000_000
+    site.recorder.close_windows(due_only=True)
+
+    assert (site.memory.open_windows() == []) is is_closed
+
+
+@pytest.mark.parametrize(("set_by_s", "windows"), [(-59, 1), (-61, 2), (61, 2)])
+def test_an_observation_after_the_clock_was_set_goes_into_another_window(
+    site: TrialSite, set_by_s: int, windows: int
+) -> None:
+    first, second = (observed(at, "current", "8.1") for at in (1, 2))
+    captured_us = first.captured_us + set_by_s * 1_000_000
+    site.take(first)
+    site.take(replace(second, captured_us=captured_us))
+    site.close_all()
+
+    assert len(site.outbox.events("observation_window")) == windows
+
+
+@pytest.mark.parametrize("made_us", [0, 5, 2**62])
+def test_a_gauge_is_judged_at_the_time_that_the_event_bears(site: TrialSite, made_us: int) -> None:
+    states = {START_US // 1_000_000: ("C-1", quality_pb2.CALIBRATION_STATE_VALID)}
+    site.kill()
+    site.calibration = lambda _, at_us: states.get(
+        at_us // 1_000_000, ("C-1", quality_pb2.CALIBRATION_STATE_EXPIRED)
+    )
+    site.open()
+    # A clock that was never set: what it says cannot stand in an event.
+    site.take(replace(observed(1, "current", "9.1"), made_us=made_us))
+
+    (event,) = site.outbox.events("measurement")
+    assert event.measurement.calibration == quality_pb2.CALIBRATION_STATE_VALID
+    assert event.time.start_ms // 1_000 == START_US // 1_000_000
+
+
+def test_of_parts_long_done_only_those_are_remembered_that_late_observations_can_be_of(
+    site: TrialSite,
+) -> None:
+    for part in range(1, 40):
+        made_us = START_US + part * LATE_MAX_US // 2
+        site.take(observed(part, "serial", f"P{part}", made_us=made_us))
+    (source,) = site.memory.sources()
+
+    assert [value for _, _, value in json.loads(source.context)] == ["P37", "P38", "P39"]
 
 
 def test_what_no_rule_fits_is_kept_and_not_on_record(site: TrialSite) -> None:

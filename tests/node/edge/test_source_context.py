@@ -4,7 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lotmark_node.edge.site_settings import SignalSettings, SourceSettings, SubjectSettings
-from lotmark_node.edge.source_context import VALUES_MAX, SourceContext, context_signals
+from lotmark_node.edge.source_context import (
+    LATE_MAX_US,
+    VALUES_MAX,
+    SourceContext,
+    context_signals,
+)
 
 CURRENT = SignalSettings(name="current", address="c", feature="weld_{weld}.{side}")
 SETTINGS = SourceSettings(
@@ -70,6 +75,33 @@ def test_the_newest_value_that_was_made_at_or_before_a_time_counts_in_whatever_o
     assert [again.subject_at(at) for at in range(41)] == [
         context.subject_at(at) for at in range(41)
     ]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.text("ABC", min_size=1)), max_size=VALUES_MAX),
+    st.integers(0, 40),
+)
+def test_values_that_nobody_can_find_any_more_are_forgotten_and_no_others(
+    values: list[tuple[int, str]], now: int
+) -> None:
+    context, all_of_them = SourceContext(SETTINGS), SourceContext(SETTINGS)
+    for made_us, value in values:
+        context.learn("serial", LATE_MAX_US + made_us, value)
+        all_of_them.learn("serial", LATE_MAX_US + made_us, value)
+    context.forget_before(2 * LATE_MAX_US + now)
+
+    for at in range(LATE_MAX_US + now, LATE_MAX_US + 41):
+        assert context.subject_at(at) == all_of_them.subject_at(at)
+    kept = [made_us for _, made_us, _ in context.values()]
+    assert sum(made_us <= LATE_MAX_US + now for made_us in kept) <= 1
+
+
+def test_values_of_one_time_are_remembered_once() -> None:
+    context = SourceContext(SETTINGS)
+    context.learn("serial", 5, "A")
+    context.learn("serial", 5, "B")
+
+    assert context.values() == [("serial", 5, "B")]
 
 
 def test_only_so_many_values_are_remembered() -> None:
