@@ -1,5 +1,6 @@
 """An agent's assets, such as cutting tools: fetched whole when it tells that they changed."""
 
+import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ KIND = "mtconnect_asset"
 MEDIA_TYPE = "application/xml"
 ASSETS_MAX = 20  # of one request
 TRIES_MAX = 3  # of one request
-NOT_FETCHED = "the agent did not give the asset"
+ASSETS_S = 3.0  # for all that one document tells of: for so long the next one waits
 SUPERSEDED = "the asset changed again before it could be fetched"
 
 logger = logging.getLogger(__name__)
@@ -34,27 +35,43 @@ async def all_assets(client: AgentClient, signal: str, captured_us: int) -> list
     ]
 
 
+def marked_superseded(
+    observations: Sequence[Observation], notices: Sequence[AssetNotice]
+) -> list[Observation]:
+    """Return observations, those with a status that tell of content which later ones replace.
+
+    An agent keeps the newest content of an asset only.
+    """
+    newest = {each.asset: each for each in notices}
+    superseded = {each.sequence for each in notices if each is not newest[each.asset]}
+    return [
+        replace(each, status=SUPERSEDED) if each.sequence in superseded else each
+        for each in observations
+    ]
+
+
 async def changed_assets(
     client: AgentClient, observations: Sequence[Observation], notices: Sequence[AssetNotice]
-) -> tuple[list[Observation], list[SourceRecord]]:
-    """Return observations and the assets that they tell of, as these are now.
+) -> list[SourceRecord]:
+    """Return the assets that observations tell of, as these are now, as far as they can be had.
 
-    Where the content that an observation tells of cannot be had any more, its status says so: an
-    agent keeps the newest content of an asset only, and a bounded number of assets.
+    What an agent does not give within `ASSETS_S`, all in all, is logged and left out.
     """
     told = {each.sequence: each for each in observations}
-    notices = [each for each in notices if each.sequence in told]
-    newest = {each.asset: each for each in notices}
+    newest = {each.asset: each for each in notices if each.sequence in told}
     found: dict[str, SourceRecord] = {}
-    ids = list(newest)
-    for at in range(0, len(ids), ASSETS_MAX):
-        found |= await _fetched(client, ids[at : at + ASSETS_MAX])
-    statuses = {
-        each.sequence: NOT_FETCHED if each is newest[each.asset] else SUPERSEDED
-        for each in notices
-        if each is not newest[each.asset] or (each.asset not in found and not each.is_removed)
-    }
-    records = [
+    ids = [asset for asset, notice in newest.items() if not notice.is_removed]
+    try:
+        async with asyncio.timeout(ASSETS_S):
+            for at in range(0, len(ids), ASSETS_MAX):
+                found |= await _fetched(client, ids[at : at + ASSETS_MAX])
+    except TimeoutError:
+        missing = [each for each in ids if each not in found]
+        logger.warning(
+            "assets not fetched in time",
+            extra={"source": client.place, "first": missing[0], "count": len(missing)},
+        )
+    return [
         replace(
             found[asset],
             signal=told[notice.sequence].signal,
@@ -63,11 +80,6 @@ async def changed_assets(
         for asset, notice in newest.items()
         if asset in found
     ]
-    marked = [
-        replace(each, status=statuses[each.sequence]) if each.sequence in statuses else each
-        for each in observations
-    ]
-    return marked, records
 
 
 def read_assets(raw: bytes, place: str) -> dict[str, SourceRecord]:
