@@ -336,9 +336,9 @@ class SiteMemory:
             return self.content_of(Pending(event=event, file=file, nonce=nonce, content=content))
         return None
 
-    def pending_count(self) -> int:
-        """Return how much is to be handed on."""
-        ((count,),) = self._read("SELECT count(*) FROM pending")
+    def pending_count(self, *, after: int = 0) -> int:
+        """Return how much is to be handed on behind a place."""
+        ((count,),) = self._read("SELECT count(*) FROM pending WHERE place > ?", after)
         return int(count)
 
     def evidence(self, file: bytes) -> Evidence | None:

@@ -219,7 +219,7 @@ class SiteRecorder:
             event_count=self._memory.event_count,
             sources=self._memory.sources(),
             window_count=sum(len(each.windows) for each in self._sources.values()),
-            pending_count=len(self._memory.pending(after=self._handed_on, count_max=HAND_ON_COUNT)),
+            pending_count=self._memory.pending_count(after=self._handed_on),
         )
 
     # Beginning

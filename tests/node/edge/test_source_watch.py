@@ -3,12 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lotmark.client.errors import OutboxUnusable
-from lotmark_adapters.observation import GapReason, Report, SourceGap
+from lotmark_adapters.observation import GapReason, Report, SourceGap, SourceRecord
 from lotmark_node.edge import source_watch
 from lotmark_node.edge.alarms import Alarms
 from lotmark_node.edge.pipeline import SitePipeline
@@ -109,6 +110,47 @@ def test_a_source_waits_once_so_much_is_ahead_of_what_is_kept(
         await watch.finish()
         await keeping
         assert held.kept == list(range(1, 11))
+
+    asyncio.run(scenario())
+
+
+def _with_record(sequence: int, size: int) -> Report:
+    record = SourceRecord(
+        kind="mtconnect_asset",
+        record=f"T{sequence}",
+        signal="changed",
+        made_us=1,
+        media_type="application/xml",
+        content=bytes(size),
+    )
+    return replace(report([observed(sequence, "ns=2;s=Current", "9.1")]), records=[record])
+
+
+def test_a_source_waits_once_so_many_bytes_of_records_are_ahead_of_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_watch, "AHEAD_RECORDS_SIZE_MAX", 3_000)
+    monkeypatch.setattr(source_watch, "JOINED_RECORDS_SIZE_MAX", 2_000)
+
+    async def scenario() -> None:
+        held = Held()
+        watch = _watch(tmp_path, held)
+        await watch.take(_with_record(1, 1_000))
+        await watch.take(_with_record(2, 1_000))
+        await watch.take(_with_record(3, 1_000))
+        waiting = asyncio.create_task(watch.take(_with_record(4, 1_000)))
+        await until(lambda: watch.alarm_count == 4)  # told, though it waits
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+
+        held.may.set()
+        keeping = asyncio.create_task(watch.keep())
+        await waiting
+        await watch.finish()
+        await keeping
+        assert held.kept == [1, 2, 3, 4]
+        assert all(len(each.records) <= 2 for each in held.reports)
 
     asyncio.run(scenario())
 
