@@ -89,6 +89,35 @@ def test_alarms_are_told_while_the_disk_of_the_outbox_is_full_and_all_is_kept_af
     asyncio.run(scenario())
 
 
+def test_alarms_are_told_while_no_file_can_be_stored(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        outbox, settings = Kept(), site_settings(tmp_path)
+        settings.data.mkdir(parents=True, exist_ok=True)
+        in_the_way = settings.data / "evidence"
+        in_the_way.write_bytes(b"no folder")
+        pipeline = await SitePipeline.open(
+            settings, outbox=outbox, calibration=always_valid, now_us=Clock(), retry_s=RETRY_S
+        )
+        alarms = Alarms(tmp_path)
+        watch = SourceWatch(settings.sources[0], pipeline.taker("W07"), alarms, Clock())
+        keeping = asyncio.create_task(watch.keep())
+        await watch.take(report([observed(1, "ns=2;s=Note", "tip")]))  # a file of its own
+        await until(lambda: "cannot be written" in pipeline.trouble)
+
+        for sequence in range(2, 52):
+            await watch.take(report([observed(sequence, "ns=2;s=Current", "9.1")]))
+        assert len((tmp_path / "alarms.jsonl").read_text().splitlines()) == 50
+        assert watch.observation_count == 0
+
+        in_the_way.unlink()
+        await watch.finish()
+        await keeping
+        assert len(outbox.events("measurement")) == 50
+        await pipeline.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_source_waits_once_so_much_is_ahead_of_what_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
