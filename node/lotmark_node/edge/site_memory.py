@@ -308,32 +308,57 @@ class SiteMemory:
         return b"".join(lines for (lines,) in rows)
 
     def pending(self, *, after: int, count_max: int) -> list[tuple[int, Pending]]:
-        """Return the oldest that is to be handed on behind a place, each with its own place."""
+        """Return the oldest that is to be handed on behind a place, each with its own place.
+
+        Contents, which may be large, are left out: `content_at` returns them.
+        """
         rows = self._read(
-            "SELECT place, event, file, nonce, content FROM pending WHERE place > ?"
-            " ORDER BY place LIMIT ?",
+            "SELECT place, event, file, nonce FROM pending WHERE place > ? ORDER BY place LIMIT ?",
             after,
             count_max,
         )
         return [
-            (place, Pending(event=event, file=file, nonce=nonce, content=content))
-            for place, event, file, nonce, content in rows
+            (place, Pending(event=event, file=file, nonce=nonce))
+            for place, event, file, nonce in rows
         ]
 
-    def content_of(self, pending: Pending) -> bytes:
-        """Return the content of a file that is to be handed on."""
-        if not pending.nonce:
-            return pending.content
-        ((header,),) = self._read("SELECT header FROM window WHERE nonce = ?", pending.nonce)
-        return bytes(header) + b"\n" + self.lines(pending.nonce)
+    def pending_events(self, *, after: int, count_max: int) -> list[tuple[int, bytes]]:
+        """Return the oldest events without a file that are to be handed on behind a place."""
+        return self._read(
+            "SELECT place, event FROM pending WHERE place > ? AND file = x''"
+            " ORDER BY place LIMIT ?",
+            after,
+            count_max,
+        )
+
+    def pending_file_count(self, *, after: int, up_to: int = NEVER_US) -> int:
+        """Return how many files are to be handed on behind a place, up to another."""
+        ((count,),) = self._read(
+            "SELECT count(*) FROM pending WHERE place > ? AND place <= ? AND file <> x''",
+            after,
+            up_to,
+        )
+        return int(count)
+
+    def last_place(self) -> int:
+        """Return the place of what came last of all that was ever to be handed on."""
+        rows = self._read("SELECT seq FROM sqlite_sequence WHERE name = 'pending'")
+        return int(rows[0][0]) if rows else 0
+
+    def content_at(self, place: int) -> bytes:
+        """Return the content of the file that is to be handed on at a place."""
+        ((nonce, content),) = self._read(
+            "SELECT nonce, content FROM pending WHERE place = ?", place
+        )
+        if not nonce:
+            return bytes(content)
+        ((header,),) = self._read("SELECT header FROM window WHERE nonce = ?", nonce)
+        return bytes(header) + b"\n" + self.lines(nonce)
 
     def pending_content(self, file: bytes) -> bytes | None:
         """Return a file that is to be handed on; None: it is not among those."""
-        rows = self._read(
-            "SELECT event, file, nonce, content FROM pending WHERE file = ? LIMIT 1", file
-        )
-        for event, _, nonce, content in rows:
-            return self.content_of(Pending(event=event, file=file, nonce=nonce, content=content))
+        for place in self._read("SELECT place FROM pending WHERE file = ? LIMIT 1", file):
+            return self.content_at(*place)
         return None
 
     def pending_count(self, *, after: int = 0) -> int:

@@ -17,6 +17,7 @@ from lotmark_adapters.observation import (
 from lotmark_node.edge.errors import PolicyRefused
 from lotmark_node.edge.kept_file import check_against_event
 from lotmark_node.edge.site_memory import Session
+from lotmark_node.edge.site_recorder import TURN_FILES_MAX
 from lotmark_node.edge.site_settings import Anchor, Policy, PolicyRule, When
 from tests.node.edge.trial_site import (
     RULES,
@@ -47,9 +48,9 @@ def test_a_policy_is_on_record_before_anything_it_decides(site: TrialSite) -> No
 
 def test_a_policy_goes_on_record_once_however_often_the_site_starts(site: TrialSite) -> None:
     for _ in range(3):
-        site.recorder.hand_on()
+        site.hand_on()
         site.again()
-    site.recorder.hand_on()
+    site.hand_on()
 
     assert len(site.outbox.events("anchoring_policy")) == 1
 
@@ -69,7 +70,7 @@ def test_a_version_before_the_one_on_record_is_refused(site: TrialSite) -> None:
 def test_a_new_version_closes_the_windows_of_the_old_one_first(site: TrialSite) -> None:
     site.take(observed(1, "current", "8.1"))
     site.again(policy=Policy(name="line-3", version=5, rules=RULES))
-    site.recorder.hand_on()
+    site.hand_on()
 
     _, window, policy = site.outbox.events()
     assert window.observation_window.policy == "line-3/4"
@@ -190,6 +191,30 @@ def test_after_a_gap_no_part_is_known_until_the_source_tells_it_again(site: Tria
         assert event.measurement.feature == "weld_?.current"
 
 
+def test_a_measurement_does_not_wait_for_very_many_files_of_windows(site: TrialSite) -> None:
+    count = 3 * TURN_FILES_MAX
+    rules = (PolicyRule(signals="*", when=When.ALWAYS, anchor=Anchor.WINDOW), *RULES)
+    site.again(policy=Policy(name="line-3", version=5, rules=(RULES[1], *rules)))
+    site.take(*(observed(each, f"signal {each}", "8.1") for each in range(1, count + 1)))
+    lost = SourceGap(reason=GapReason.STREAM_LOST)
+    site.recorder.take("W07", report([], gaps=[lost]))  # it closes all windows
+
+    places = site.recorder.take("W07", report([observed(count + 1, "current", "9.1")]))
+    assert not site.recorder.hand_on(places), "all that came of it is handed on"
+    assert len(site.outbox.events("measurement")) == 1
+    assert site.outbox.events("observation_window") == []
+
+    own = site.recorder.take("W07", report([], gaps=[lost]))  # with a file, behind the others
+    assert site.recorder.hand_on(own)
+    assert len(site.outbox.events("observation_window")) == TURN_FILES_MAX
+    site.hand_on()
+    windows = site.outbox.events("observation_window")
+    assert all(site.store.path(each.files[0].sha256).exists() for each in windows)
+    assert (len(windows), site.recorder.standing().pending_count) == (count, 0)
+    bodies = [site.body_of(each) for each in site.outbox.raw.values()]
+    assert len(bodies) == count + 5, "each once: two policies, two gaps and a measurement"
+
+
 def test_a_gap_goes_on_record_with_all_that_is_known_of_it(site: TrialSite) -> None:
     gap = SourceGap(
         reason=GapReason.INSTANCE_CHANGED,
@@ -202,7 +227,7 @@ def test_a_gap_goes_on_record_with_all_that_is_known_of_it(site: TrialSite) -> N
         count=0,
     )
     site.recorder.take("W07", report([], gaps=[gap]))
-    site.recorder.hand_on()
+    site.hand_on()
 
     (event,) = site.outbox.events("gap")
     body = event.gap
@@ -258,7 +283,7 @@ def test_a_window_whose_time_is_over_is_closed_without_another_observation(
 
     site.clock.now_us = START_US + 61_000_000
     site.recorder.close_windows(due_only=True)
-    site.recorder.hand_on()
+    site.hand_on()
     assert site.memory.open_windows() == []
     assert len(site.outbox.events("observation_window")) == 1
 
@@ -277,7 +302,7 @@ def test_a_report_that_comes_again_is_not_taken_twice(site: TrialSite) -> None:
     told = report([observed(2, "current", "9.1"), observed(3, "current", "8.1")], gaps=[gap])
     for _ in range(2):
         site.recorder.take("W07", told)
-    site.recorder.hand_on()
+    site.hand_on()
 
     assert len(site.outbox.events("measurement")) == 1
     assert len(site.outbox.events("gap")) == 1
@@ -301,7 +326,7 @@ def test_a_record_goes_on_record_by_its_salted_digest(
     )
     position = Position(instance="1", next_sequence=1)
     site.recorder.take("W07", Report(position=position, records=[record]))
-    site.recorder.hand_on()
+    site.hand_on()
 
     (path,) = (tmp_path / "evidence").glob("??/*")
     assert path.read_bytes() == b"{}"
