@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from lxml import etree
 
@@ -25,7 +26,8 @@ logger = logging.getLogger(__name__)
 async def all_assets(client: AgentClient, signal: str, captured_us: int) -> list[SourceRecord]:
     """Return all assets that an agent has, under a signal; none where it does not give them."""
     try:
-        records = read_assets(await client.assets([]), client.place)
+        read = partial(read_assets, place=client.place)
+        records = await client.parsed(read, await client.assets([]))
     except SourceUnavailable as error:
         logger.warning("assets not fetched", extra={"source": client.place, "problem": str(error)})
         return []
@@ -110,10 +112,11 @@ async def _fetched(client: AgentClient, ids: Sequence[str]) -> dict[str, SourceR
     A single id that the agent does not know is enough for it to refuse all, and a single asset
     that is no XML spoils the document: then each is asked for by itself.
     """
+    read = partial(read_assets, place=client.place)
     problem: SourceUnavailable | None = None
     for _ in range(TRIES_MAX):
         try:
-            return read_assets(await client.assets(ids), client.place)
+            return await client.parsed(read, await client.assets(ids))
         except (RequestRefused, UnreadableDocument) as error:
             if len(ids) > 1:
                 return {

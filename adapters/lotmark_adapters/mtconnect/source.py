@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 
 from lotmark_adapters.errors import (
     RequestRefused,
@@ -123,7 +124,8 @@ class MtconnectSource:
 
         One that it lacks later, after its machine was changed, does not end the others.
         """
-        described = read_signals(await self._client.probe(), self._client.place)
+        read = partial(read_signals, place=self._client.place)
+        described = await self._client.parsed(read, await self._client.probe())
         is_first = not self.signals
         self.signals = {each.address: each for each in described}
         self._client.units = {each.address: each.unit for each in described}

@@ -84,7 +84,8 @@ class SourceWatch:
         """
         observations = report.observations
         if alarms := self._limits.alarms(observations):
-            self._alarms.tell(alarms)
+            # On a thread: a slow disk holds up no other source.
+            await asyncio.to_thread(self._alarms.tell, alarms)
             self.alarm_count += len(alarms)
         if observations:
             self.last_captured_us = max(each.captured_us for each in observations)

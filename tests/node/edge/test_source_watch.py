@@ -1,6 +1,7 @@
 """A source's watch: alarms before anything else, order, bounds and counts."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from tests.node.edge.trial_site import (
 )
 
 RETRY_S = 0.01
+DEADLINE_S = 10.0
 
 
 class FullDisk(Kept):
@@ -116,6 +118,32 @@ def test_alarms_are_told_while_no_file_can_be_stored(tmp_path: Path) -> None:
         await pipeline.close()
 
     asyncio.run(scenario())
+
+
+def test_a_disk_that_does_not_take_an_alarm_holds_up_no_other_source(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "alarms.jsonl")  # an append waits until somebody reads
+    may_read, told = threading.Event(), list[bytes]()
+
+    def read() -> None:
+        may_read.wait(DEADLINE_S)
+        told.append((tmp_path / "alarms.jsonl").read_bytes())
+
+    async def scenario() -> None:
+        held, alarms = Held(), Alarms(tmp_path)
+        (source,) = site_settings(tmp_path).sources
+        watch, other = (SourceWatch(source, held, alarms, Clock()) for _ in range(2))
+        taking = asyncio.create_task(watch.take(report([observed(1, "ns=2;s=Current", "9.1")])))
+        await asyncio.sleep(0)  # it has begun
+        await other.take(report([observed(1, "ns=2;s=Current", "8.1")]))
+        assert not taking.done()
+        may_read.set()
+        await taking
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    asyncio.run(scenario())
+    reading.join()
+    assert b'"value": "9.1"' in told[0]
 
 
 def test_a_source_waits_once_so_much_is_ahead_of_what_is_kept(
