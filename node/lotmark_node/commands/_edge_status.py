@@ -9,7 +9,7 @@ from lotmark_node.commands._edge_site import SiteFile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lotmark_node.edge.site_memory import SourceState
+    from lotmark_node.edge.memory_records import SourceState
 
 
 def status(settings_file: SiteFile, *, as_json: terminal.JsonFlag = False) -> None:

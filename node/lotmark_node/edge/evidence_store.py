@@ -21,7 +21,8 @@ from lotmark_node.edge.errors import (
     StoreFull,
     StoreUnusable,
 )
-from lotmark_node.edge.site_memory import Evidence, SiteMemory
+from lotmark_node.edge.memory_records import Evidence
+from lotmark_node.edge.site_memory import SiteMemory
 from lotmark_node.edge.site_settings import StoreSettings
 
 logger = logging.getLogger(__name__)

@@ -25,8 +25,10 @@ from lotmark_adapters.observation import GapReason, Position, Report
 from lotmark_node.edge.clock_jumps import ClockJumps
 from lotmark_node.edge.errors import MemoryBusy, MemoryUnusable, StoreFull, StoreUnusable
 from lotmark_node.edge.evidence_store import EvidenceStore
+from lotmark_node.edge.memory_file import SIZE_MAX
+from lotmark_node.edge.memory_records import Session
 from lotmark_node.edge.recording import Calibration
-from lotmark_node.edge.site_memory import SIZE_MAX, Session, SiteMemory
+from lotmark_node.edge.site_memory import SiteMemory
 from lotmark_node.edge.site_recorder import EventOutbox, SiteRecorder, Standing
 from lotmark_node.edge.site_settings import SiteSettings
 

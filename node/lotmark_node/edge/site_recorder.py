@@ -14,9 +14,10 @@ from lotmark_adapters.observation import Report
 from lotmark_node.edge.anchoring import check_succession, policy_document, policy_id
 from lotmark_node.edge.evidence_store import DAY_US, JUMP_US, EvidenceStore
 from lotmark_node.edge.kept_file import WindowHeader, number_of, parse_header, parse_line
+from lotmark_node.edge.memory_records import Changes, Pending, Session, SourceState
 from lotmark_node.edge.recording import Calibration, Recording
 from lotmark_node.edge.site_events import policy_event
-from lotmark_node.edge.site_memory import Changes, Pending, Session, SiteMemory, SourceState
+from lotmark_node.edge.site_memory import SiteMemory
 from lotmark_node.edge.site_settings import SiteSettings, SourceSettings
 from lotmark_node.edge.watched_source import WatchedSource
 from lotmark_node.edge.windows import OpenWindow

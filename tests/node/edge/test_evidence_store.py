@@ -13,7 +13,8 @@ from lotmark_node.edge.errors import (
     StoreUnusable,
 )
 from lotmark_node.edge.evidence_store import DAY_US, EvidenceStore
-from lotmark_node.edge.site_memory import Changes, Evidence, SiteMemory
+from lotmark_node.edge.memory_records import Changes, Evidence
+from lotmark_node.edge.site_memory import SiteMemory
 from lotmark_node.edge.site_settings import StoreSettings
 from tests.node.edge.trial_site import START_US
 

@@ -16,7 +16,7 @@ from lotmark_adapters.observation import (
 )
 from lotmark_node.edge.errors import PolicyRefused
 from lotmark_node.edge.kept_file import check_against_event
-from lotmark_node.edge.site_memory import Session
+from lotmark_node.edge.memory_records import Session
 from lotmark_node.edge.site_recorder import TURN_FILES_MAX
 from lotmark_node.edge.site_settings import Anchor, Policy, PolicyRule, When
 from tests.node.edge.trial_site import (

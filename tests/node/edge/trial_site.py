@@ -10,8 +10,9 @@ from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_adapters.observation import Observation, Position, Report, SourceGap
 from lotmark_node.edge.evidence_store import EvidenceStore
 from lotmark_node.edge.kept_file import KeptFile, parse_line, read_kept_file
+from lotmark_node.edge.memory_records import Changes
 from lotmark_node.edge.recording import Calibration
-from lotmark_node.edge.site_memory import Changes, SiteMemory
+from lotmark_node.edge.site_memory import SiteMemory
 from lotmark_node.edge.site_recorder import SiteRecorder
 from lotmark_node.edge.site_settings import (
     Anchor,
