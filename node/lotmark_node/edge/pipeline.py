@@ -244,7 +244,7 @@ class SitePipeline:
         """
         has_more, has_waited = True, False
         while has_more:
-            has_more, waited = await self._until_room(partial(self._recorder.hand_on, wanted))
+            has_more, waited = await self._until_room(partial(self._recorder.hand_on_next, wanted))
             has_waited |= waited
         return has_waited
 

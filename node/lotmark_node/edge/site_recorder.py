@@ -184,8 +184,8 @@ class SiteRecorder:
 
     # What goes out
 
-    def hand_on(self, wanted: range | None = None) -> bool:
-        """Hand on some files and events, in order: an event only once its file is on disk.
+    def hand_on_next(self, wanted: range | None = None) -> bool:
+        """Hand on the next files and events, in order: an event only once its file is on disk.
 
         Where more files wait than one turn writes, events without one do not wait for them.
 

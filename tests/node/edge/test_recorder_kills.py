@@ -84,7 +84,7 @@ def give_all(site: TrialSite, source: Planned) -> None:
     next_sequence = states[0].position.next_sequence if states else 1
     for each in source.from_position(next_sequence):
         places = site.recorder.take("W07", each)
-        while site.recorder.hand_on(places):
+        while site.recorder.hand_on_next(places):
             pass
         site.recorder.close_windows(due_only=True)
     site.close_all()

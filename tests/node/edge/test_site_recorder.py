@@ -200,12 +200,12 @@ def test_a_measurement_does_not_wait_for_very_many_files_of_windows(site: TrialS
     site.recorder.take("W07", report([], gaps=[lost]))  # it closes all windows
 
     places = site.recorder.take("W07", report([observed(count + 1, "current", "9.1")]))
-    assert not site.recorder.hand_on(places), "all that came of it is handed on"
+    assert not site.recorder.hand_on_next(places), "all that came of it is handed on"
     assert len(site.outbox.events("measurement")) == 1
     assert site.outbox.events("observation_window") == []
 
     own = site.recorder.take("W07", report([], gaps=[lost]))  # with a file, behind the others
-    assert site.recorder.hand_on(own)
+    assert site.recorder.hand_on_next(own)
     assert len(site.outbox.events("observation_window")) == TURN_FILES_MAX
     site.hand_on()
     windows = site.outbox.events("observation_window")

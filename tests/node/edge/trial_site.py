@@ -236,7 +236,7 @@ class TrialSite:
 
     def hand_on(self) -> None:
         """Hand on all that waits."""
-        while self.recorder.hand_on():
+        while self.recorder.hand_on_next():
             pass
 
     def close_all(self) -> None:
