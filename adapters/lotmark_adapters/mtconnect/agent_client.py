@@ -2,10 +2,12 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -19,6 +21,9 @@ CONNECT_S = 5.0
 ANSWER_S = 10.0  # a whole document must be here by then
 HEARTBEATS_MISSED_MAX = 2
 STREAM_CONTENT_TYPE = "multipart/x-mixed-replace"
+PARSED_AT_ONCE_SIZE_MAX = 64 << 10  # takes some ms; a larger document is parsed beside the loop
+
+_Parsed = TypeVar("_Parsed")
 
 
 class AgentClient:
@@ -38,6 +43,7 @@ class AgentClient:
         self.place = settings.address
         self.units: Mapping[str, str] = NO_UNITS
         self._settings = settings
+        self._parser = ThreadPoolExecutor(1, thread_name_prefix="mtconnect-parser")
         self._http = httpx.AsyncClient(
             verify=_trust(settings),
             trust_env=False,  # neither proxies nor passwords of whoever starts the process
@@ -56,7 +62,15 @@ class AgentClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._parser.shutdown(wait=False, cancel_futures=True)
         await self._http.aclose()
+
+    async def parsed(self, parse: Callable[[bytes], _Parsed], raw: bytes) -> _Parsed:
+        """Return what `parse` makes of a document, and let other sources go on meanwhile."""
+        if len(raw) <= PARSED_AT_ONCE_SIZE_MAX:
+            return parse(raw)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._parser, parse, raw)
 
     async def probe(self) -> bytes:
         """Return the document that describes the devices, of any content yet."""
@@ -105,7 +119,7 @@ class AgentClient:
                 # An error document, or the agent does not stream.
                 async with _deadline(url, ANSWER_S):
                     raw = await self._body(response, url)
-                read_streams(raw, url)
+                await self._read(raw, url)
                 raise SourceUnavailable(f"{url}: the agent answers at once, it does not stream")
             reader = MultipartReader(settings.document_size_max, url)
             async with aclosing(_chunks(response)) as chunks:
@@ -115,10 +129,13 @@ class AgentClient:
                     if not documents:
                         return
                     for raw in documents:
-                        yield read_streams(raw, url, self.units)
+                        yield await self._read(raw, url)
 
     async def _streams(self, url: str) -> Streams:
-        return read_streams(await self._document(url), url, self.units)
+        return await self._read(await self._document(url), url)
+
+    async def _read(self, raw: bytes, url: str) -> Streams:
+        return await self.parsed(partial(read_streams, place=url, units=self.units), raw)
 
     async def _document(self, url: str) -> bytes:
         async with _deadline(url, ANSWER_S), self._answer(url, ANSWER_S) as response:

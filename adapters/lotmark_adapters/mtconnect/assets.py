@@ -1,8 +1,10 @@
 """An agent's assets, such as cutting tools: fetched whole when it tells that they changed."""
 
+import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from lxml import etree
 
@@ -15,7 +17,7 @@ KIND = "mtconnect_asset"
 MEDIA_TYPE = "application/xml"
 ASSETS_MAX = 20  # of one request
 TRIES_MAX = 3  # of one request
-NOT_FETCHED = "the agent did not give the asset"
+ASSETS_S = 3.0  # for all that one document tells of: for so long the next one waits
 SUPERSEDED = "the asset changed again before it could be fetched"
 
 logger = logging.getLogger(__name__)
@@ -24,7 +26,8 @@ logger = logging.getLogger(__name__)
 async def all_assets(client: AgentClient, signal: str, captured_us: int) -> list[SourceRecord]:
     """Return all assets that an agent has, under a signal; none where it does not give them."""
     try:
-        records = read_assets(await client.assets([]), client.place)
+        read = partial(read_assets, place=client.place)
+        records = await client.parsed(read, await client.assets([]))
     except SourceUnavailable as error:
         logger.warning("assets not fetched", extra={"source": client.place, "problem": str(error)})
         return []
@@ -34,27 +37,43 @@ async def all_assets(client: AgentClient, signal: str, captured_us: int) -> list
     ]
 
 
+def marked_superseded(
+    observations: Sequence[Observation], notices: Sequence[AssetNotice]
+) -> list[Observation]:
+    """Return observations, those with a status that tell of content which later ones replace.
+
+    An agent keeps the newest content of an asset only.
+    """
+    newest = {each.asset: each for each in notices}
+    superseded = {each.sequence for each in notices if each is not newest[each.asset]}
+    return [
+        replace(each, status=SUPERSEDED) if each.sequence in superseded else each
+        for each in observations
+    ]
+
+
 async def changed_assets(
     client: AgentClient, observations: Sequence[Observation], notices: Sequence[AssetNotice]
-) -> tuple[list[Observation], list[SourceRecord]]:
-    """Return observations and the assets that they tell of, as these are now.
+) -> list[SourceRecord]:
+    """Return the assets that observations tell of, as these are now, as far as they can be had.
 
-    Where the content that an observation tells of cannot be had any more, its status says so: an
-    agent keeps the newest content of an asset only, and a bounded number of assets.
+    What an agent does not give within `ASSETS_S`, all in all, is logged and left out.
     """
     told = {each.sequence: each for each in observations}
-    notices = [each for each in notices if each.sequence in told]
-    newest = {each.asset: each for each in notices}
+    newest = {each.asset: each for each in notices if each.sequence in told}
     found: dict[str, SourceRecord] = {}
-    ids = list(newest)
-    for at in range(0, len(ids), ASSETS_MAX):
-        found |= await _fetched(client, ids[at : at + ASSETS_MAX])
-    statuses = {
-        each.sequence: NOT_FETCHED if each is newest[each.asset] else SUPERSEDED
-        for each in notices
-        if each is not newest[each.asset] or (each.asset not in found and not each.is_removed)
-    }
-    records = [
+    ids = [asset for asset, notice in newest.items() if not notice.is_removed]
+    try:
+        async with asyncio.timeout(ASSETS_S):
+            for at in range(0, len(ids), ASSETS_MAX):
+                found |= await _fetched(client, ids[at : at + ASSETS_MAX])
+    except TimeoutError:
+        missing = [each for each in ids if each not in found]
+        logger.warning(
+            "assets not fetched in time",
+            extra={"source": client.place, "first": missing[0], "count": len(missing)},
+        )
+    return [
         replace(
             found[asset],
             signal=told[notice.sequence].signal,
@@ -63,11 +82,6 @@ async def changed_assets(
         for asset, notice in newest.items()
         if asset in found
     ]
-    marked = [
-        replace(each, status=statuses[each.sequence]) if each.sequence in statuses else each
-        for each in observations
-    ]
-    return marked, records
 
 
 def read_assets(raw: bytes, place: str) -> dict[str, SourceRecord]:
@@ -98,10 +112,11 @@ async def _fetched(client: AgentClient, ids: Sequence[str]) -> dict[str, SourceR
     A single id that the agent does not know is enough for it to refuse all, and a single asset
     that is no XML spoils the document: then each is asked for by itself.
     """
+    read = partial(read_assets, place=client.place)
     problem: SourceUnavailable | None = None
     for _ in range(TRIES_MAX):
         try:
-            return read_assets(await client.assets(ids), client.place)
+            return await client.parsed(read, await client.assets(ids))
         except (RequestRefused, UnreadableDocument) as error:
             if len(ids) > 1:
                 return {

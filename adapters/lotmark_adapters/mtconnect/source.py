@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 
 from lotmark_adapters.errors import (
     RequestRefused,
@@ -22,11 +24,11 @@ from lotmark_adapters.mtconnect.accounting import (
     unreadable,
 )
 from lotmark_adapters.mtconnect.agent_client import AgentClient
-from lotmark_adapters.mtconnect.assets import all_assets, changed_assets
+from lotmark_adapters.mtconnect.assets import all_assets, changed_assets, marked_superseded
 from lotmark_adapters.mtconnect.device_model import ProbedSignal, read_signals
 from lotmark_adapters.mtconnect.documents import OUT_OF_RANGE, Header, Streams
 from lotmark_adapters.mtconnect.settings import MtconnectSettings
-from lotmark_adapters.observation import Position, Report, ReportTaker
+from lotmark_adapters.observation import Position, Report, ReportTaker, SourceRecord
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 10.0
@@ -69,6 +71,7 @@ class MtconnectSource:
         self._unreadable_tries = 0
         self._streams_again_s = 0.0  # monotonic
         self._has_followed = False  # the agent, in this run
+        self._has_all_assets = False  # that the agent had when this run began
 
     async def run(self, taker: ReportTaker) -> None:
         """Give all that the agent tells, until cancelled; once.
@@ -107,6 +110,8 @@ class MtconnectSource:
         self._unreadable_tries = 0
         await self._catch_up(taker)
         self._has_followed = True
+        if not self._has_all_assets:  # a run that was killed may not have come to its last ones
+            await self._give_assets(taker, await self._all_assets())
         while True:
             before = self._position
             try:
@@ -129,7 +134,8 @@ class MtconnectSource:
 
         One that it lacks later, after its machine was changed, does not end the others.
         """
-        described = read_signals(await self._client.probe(), self._client.place)
+        read = partial(read_signals, place=self._client.place)
+        described = await self._client.parsed(read, await self._client.probe())
         is_first = not self.signals
         self.signals = {each.address: each for each in described}
         self._client.units = {each.address: each.unit for each in described}
@@ -270,7 +276,7 @@ class MtconnectSource:
             await self._probe()  # it may have been started anew for another device model
         report = self._behind(oldest, current)
         if report is not None:
-            await self._give(taker, await self._with_all_assets(report), oldest)
+            await self._give(taker, report, oldest, with_all_assets=True)
 
     def _is_behind(self, header: Header) -> bool:
         """Return whether the buffer has lost the position, or is another one."""
@@ -324,27 +330,41 @@ class MtconnectSource:
             extra={"source": self._settings.name, "problem": str(error)},
         )
 
-    async def _with_all_assets(self, report: Report) -> Report:
-        """Return a report with all assets the agent has, as notices of them may be lost."""
+    async def _give(
+        self,
+        taker: ReportTaker,
+        report: Report,
+        streams: Streams | None,
+        *,
+        with_all_assets: bool = False,
+    ) -> None:
+        """Hand on a report, then the assets it tells of, or all: no observation waits for them."""
+        if report.position == self._position and not report.gaps:
+            return  # a heartbeat
+        notices = streams.assets if streams is not None and self._settings.assets else ()
+        observations = report.observations
+        if notices:
+            report = replace(report, observations=marked_superseded(observations, notices))
+        await taker.take(report)
+        self._position = report.position
+        changed = await changed_assets(self._client, observations, notices) if notices else []
+        known = {each.record for each in changed}
+        others = await self._all_assets() if with_all_assets else []
+        records = [*(each for each in others if each.record not in known), *changed]
+        await self._give_assets(taker, records)
+
+    async def _all_assets(self) -> list[SourceRecord]:
+        """Return all assets the agent has, as notices of them may be lost."""
+        self._has_all_assets = True
         signal = next((each for each in self.signals.values() if _tells_of_assets(each)), None)
         chosen = self._scope.signals
         if not self._settings.assets or signal is None or (chosen and signal.address not in chosen):
-            return report
-        records = await all_assets(self._client, signal.address, time.time_ns() // 1_000)
-        return replace(report, records=records)
+            return []
+        return await all_assets(self._client, signal.address, time.time_ns() // 1_000)
 
-    async def _give(self, taker: ReportTaker, report: Report, streams: Streams | None) -> None:
-        if report.position == self._position and not report.gaps:
-            return  # a heartbeat
-        if streams is not None and streams.assets and self._settings.assets:
-            observations, records = await changed_assets(
-                self._client, report.observations, streams.assets
-            )
-            changed = {each.record for each in records}
-            others = [each for each in report.records if each.record not in changed]
-            report = replace(report, observations=observations, records=[*others, *records])
-        await taker.take(report)
-        self._position = report.position
+    async def _give_assets(self, taker: ReportTaker, records: Sequence[SourceRecord]) -> None:
+        if records:
+            await taker.take(Report(position=self._known_position(), records=records))
 
     def _known_position(self) -> Position:
         assert self._position is not None, "it was caught up before"

@@ -18,7 +18,7 @@ from lotmark.client.settings import ClientSettings
 from lotmark.client.waiting import OutboxBounds, Waiting
 from lotmark.client.writer import Signer, Writer
 from lotmark.key_file import read_key_file
-from lotmark.v1 import quality_pb2
+from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_adapters.observation import Observation, Position, Report
 from lotmark_adapters.trial.agent import Agent
 from lotmark_adapters.trial.recorded_notifications import (
@@ -32,6 +32,7 @@ from lotmark_adapters.trial.watched_welds import watch_welds
 from lotmark_adapters.trial.welder import Welder
 from lotmark_node.bench import machine
 from lotmark_node.consortium.plan import make_plan
+from lotmark_node.edge.alarms import Alarms
 from lotmark_node.edge.pipeline import SitePipeline
 from lotmark_node.edge.site_settings import (
     Anchor,
@@ -42,11 +43,14 @@ from lotmark_node.edge.site_settings import (
     SourceSettings,
     When,
 )
+from lotmark_node.edge.source_watch import SourceWatch
 from lotmark_node.trial.network import TrialNetwork, free_address
 from lotmark_node.trial.trial_site import MILL, TrialSite
 
 CLIENT = "OEM-A/erp"
 CAPTURES_PER_S = 100  # measurements that go on record in full
+BESIDE_SIGNALS = 250  # of another machine, whose windows are closed together
+BESIDE_WINDOW_S = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +150,7 @@ class _TimedOutbox(Outbox):
 
     def __init__(self, path: Path, *, chain_id: bytes) -> None:
         super().__init__(path, chain_id=chain_id)
-        self.signed_s: list[float] = []  # in the order of the events
+        self.signed: list[tuple[float, bytes]] = []  # when, and the event, in their order
 
     def write(
         self,
@@ -167,7 +171,7 @@ class _TimedOutbox(Outbox):
             lane=lane,
         )
         now_s = time.perf_counter()
-        self.signed_s += [now_s for batch in batches for _ in batch.events]
+        self.signed += [(now_s, event) for batch in batches for event in batch.events]
 
 
 class _SigningOutbox:
@@ -203,40 +207,78 @@ def _delivery(event_id: bytes) -> Delivery:
 
 
 async def _capture(settings: ClientSettings, folder: Path, seconds: float) -> dict[str, object]:
-    """Return how long measurements take from their coming until they are signed and on disk."""
+    """Return how long measurements take from their coming until they are signed and on disk.
+
+    Meanwhile the windows of another machine are closed, all its signals' at once, again and again.
+    """
     outbox = _SigningOutbox(settings, folder / "outbox.db")
     count = round(seconds * CAPTURES_PER_S)
-    pipeline = await SitePipeline.open(
-        _capture_settings(folder), outbox=outbox, calibration=_uncalibrated
-    )
-    begun = len(outbox.timed.signed_s)
-    came_s = []
+    site = _capture_settings(folder)
+    pipeline = await SitePipeline.open(site, outbox=outbox, calibration=_uncalibrated)
+    watch = SourceWatch(site.sources[0], pipeline.taker("W07"), Alarms(folder), _now_us)
+    keeping = asyncio.create_task(watch.keep())
+    running = asyncio.create_task(pipeline.run())
+    beside = asyncio.create_task(_tell_beside(pipeline))
+    start_s = time.perf_counter()
+    # They come when they do, also while those before them wait.
+    came_s = [start_s + number / CAPTURES_PER_S for number in range(count)]
     try:
-        for number in range(1, count + 1):
-            came_s.append(time.perf_counter())
-            await pipeline.take("W07", _measured(number))
-            rest_s = came_s[0] + number / CAPTURES_PER_S - time.perf_counter()
-            await asyncio.sleep(max(0.0, rest_s))
+        for number, at_s in enumerate(came_s, start=1):
+            await asyncio.sleep(max(0.0, at_s - time.perf_counter()))
+            await watch.take(_measured(number))
+        await watch.finish()
+        await keeping
     finally:
+        tasks = (keeping, beside, running)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await pipeline.close()
         outbox.close()
-    signed_s = outbox.timed.signed_s[begun:][-count:]
-    taken_ms = [(end - start) * 1_000 for start, end in zip(came_s, signed_s, strict=True)]
+    signed_s = dict[str, list[float]]()
+    for at_s, event in outbox.timed.signed:
+        body = event_pb2.Event.FromString(event).WhichOneof("body") or ""
+        signed_s.setdefault(body, []).append(at_s)
+    taken_ms = [
+        (end - start) * 1_000 for start, end in zip(came_s, signed_s["measurement"], strict=True)
+    ]
     return {
         "capture_p50_ms": round(machine.percentile(taken_ms, 50), 1),
         "capture_p99_ms": round(machine.percentile(taken_ms, 99), 1),
+        "capture_windows": len(signed_s["observation_window"]),
     }
 
 
+async def _tell_beside(pipeline: SitePipeline) -> None:
+    """Tell a value of each signal of the other machine, twice in a window's time."""
+    sequence = 1
+    while True:
+        now_us = _now_us()
+        observations = [
+            Observation(f"signal_{each}", sequence + each, now_us, now_us, "8.1")
+            for each in range(BESIDE_SIGNALS)
+        ]
+        sequence += BESIDE_SIGNALS
+        position = Position(instance="bench", next_sequence=sequence, last_made_us=now_us)
+        await pipeline.take("W08", Report(position=position, observations=observations))
+        await asyncio.sleep(BESIDE_WINDOW_S / 2)
+
+
 def _capture_settings(folder: Path) -> SiteSettings:
-    rule = PolicyRule(signals="W07/*", when=When.OUTSIDE, anchor=Anchor.FULL)
-    signal = SignalSettings(name="current", address="current", unit="kA", lower="7.9")
+    rule = PolicyRule(signals="W07/*", when=When.ALWAYS, anchor=Anchor.FULL)
+    beside = PolicyRule(
+        signals="W08/*", when=When.ALWAYS, anchor=Anchor.WINDOW, window_s=BESIDE_WINDOW_S
+    )
+    signal = SignalSettings(name="current", address="current", unit="kA")
     return SiteSettings(
         site="bench",
         data=folder / "data",
         client=folder / "client.toml",
-        sources=(SourceSettings(name="W07", protocol="opcua", address="", signals=(signal,)),),
-        policy=Policy(name="bench", version=1, rules=(rule,)),
+        sources=(
+            SourceSettings(name="W07", protocol="opcua", address="", signals=(signal,)),
+            SourceSettings(name="W08", protocol="opcua", address="", signals=()),
+        ),
+        policy=Policy(name="bench", version=1, rules=(rule, beside)),
     )
 
 
@@ -246,8 +288,13 @@ def _uncalibrated(
     return "", quality_pb2.CALIBRATION_STATE_MISSING
 
 
+def _now_us() -> int:
+    """Return the time by this machine's clock."""
+    return time.time_ns() // 1_000
+
+
 def _measured(number: int) -> Report:
-    now_us = time.time_ns() // 1_000
+    now_us = _now_us()
     return Report(
         position=Position(instance="bench", next_sequence=number + 1, last_made_us=now_us),
         observations=[Observation("current", number, now_us, now_us, f"7.{number % 9}5")],

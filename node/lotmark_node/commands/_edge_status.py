@@ -9,7 +9,7 @@ from lotmark_node.commands._edge_site import SiteFile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lotmark_node.edge.site_memory import SourceState
+    from lotmark_node.edge.memory_records import SourceState
     from lotmark_node.edge.station_licence import StationLicence
 
 

@@ -119,7 +119,7 @@ def _reason(
 
 
 class Alarms:
-    """Tells alarms; one thread calls it.
+    """Tells alarms, in the order in which it is called; any thread may call it.
 
     Attributes:
         count: How many there were.
@@ -137,6 +137,7 @@ class Alarms:
         self.count = 0
         self.unwritten_count = 0
         self._path = folder / FILE_NAME
+        self._lock = threading.Lock()
         self._file_works = True
         self._post = None if post is None else _Post(post)
 
@@ -149,7 +150,6 @@ class Alarms:
         """Tell alarms; it does not fail and waits for nothing but an append to a file."""
         if not alarms:
             return
-        self.count += len(alarms)
         documents = [alarm.document() for alarm in alarms]
         for document in documents[:LOGGED_MAX]:
             logger.warning("value outside its limits", extra=document)
@@ -166,7 +166,6 @@ class Alarms:
 
     def tell_trouble(self, site: str, why: str, at_us: int) -> None:
         """Tell that the site keeps nothing more at present, so that its sources will wait."""
-        self.count += 1
         logger.error("nothing can be kept", extra={"reason": why})
         self._send([{"site": site, "reason": "trouble", "detail": why, "made": _time(at_us)}])
 
@@ -178,10 +177,12 @@ class Alarms:
 
     def _send(self, documents: Sequence[Mapping[str, object]]) -> None:
         lines = [json.dumps(document) + "\n" for document in documents]
-        self._write(lines)
         if self._post is not None:
             for line in lines:
                 self._post.send(line.encode())
+        with self._lock:
+            self.count += len(lines)
+            self._write(lines)
 
     def _write(self, lines: list[str]) -> None:
         try:

@@ -8,6 +8,8 @@ machine's clock is set while the site runs, the files' dates are set by as much.
 import hashlib
 import logging
 import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,13 +21,15 @@ from lotmark_node.edge.errors import (
     StoreFull,
     StoreUnusable,
 )
-from lotmark_node.edge.site_memory import Evidence, SiteMemory
+from lotmark_node.edge.memory_records import Evidence
+from lotmark_node.edge.site_memory import SiteMemory
 from lotmark_node.edge.site_settings import StoreSettings
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "evidence"
 REMOVE_FILES_MAX = 1_000  # that are removed together
+SYNC_THREADS = 8  # a disk makes durable at once what is asked for together
 DAY_US = 86_400_000_000
 JUMP_US = 60_000_000  # by which the clock may be off what ages were measured with
 
@@ -71,12 +75,16 @@ class EvidenceStore:
         logger.warning("the clock was set; files keep their ages", extra={"by_us": jumped_us})
         self._memory.redate_evidence(jumped_us)
 
-    def keep(self, file: bytes, content: bytes, *, now_us: int) -> None:
-        """Write a file that the memory knows of; it is on disk when this returns.
+    def keep(self, files: Mapping[bytes, bytes], *, now_us: int) -> None:
+        """Write files that the memory knows of; they are on disk when this returns.
+
+        Args:
+            files: Contents by SHA-256.
+            now_us: The time.
 
         Raises:
             StoreFull: The quota is reached, and nothing is old enough to go.
-            StoreUnusable: The disk refused it.
+            StoreUnusable: The disk refused one; others may be there.
             MemoryUnusable: As `remove_outdated`.
         """
         if self._memory.evidence_size > self._quota_size:
@@ -88,21 +96,28 @@ class EvidenceStore:
                 f" {self._retention_days} days: raise quota_mb, or lower retention_days. Nothing"
                 " is lost meanwhile that the sources can hold"
             )
-        path = self.path(file)
         try:
-            make_folder(path.parent)
-            unfinished = path.with_suffix(".new")
-            with unfinished.open("wb") as out:
-                out.write(content)
-                out.flush()
-                os.fsync(out.fileno())
-            unfinished.replace(path)
-            sync_folder(path.parent)
+            with ThreadPoolExecutor(SYNC_THREADS) as threads:
+                folders = set(threads.map(self._write, files, files.values()))
+                list(threads.map(sync_folder, folders))
         except OSError as error:
             raise StoreUnusable(
-                f"{path} cannot be written ({error.strerror}): make room on its disk, and let this"
-                " process write there. Nothing is lost meanwhile that the sources can hold"
+                f"{error.filename or self._folder} cannot be written ({error.strerror}): make room"
+                " on its disk, and let this process write there. Nothing is lost meanwhile that the"
+                " sources can hold"
             ) from error
+
+    def _write(self, file: bytes, content: bytes) -> Path:
+        """Write a file, and return the folder that is to be made durable with its name."""
+        path = self.path(file)
+        make_folder(path.parent)
+        unfinished = path.with_suffix(".new")
+        with unfinished.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        unfinished.replace(path)
+        return path.parent
 
     def read(self, file: bytes) -> bytes:
         """Return a file's content, which is what it was.

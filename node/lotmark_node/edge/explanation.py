@@ -16,7 +16,8 @@ from lotmark_node.edge.errors import (
 )
 from lotmark_node.edge.evidence_store import EvidenceStore
 from lotmark_node.edge.kept_file import check_against_event, check_digest, read_kept_file
-from lotmark_node.edge.site_memory import Decided, SiteMemory
+from lotmark_node.edge.memory_records import Decided
+from lotmark_node.edge.site_memory import SiteMemory
 
 
 class FileState(StrEnum):

@@ -26,8 +26,10 @@ from lotmark_adapters.observation import GapReason, Position, Report
 from lotmark_node.edge.clock_jumps import ClockJumps
 from lotmark_node.edge.errors import MemoryBusy, MemoryUnusable, StoreFull, StoreUnusable
 from lotmark_node.edge.evidence_store import EvidenceStore
+from lotmark_node.edge.memory_file import SIZE_MAX
+from lotmark_node.edge.memory_records import Session
 from lotmark_node.edge.recording import Calibration
-from lotmark_node.edge.site_memory import SIZE_MAX, Session, SiteMemory
+from lotmark_node.edge.site_memory import SiteMemory
 from lotmark_node.edge.site_recorder import EventOutbox, SiteRecorder, Standing
 from lotmark_node.edge.site_settings import SiteSettings
 
@@ -149,8 +151,8 @@ class SitePipeline:
         kept twice.
         """
         report = self._told_truly(source, report)
-        waited = await self._until_room(partial(self._recorder.take, source, report))
-        waited |= await self._until_room(self._recorder.hand_on)
+        places, waited = await self._until_room(partial(self._recorder.take, source, report))
+        waited |= await self._hand_on(places)
         if waited:
             self._backlog_until_us[source] = self._now_us() - self._jumped_us()
 
@@ -179,8 +181,9 @@ class SitePipeline:
             events: In the order in which they go on record.
             session: The run that begins or ends with them; None: none does.
         """
+        await self._hand_on()  # what a run's begin and end are about goes before them
         await self._until_room(partial(self._recorder.put, events, session=session))
-        await self._until_room(self._recorder.hand_on)
+        await self._hand_on()
 
     async def put_original(self, station: str, content: bytes, events: Sequence[bytes]) -> Path:
         """Keep a station's original, and put its events on record; waits for room as `take` does.
@@ -196,8 +199,8 @@ class SitePipeline:
             Where the file lies.
         """
         job = partial(self._recorder.put_original, station, content, events)
-        await self._until_room(job)
-        await self._until_room(self._recorder.hand_on)
+        places, _ = await self._until_room(job)
+        await self._hand_on(places)
         return self._recorder.path_of(content)
 
     async def standing(self) -> Standing:
@@ -229,13 +232,11 @@ class SitePipeline:
 
     async def close_due(self) -> None:
         """Close the windows whose time is over, and hand on all that waits."""
-        await self._until_room(partial(self._recorder.close_windows, due_only=True))
-        await self._until_room(self._recorder.hand_on)
+        await self._close_windows(due_only=True)
 
     async def close_windows(self) -> None:
         """Close all windows, as the site stops taking; waits for room as `take` does."""
-        await self._until_room(partial(self._recorder.close_windows, due_only=False))
-        await self._until_room(self._recorder.hand_on)
+        await self._close_windows(due_only=False)
 
     async def close(self) -> None:
         """Close the memory; open windows stay open in it, and what waits is handed on next time."""
@@ -246,13 +247,37 @@ class SitePipeline:
             await self._on_thread(self._memory.close)
             self._thread.shutdown()
 
-    async def _until_room(self, job: Callable[[], None]) -> bool:
-        """Do a job, again and again while there is no room, and return whether it had to wait."""
+    async def _close_windows(self, *, due_only: bool) -> None:
+        """Close windows in turns, each handed on before the next: others' reports go between."""
+        has_more = True
+        while has_more:
+            close = partial(self._recorder.close_windows, due_only=due_only)
+            has_more, _ = await self._until_room(close)
+            await self._hand_on()
+
+    async def _hand_on(self, wanted: range | None = None) -> bool:
+        """Hand on what waits, in turns, until what is wanted is; None: all.
+
+        Returns:
+            Whether it had to wait for room.
+        """
+        has_more, has_waited = True, False
+        while has_more:
+            has_more, waited = await self._until_room(partial(self._recorder.hand_on_next, wanted))
+            has_waited |= waited
+        return has_waited
+
+    async def _until_room(self, job: Callable[[], _Result]) -> tuple[_Result, bool]:
+        """Do a job, again and again while there is no room.
+
+        Returns:
+            What it returns, and whether it had to wait.
+        """
         has_waited = False
         with self._troubled() as tell:
             while True:
                 try:
-                    await self._on_thread(job)
+                    result = await self._on_thread(job)
                 except NO_ROOM as error:
                     if not has_waited:
                         logger.warning("sources wait for room", extra={"reason": str(error)})
@@ -263,7 +288,7 @@ class SitePipeline:
                     break
         if has_waited:
             logger.info("there is room again")
-        return has_waited
+        return result, has_waited
 
     @contextlib.contextmanager
     def _troubled(self) -> Iterator[Callable[[str], None]]:

@@ -19,8 +19,9 @@ from lotmark_adapters.observation import (
 )
 from lotmark_node.edge.anchoring import Decision, decide_record, policy_id
 from lotmark_node.edge.kept_file import NONCE_SIZE, WindowHeader, kept_line, number_of
+from lotmark_node.edge.memory_records import Changes, Decided, Pending
 from lotmark_node.edge.site_events import borne_us, calibration_word, instance_id, verdict_of
-from lotmark_node.edge.site_memory import Changes, Decided, Pending, SiteMemory
+from lotmark_node.edge.site_memory import SiteMemory
 from lotmark_node.edge.site_settings import Anchor, SiteSettings
 from lotmark_node.edge.watched_source import (
     UNNAMED_SIGNALS_MAX,

@@ -15,8 +15,8 @@ from lotmark.client.clock import Clock
 from lotmark.client.new_event import new_event
 from lotmark.event_rules import SESSION_ID_SIZE, SITE_SOURCES_MAX
 from lotmark.v1 import event_pb2, quality_pb2
+from lotmark_node.edge.memory_records import Session, SourceState
 from lotmark_node.edge.site_events import UNCERTAINTY_MAX_US, instance_id
-from lotmark_node.edge.site_memory import Session, SourceState
 from lotmark_node.edge.site_recorder import Standing
 from lotmark_node.edge.site_settings import SiteSettings
 

@@ -38,6 +38,7 @@ NAME_SIZE_MAX = 31  # of a site, source or policy: two with a slash between fit 
 SIGNAL_NAME_SIZE_MAX = 64
 SIGNALS_MAX = 1_000  # of a source
 STATIONS_MAX = 16
+SITE_FILE_SIZE_MAX = 16 << 20  # 64 sources with so many signals of 250 bytes each
 RULES_MAX = 64
 GAUGE_IDS_MAX = 16
 WINDOW_S_MAX = 86_400
@@ -76,7 +77,7 @@ def read_site_settings(path: Path) -> SiteSettings:
         SettingsError: The file cannot be read, has an unknown key, lacks one, or has a value that
             is not possible.
     """
-    plain = read_toml(path)
+    plain = read_toml(path, size_max=SITE_FILE_SIZE_MAX)
     table = SettingsTable(path, "", plain, _SITE_KEYS)
     trusted = table.optional_file("trusted_lab_certificates")
     sources = tuple(

@@ -19,8 +19,9 @@ from lotmark_inference.policy import read_policy
 from lotmark_node.edge.anchoring import decide_observation
 from lotmark_node.edge.errors import EdgeError
 from lotmark_node.edge.gauges import site_gauges
+from lotmark_node.edge.memory_file import FILE
 from lotmark_node.edge.site_certificates import site_certificates, trusted_files
-from lotmark_node.edge.site_memory import FILE, SiteMemory
+from lotmark_node.edge.site_memory import SiteMemory
 from lotmark_node.edge.site_settings import Anchor, SiteSettings, SourceSettings
 from lotmark_node.edge.sources import check_source, opcua_source
 from lotmark_node.edge.station_licence import LicenceFile

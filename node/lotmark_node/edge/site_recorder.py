@@ -16,9 +16,10 @@ from lotmark_adapters.observation import Report
 from lotmark_node.edge.anchoring import check_succession, policy_document, policy_id
 from lotmark_node.edge.evidence_store import DAY_US, JUMP_US, EvidenceStore
 from lotmark_node.edge.kept_file import WindowHeader, number_of, parse_header, parse_line
+from lotmark_node.edge.memory_records import Changes, Pending, Session, SourceState
 from lotmark_node.edge.recording import Calibration, Recording
 from lotmark_node.edge.site_events import policy_event
-from lotmark_node.edge.site_memory import Changes, Pending, Session, SiteMemory, SourceState
+from lotmark_node.edge.site_memory import SiteMemory
 from lotmark_node.edge.site_settings import SiteSettings, SourceSettings
 from lotmark_node.edge.watched_source import WatchedSource
 from lotmark_node.edge.windows import OpenWindow
@@ -26,6 +27,9 @@ from lotmark_node.edge.windows import OpenWindow
 logger = logging.getLogger(__name__)
 
 HAND_ON_COUNT = 256  # that are handed on together
+# In one turn, before those of others: so no source waits long where very many windows are closed.
+TURN_FILES_MAX = 16  # to be written, or windows to be closed
+TURN_SIZE_MAX = 16 << 20  # bytes of these files, but for the last
 
 
 class EventOutbox(Protocol):
@@ -90,13 +94,18 @@ class SiteRecorder:
         self._jumped_us, self._dated_us = jumped_us, 0  # the latter is what the files' dates have
         self._sources: dict[str, WatchedSource] = {}
         self._handed_on = 0  # place of the last that is where it belongs, and not forgotten yet
+        self._overtaken = 0  # place up to which events without a file are, too
+        self._store_refuses = False
         store.begin(now_us=now_us())
         self._load()
 
     # What comes in
 
-    def take(self, source: str, report: Report) -> None:
+    def take(self, source: str, report: Report) -> range:
         """Keep a report; it is on disk when this returns. One that was taken is not taken twice.
+
+        Returns:
+            The places of what is to be handed on because of it.
 
         Raises:
             MemoryUnusable: Nothing of it was kept.
@@ -110,10 +119,10 @@ class SiteRecorder:
                 extra={"source": source, "count": len(report.observations) - len(fresh)},
             )
             if not fresh and report.position == watched.position:
-                return  # a report that was taken, and whose source did not hear of it
+                return range(0)  # it was taken, and its source did not hear of it
         recording = self._recording()
         recording.take(watched, report, fresh)
-        self._write(recording.finished(), watched)
+        return self._write(recording.finished(), watched)
 
     def put(self, events: Sequence[bytes], *, session: Session | None = None) -> None:
         """Put events on record that were made elsewhere, and perhaps begin or end a run.
@@ -132,8 +141,11 @@ class SiteRecorder:
                 recording.remember(each)
         self._write(recording.finished(), *copies)
 
-    def put_original(self, station: str, content: bytes, events: Sequence[bytes]) -> None:
+    def put_original(self, station: str, content: bytes, events: Sequence[bytes]) -> range:
         """Keep a station's original, and put its events on record.
+
+        Returns:
+            The places of what is to be handed on because of it.
 
         Raises:
             MemoryUnusable: Nothing was kept.
@@ -141,28 +153,33 @@ class SiteRecorder:
         self._memory.check_room()
         recording = self._recording()
         recording.take_original(station, content, events)
-        self._write(recording.finished())
+        return self._write(recording.finished())
 
     def path_of(self, content: bytes) -> Path:
         """Return where a file with this content lies in the store, if it was kept."""
         return self._store.path(hashlib.sha256(content).digest())
 
-    def close_windows(self, *, due_only: bool) -> None:
-        """Close the windows whose time is over, or all.
+    def close_windows(self, *, due_only: bool) -> bool:
+        """Close some of the windows whose time is over, or of all; return whether there are more.
 
         Raises:
             MemoryUnusable: None was closed.
         """
         now_us = self._keep_ages()
         recording = self._recording()
-        copies = [each.copy() for each in self._sources.values()]
-        for source in copies:
-            for key, window in list(source.windows.items()):
-                if not due_only or window.is_due(now_us):
-                    recording.close(source, key)
+        copies = {each.name: each.copy() for each in self._sources.values()}
+        due = [
+            (source.name, key)
+            for source in copies.values()
+            for key, window in source.windows.items()
+            if not due_only or window.is_due(now_us)
+        ]
+        for name, key in due[:TURN_FILES_MAX]:
+            recording.close(copies[name], key)
         changes = recording.finished()
         if changes.pending or self._handed_on:
-            self._write(changes, *copies)
+            self._write(changes, *copies.values())
+        return len(due) > TURN_FILES_MAX
 
     def _recording(self) -> Recording:
         return Recording(self._settings, self._memory, self._calibration, now_us=self._keep_ages())
@@ -175,31 +192,79 @@ class SiteRecorder:
             self._dated_us = jumped_us
         return self._now_us()
 
-    def _write(self, changes: Changes, *sources: WatchedSource) -> None:
-        """Write changes; the sources they were made to take the place of what they were."""
+    def _write(self, changes: Changes, *sources: WatchedSource) -> range:
+        """Write changes; the sources they were made to take the place of what they were.
+
+        Returns:
+            The places of what is to be handed on because of them.
+        """
         self._memory.write(changes, handed_on=self._handed_on)
         self._handed_on = 0
         for each in sources:
             self._sources[each.name] = each
+        last = self._memory.last_place()
+        return range(last - len(changes.pending) + 1, last + 1)
 
     # What goes out
 
-    def hand_on(self) -> None:
-        """Hand on files and events, in order: an event only once its file is on disk.
+    def hand_on_next(self, wanted: range | None = None) -> bool:
+        """Hand on the next files and events, in order: an event only once its file is on disk.
+
+        Where more files wait than one turn writes, events without one do not wait for them.
+
+        Args:
+            wanted: The places of what whoever calls waits for, unless few files wait; None: of all.
+
+        Returns:
+            Whether there is more of it to be handed on.
 
         Raises:
             StoreFull, StoreUnusable: The store does not take a file now.
             OutboxFull, OutboxUnusable: The outbox does not take an event now.
             MemoryUnusable: The memory cannot be read.
         """
-        while found := self._memory.pending(after=self._handed_on, count_max=HAND_ON_COUNT):
-            for _, each in found:
-                if each.file:
-                    content = self._memory.content_of(each)
-                    self._store.keep(each.file, content, now_us=self._keep_ages())
-            if events := [each.event for _, each in found if each.event]:
-                self._outbox.submit(events)
-            self._handed_on = found[-1][0]
+        waiting = self._memory.pending_file_count(after=self._handed_on)
+        if waiting > TURN_FILES_MAX and not self._store_refuses:
+            self._overtake()
+            if wanted is not None and self._has(wanted):
+                return False
+        found = self._memory.pending(after=self._handed_on, count_max=HAND_ON_COUNT)
+        files: dict[bytes, bytes] = {}
+        events: list[bytes] = []
+        last, size = self._handed_on, 0
+        for place, each in found:
+            if len(files) == TURN_FILES_MAX or size >= TURN_SIZE_MAX:
+                break
+            if each.file:
+                files[each.file] = self._memory.content_at(place)
+                size += len(files[each.file])
+            if each.event and (each.file or place > self._overtaken):
+                events.append(each.event)
+            last = place
+        if files:
+            self._store_refuses = True
+            self._store.keep(files, now_us=self._keep_ages())
+            self._store_refuses = False
+        if events:
+            self._outbox.submit(events)
+        self._handed_on = last
+        return len(found) == HAND_ON_COUNT or (bool(found) and last < found[-1][0])
+
+    def _overtake(self) -> None:
+        """Hand on the events that have no file."""
+        after = max(self._overtaken, self._handed_on)
+        if found := self._memory.pending_events(after=after, count_max=HAND_ON_COUNT):
+            self._outbox.submit([event for _, event in found])
+        # Where these were all, whoever waits for the places between waits for nothing.
+        is_all = len(found) < HAND_ON_COUNT
+        self._overtaken = self._memory.last_place() if is_all else found[-1][0]
+
+    def _has(self, wanted: range) -> bool:
+        """Return whether all of what has these places was handed on."""
+        last = wanted.stop - 1
+        return last <= self._overtaken and not self._memory.pending_file_count(
+            after=max(self._handed_on, wanted.start - 1), up_to=last
+        )
 
     def forget_handed_on(self) -> None:
         """Forget what is where it belongs; else that goes with the next change.
@@ -236,7 +301,7 @@ class SiteRecorder:
             event_count=self._memory.event_count,
             sources=self._memory.sources(),
             window_count=sum(len(each.windows) for each in self._sources.values()),
-            pending_count=len(self._memory.pending(after=self._handed_on, count_max=HAND_ON_COUNT)),
+            pending_count=self._memory.pending_count(after=self._handed_on),
         )
 
     # Beginning

@@ -20,7 +20,9 @@ from lotmark_node.edge.site_settings import SourceSettings
 
 AHEAD_OBSERVATIONS_MAX = 20_000  # that are listened to and not kept yet; about 6 MB
 AHEAD_REPORTS_MAX = 2_000
+AHEAD_RECORDS_SIZE_MAX = 32_000_000  # bytes of records, beyond which no report is added
 JOINED_OBSERVATIONS_MAX = 2_000  # that are kept in one transaction
+JOINED_RECORDS_SIZE_MAX = 8_000_000  # bytes of records in one, where they are of several reports
 
 
 class WatchState(StrEnum):
@@ -71,6 +73,7 @@ class SourceWatch:
         self._now_us = now_us
         self._ahead: deque[Report] = deque()
         self._ahead_count = 0  # of observations in these
+        self._ahead_size = 0  # bytes of the records in these
         self._changed = asyncio.Condition()
         self._is_finishing = False
 
@@ -81,7 +84,8 @@ class SourceWatch:
         """
         observations = report.observations
         if alarms := self._limits.alarms(observations):
-            self._alarms.tell(alarms)
+            # On a thread: a slow disk holds up no other source.
+            await asyncio.to_thread(self._alarms.tell, alarms)
             self.alarm_count += len(alarms)
         if observations:
             self.last_captured_us = max(each.captured_us for each in observations)
@@ -89,6 +93,7 @@ class SourceWatch:
             await self._changed.wait_for(self._has_room)
             self._ahead.append(report)
             self._ahead_count += len(observations)
+            self._ahead_size += _records_size(report)
             self._changed.notify_all()
 
     async def keep(self) -> None:
@@ -119,6 +124,7 @@ class SourceWatch:
             for _ in reports:
                 self._ahead.popleft()
             self._ahead_count -= len(observations)
+            self._ahead_size -= _records_size(report)
             self._changed.notify_all()
         self.observation_count += len(observations)
         self.record_count += len(report.records)
@@ -132,21 +138,31 @@ class SourceWatch:
     def _next(self) -> list[Report]:
         """Return the reports that can be kept as one: so they share their waits for the disk."""
         first, *others = self._ahead
-        found, count = [first], len(first.observations)
+        found, count, size = [first], len(first.observations), _records_size(first)
         for each in others:
             count += len(each.observations)
+            size += _records_size(each)
             # Gaps lie before a report's observations, and numbers are of one instance.
             if (
                 each.gaps
                 or each.position.instance != first.position.instance
                 or count > JOINED_OBSERVATIONS_MAX
+                or size > JOINED_RECORDS_SIZE_MAX
             ):
                 break
             found.append(each)
         return found
 
     def _has_room(self) -> bool:
-        return self._ahead_count < AHEAD_OBSERVATIONS_MAX and len(self._ahead) < AHEAD_REPORTS_MAX
+        return (
+            self._ahead_count < AHEAD_OBSERVATIONS_MAX
+            and len(self._ahead) < AHEAD_REPORTS_MAX
+            and self._ahead_size < AHEAD_RECORDS_SIZE_MAX
+        )
+
+
+def _records_size(report: Report) -> int:
+    return sum(len(each.content) for each in report.records)
 
 
 def _joined(reports: Sequence[Report]) -> Report:

@@ -9,8 +9,8 @@ from functools import lru_cache
 from lotmark_adapters.observation import Observation, Position, Quality
 from lotmark_node.edge.anchoring import Decision, decide_observation
 from lotmark_node.edge.kept_file import json_string
+from lotmark_node.edge.memory_records import SourceState
 from lotmark_node.edge.site_events import SourceEvents, identifier_of
-from lotmark_node.edge.site_memory import SourceState
 from lotmark_node.edge.site_settings import Policy, SignalSettings, SourceSettings
 from lotmark_node.edge.source_context import SourceContext, context_signals
 from lotmark_node.edge.windows import OpenWindow

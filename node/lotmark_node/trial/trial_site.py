@@ -10,7 +10,8 @@ from pathlib import Path
 from lotmark_adapters.trial.agent import Agent
 from lotmark_adapters.trial.welder import COUNTER, CURRENT, FORCE, SERIAL, Welder
 from lotmark_node.edge.errors import MemoryUnusable
-from lotmark_node.edge.site_memory import SiteMemory, SourceState
+from lotmark_node.edge.memory_records import SourceState
+from lotmark_node.edge.site_memory import SiteMemory
 from lotmark_node.trial.server_process import ServerFailed, ServerProcess
 
 SITE = "line-3"

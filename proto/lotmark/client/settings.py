@@ -156,22 +156,22 @@ def parse_node_address(name: str, address: object) -> NodeAddress:
     return NodeAddress(party=party, node=node, address=address)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the table in a TOML file of at most 64 KiB.
+def read_toml(path: Path, *, size_max: int = SETTINGS_SIZE_MAX) -> dict[str, Any]:
+    """Return the table in a TOML file of at most `size_max` bytes.
 
     Raises:
         SettingsError: It cannot be read, or is no TOML.
     """
     try:
         with path.open("rb") as file:
-            raw = file.read(SETTINGS_SIZE_MAX + 1)
+            raw = file.read(size_max + 1)
     except (OSError, ValueError) as error:  # ValueError: the path has a zero byte
         reason = error.strerror if isinstance(error, OSError) else error
         raise SettingsError(
             f"{path} cannot be read: {reason}; name the settings file that `lotmark init` wrote"
         ) from error
-    if len(raw) > SETTINGS_SIZE_MAX:
-        raise SettingsError(f"{path} has over {SETTINGS_SIZE_MAX} bytes, so it is no settings file")
+    if len(raw) > size_max:
+        raise SettingsError(f"{path} has over {size_max} bytes, so it is no settings file")
     try:
         return tomllib.loads(raw.decode())
     except (ValueError, RecursionError) as error:

@@ -13,7 +13,8 @@ from lotmark_node.edge.errors import (
     StoreUnusable,
 )
 from lotmark_node.edge.evidence_store import DAY_US, EvidenceStore
-from lotmark_node.edge.site_memory import Changes, Evidence, SiteMemory
+from lotmark_node.edge.memory_records import Changes, Evidence
+from lotmark_node.edge.site_memory import SiteMemory
 from lotmark_node.edge.site_settings import StoreSettings
 from tests.node.edge.trial_site import START_US
 
@@ -30,7 +31,7 @@ class TrialStore:
         file = hashlib.sha256(content).digest()
         now_us = START_US + day * DAY_US
         self.memory.write(Changes(kept=[(file, len(content), now_us)]))
-        self.store.keep(file, content, now_us=now_us)
+        self.store.keep({file: content}, now_us=now_us)
         return file
 
 
@@ -45,6 +46,29 @@ def test_a_file_lies_under_its_digest_and_is_read_back(trial: TrialStore, tmp_pa
     name = file.hex()
     assert (tmp_path / "evidence" / name[:2] / name[2:]).read_bytes() == b"raw"
     assert trial.store.read(file) == b"raw"
+
+
+def test_files_that_are_kept_together_are_each_there(trial: TrialStore) -> None:
+    contents = [bytes([each]) * 100 for each in range(100)]
+    files = {hashlib.sha256(each).digest(): each for each in contents}
+    kept = [(file, len(content), START_US) for file, content in files.items()]
+    trial.memory.write(Changes(kept=kept))
+
+    trial.store.keep(files, now_us=START_US)
+
+    assert [trial.store.read(file) for file in files] == contents
+
+
+def test_where_one_of_many_files_cannot_be_written_none_is_said_to_be_kept(
+    trial: TrialStore, tmp_path: Path
+) -> None:
+    files = {hashlib.sha256(each).digest(): each for each in (b"a", b"b", b"c")}
+    name = list(files)[1].hex()
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence" / name[:2]).write_bytes(b"a file where a folder belongs")
+
+    with pytest.raises(StoreUnusable, match=rf"evidence/{name[:2]}.* cannot be written"):
+        trial.store.keep(files, now_us=START_US)
 
 
 def test_the_oldest_go_first_and_what_is_young_stays_whatever_the_quota(

@@ -105,7 +105,7 @@ def test_a_time_picks_what_was_made_then(site: TrialSite) -> None:
 def test_a_gap_is_on_record_whatever_the_policy(site: TrialSite) -> None:
     gap = SourceGap(reason=GapReason.OVERRUN, first=5, last=6, count=2)
     site.recorder.take("W07", report([], gaps=[gap]))
-    site.recorder.hand_on()
+    site.hand_on()
 
     found = of_event(site, "gap")
     assert (found.decided.policy, found.rule, found.file_state) == ("", None, FileState.NONE)

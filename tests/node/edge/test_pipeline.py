@@ -400,6 +400,36 @@ def test_a_window_is_closed_in_time_while_the_pipeline_runs(tmp_path: Path) -> N
     asyncio.run(run())
 
 
+def test_reports_of_others_go_between_where_very_many_windows_are_closed(tmp_path: Path) -> None:
+    async def run() -> None:
+        settings = site_settings(tmp_path)
+        other = replace(settings.sources[0], name="W08")
+        settings = replace(settings, sources=(*settings.sources, other))
+        outbox, clock = Kept(), Clock()
+        pipeline = await opened(settings, outbox, clock)
+        told = [observed(each, f"signal {each}", "8.1") for each in range(1, 251)]
+        await pipeline.take("W07", report(told))
+        assert (await pipeline.standing()).window_count == 250
+
+        clock.now_us = START_US + 3_600_000_000
+        closing = asyncio.create_task(pipeline.close_due())
+        await asyncio.sleep(0)  # it is ahead of the report
+        await pipeline.take("W08", report([observed(1, "current", "9.1")]))
+        between = await pipeline.standing()
+        assert len(outbox.events("measurement")) == 1
+        assert between.window_count > 200
+
+        await closing
+        after = await pipeline.standing()
+        assert (after.window_count, after.pending_count) == (0, 0)
+        await pipeline.close()
+
+    asyncio.run(run())
+    site = TrialSite(site_settings(tmp_path))
+    assert len(site.files()) == 251
+    site.kill()
+
+
 def test_a_site_that_stops_closes_its_windows(tmp_path: Path) -> None:
     async def run() -> None:
         outbox = Kept()

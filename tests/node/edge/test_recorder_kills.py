@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from lotmark.client.outbox import Outbox
 from lotmark.merkle import leaf_hash
 from lotmark_adapters.observation import GapReason, Observation, Report, SourceGap
+from lotmark_node.edge import site_recorder
 from lotmark_node.edge.kept_file import check_against_event
 from tests.node.edge.trial_site import (
     Kept,
@@ -82,19 +83,29 @@ def give_all(site: TrialSite, source: Planned) -> None:
     states = site.memory.sources()
     next_sequence = states[0].position.next_sequence if states else 1
     for each in source.from_position(next_sequence):
-        site.recorder.take("W07", each)
-        site.recorder.hand_on()
+        places = site.recorder.take("W07", each)
+        while site.recorder.hand_on_next(places):
+            pass
         site.recorder.close_windows(due_only=True)
     site.close_all()
     site.recorder.forget_handed_on()
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
-@given(source=planned_sources(), lives=st.lists(st.integers(0, 25), max_size=6))
+@given(
+    source=planned_sources(),
+    lives=st.lists(st.integers(0, 25), max_size=6),
+    turn=st.sampled_from((1, 2, 16)),
+)
 def test_whenever_it_is_killed_every_observation_is_kept_once_and_in_one_event_at_most(
-    tmp_path_factory: pytest.TempPathFactory, source: Planned, lives: list[int]
+    tmp_path_factory: pytest.TempPathFactory, source: Planned, lives: list[int], turn: int
 ) -> None:
-    folder = tmp_path_factory.mktemp("site")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site_recorder, "TURN_FILES_MAX", turn)
+        check_kills(tmp_path_factory.mktemp("site"), source, lives)
+
+
+def check_kills(folder: Path, source: Planned, lives: list[int]) -> None:
     site = TrialSite(site_settings(folder))
     for left in lives:
         site.fuse.left = left
@@ -163,7 +174,7 @@ states = site.memory.sources()
 threading.Timer(life_s, os.kill, (os.getpid(), signal.SIGKILL)).start()
 for report in endless_reports(states[0].position.next_sequence if states else 1):
     site.recorder.take("W07", report)
-    site.recorder.hand_on()
+    site.hand_on()
 """
 
 

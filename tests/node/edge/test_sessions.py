@@ -7,8 +7,8 @@ from pathlib import Path
 from lotmark.client.clock import Clock
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_adapters.observation import Position
+from lotmark_node.edge.memory_records import Session, SourceState
 from lotmark_node.edge.sessions import SiteSessions
-from lotmark_node.edge.site_memory import Session, SourceState
 from lotmark_node.edge.site_recorder import Standing
 from tests.node.edge.trial_site import site_settings
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lotmark.client.settings import SettingsError
+from lotmark.event_rules import SITE_SOURCES_MAX
 from lotmark_node.edge import settings_file, site_settings
 from lotmark_node.edge.settings_file import read_site_settings
 from lotmark_node.edge.site_settings import (
@@ -193,6 +194,24 @@ def test_every_key_has_a_case_in_which_it_is_refused() -> None:
     unsaid = {key for key in keys if not re.search(rf"\b{key}\b", said)}
 
     assert unsaid - {"trusted_lab_certificates", "retention_days"} == set()
+
+
+def test_as_many_signals_as_are_allowed_have_room_in_the_file(tmp_path: Path) -> None:
+    signals = "".join(
+        f'[[source.signal]]\nname = "s{number}"\naddress = "{"x" * 150}{number}"\n'
+        f'unit = "kA"\nlower = "0.5"\nupper = "7.5"\n\n'
+        for number in range(settings_file.SIGNALS_MAX)
+    )
+    path = _written(tmp_path, SITE_TOML.replace("[policy]", f"{signals}[policy]"))
+
+    _, mill = read_site_settings(path).sources
+    assert len(mill.signals) == settings_file.SIGNALS_MAX
+    size_max = settings_file.SITE_FILE_SIZE_MAX
+    assert len(signals) * SITE_SOURCES_MAX < size_max
+
+    path.write_text("#" * (size_max + 1))
+    with pytest.raises(SettingsError, match=f"has over {size_max} bytes"):
+        read_site_settings(path)
 
 
 def test_more_tables_than_bounds_allow_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What becomes of observations, gaps and records: events, files, and an answer to why."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from lotmark_adapters.observation import (
 )
 from lotmark_node.edge.errors import PolicyRefused
 from lotmark_node.edge.kept_file import check_against_event
-from lotmark_node.edge.site_memory import Session
+from lotmark_node.edge.memory_records import Session
+from lotmark_node.edge.site_recorder import TURN_FILES_MAX
 from lotmark_node.edge.site_settings import Anchor, Policy, PolicyRule, When
 from lotmark_node.edge.source_context import LATE_MAX_US
 from tests.node.edge.trial_site import (
@@ -25,6 +27,7 @@ from tests.node.edge.trial_site import (
     START_US,
     STATOR,
     WELDER,
+    Kept,
     TrialSite,
     observed,
     report,
@@ -49,9 +52,9 @@ def test_a_policy_is_on_record_before_anything_it_decides(site: TrialSite) -> No
 
 def test_a_policy_goes_on_record_once_however_often_the_site_starts(site: TrialSite) -> None:
     for _ in range(3):
-        site.recorder.hand_on()
+        site.hand_on()
         site.again()
-    site.recorder.hand_on()
+    site.hand_on()
 
     assert len(site.outbox.events("anchoring_policy")) == 1
 
@@ -71,7 +74,7 @@ def test_a_version_before_the_one_on_record_is_refused(site: TrialSite) -> None:
 def test_a_new_version_closes_the_windows_of_the_old_one_first(site: TrialSite) -> None:
     site.take(observed(1, "current", "8.1"))
     site.again(policy=Policy(name="line-3", version=5, rules=RULES))
-    site.recorder.hand_on()
+    site.hand_on()
 
     _, window, policy = site.outbox.events()
     assert window.observation_window.policy == "line-3/4"
@@ -192,6 +195,44 @@ def test_after_a_gap_no_part_is_known_until_the_source_tells_it_again(site: Tria
         assert event.measurement.feature == "weld_?.current"
 
 
+class Told(Kept):
+    """An outbox that counts also what comes twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def submit(self, events: Sequence[bytes]) -> None:
+        self.count += len(events)
+        super().submit(events)
+
+
+def test_a_measurement_does_not_wait_for_very_many_files_of_windows(tmp_path: Path) -> None:
+    outbox = Told()
+    site = TrialSite(site_settings(tmp_path), outbox)
+    count = 3 * TURN_FILES_MAX
+    rules = (PolicyRule(signals="*", when=When.ALWAYS, anchor=Anchor.WINDOW), *RULES)
+    site.again(policy=Policy(name="line-3", version=5, rules=(RULES[1], *rules)))
+    site.take(*(observed(each, f"signal {each}", "8.1") for each in range(1, count + 1)))
+    lost = SourceGap(reason=GapReason.STREAM_LOST)
+    site.recorder.take("W07", report([], gaps=[lost]))  # it closes all windows
+
+    places = site.recorder.take("W07", report([observed(count + 1, "current", "9.1")]))
+    assert not site.recorder.hand_on_next(places), "all that came of it is handed on"
+    assert len(site.outbox.events("measurement")) == 1
+    assert site.outbox.events("observation_window") == []
+
+    own = site.recorder.take("W07", report([], gaps=[lost]))  # with a file, behind the others
+    assert site.recorder.hand_on_next(own)
+    assert len(site.outbox.events("observation_window")) == TURN_FILES_MAX
+    site.hand_on()
+    windows = site.outbox.events("observation_window")
+    assert all(site.store.path(each.files[0].sha256).exists() for each in windows)
+    assert (len(windows), site.recorder.standing().pending_count) == (count, 0)
+    assert len(outbox.raw) == count + 5, "two policies, two gaps and a measurement beside them"
+    assert outbox.count == len(outbox.raw), "each once"
+
+
 def test_a_gap_goes_on_record_with_all_that_is_known_of_it(site: TrialSite) -> None:
     gap = SourceGap(
         reason=GapReason.INSTANCE_CHANGED,
@@ -204,7 +245,7 @@ def test_a_gap_goes_on_record_with_all_that_is_known_of_it(site: TrialSite) -> N
         count=0,
     )
     site.recorder.take("W07", report([], gaps=[gap]))
-    site.recorder.hand_on()
+    site.hand_on()
 
     (event,) = site.outbox.events("gap")
     body = event.gap
@@ -260,7 +301,7 @@ def test_a_window_whose_time_is_over_is_closed_without_another_observation(
 
     site.clock.now_us = START_US + 61_000_000
     site.recorder.close_windows(due_only=True)
-    site.recorder.hand_on()
+    site.hand_on()
     assert site.memory.open_windows() == []
     assert len(site.outbox.events("observation_window")) == 1
 
@@ -331,7 +372,7 @@ def test_a_report_that_comes_again_is_not_taken_twice(site: TrialSite) -> None:
     told = report([observed(2, "current", "9.1"), observed(3, "current", "8.1")], gaps=[gap])
     for _ in range(2):
         site.recorder.take("W07", told)
-    site.recorder.hand_on()
+    site.hand_on()
 
     assert len(site.outbox.events("measurement")) == 1
     assert len(site.outbox.events("gap")) == 1
@@ -355,7 +396,7 @@ def test_a_record_goes_on_record_by_its_salted_digest(
     )
     position = Position(instance="1", next_sequence=1)
     site.recorder.take("W07", Report(position=position, records=[record]))
-    site.recorder.hand_on()
+    site.hand_on()
 
     (path,) = (tmp_path / "evidence").glob("??/*")
     assert path.read_bytes() == b"{}"

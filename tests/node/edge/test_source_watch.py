@@ -1,14 +1,16 @@
 """A source's watch: alarms before anything else, order, bounds and counts."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lotmark.client.errors import OutboxUnusable
-from lotmark_adapters.observation import GapReason, Report, SourceGap
+from lotmark_adapters.observation import GapReason, Report, SourceGap, SourceRecord
 from lotmark_node.edge import source_watch
 from lotmark_node.edge.alarms import Alarms
 from lotmark_node.edge.pipeline import SitePipeline
@@ -24,6 +26,7 @@ from tests.node.edge.trial_site import (
 )
 
 RETRY_S = 0.01
+DEADLINE_S = 10.0
 
 
 class FullDisk(Kept):
@@ -88,6 +91,61 @@ def test_alarms_are_told_while_the_disk_of_the_outbox_is_full_and_all_is_kept_af
     asyncio.run(scenario())
 
 
+def test_alarms_are_told_while_no_file_can_be_stored(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        outbox, settings = Kept(), site_settings(tmp_path)
+        settings.data.mkdir(parents=True, exist_ok=True)
+        in_the_way = settings.data / "evidence"
+        in_the_way.write_bytes(b"no folder")
+        pipeline = await SitePipeline.open(
+            settings, outbox=outbox, calibration=always_valid, now_us=Clock(), retry_s=RETRY_S
+        )
+        alarms = Alarms(tmp_path)
+        watch = SourceWatch(settings.sources[0], pipeline.taker("W07"), alarms, Clock())
+        keeping = asyncio.create_task(watch.keep())
+        await watch.take(report([observed(1, "ns=2;s=Note", "tip")]))  # a file of its own
+        await until(lambda: "cannot be written" in pipeline.trouble)
+
+        for sequence in range(2, 52):
+            await watch.take(report([observed(sequence, "ns=2;s=Current", "9.1")]))
+        assert len((tmp_path / "alarms.jsonl").read_text().splitlines()) == 50
+        assert watch.observation_count == 0
+
+        in_the_way.unlink()
+        await watch.finish()
+        await keeping
+        assert len(outbox.events("measurement")) == 50
+        await pipeline.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_disk_that_does_not_take_an_alarm_holds_up_no_other_source(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "alarms.jsonl")  # an append waits until somebody reads
+    may_read, told = threading.Event(), list[bytes]()
+
+    def read() -> None:
+        may_read.wait(DEADLINE_S)
+        told.append((tmp_path / "alarms.jsonl").read_bytes())
+
+    async def scenario() -> None:
+        held, alarms = Held(), Alarms(tmp_path)
+        (source,) = site_settings(tmp_path).sources
+        watch, other = (SourceWatch(source, held, alarms, Clock()) for _ in range(2))
+        taking = asyncio.create_task(watch.take(report([observed(1, "ns=2;s=Current", "9.1")])))
+        await asyncio.sleep(0)  # it has begun
+        await other.take(report([observed(1, "ns=2;s=Current", "8.1")]))
+        assert not taking.done()
+        may_read.set()
+        await taking
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    asyncio.run(scenario())
+    reading.join()
+    assert b'"value": "9.1"' in told[0]
+
+
 def test_a_source_waits_once_so_much_is_ahead_of_what_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +167,47 @@ def test_a_source_waits_once_so_much_is_ahead_of_what_is_kept(
         await watch.finish()
         await keeping
         assert held.kept == list(range(1, 11))
+
+    asyncio.run(scenario())
+
+
+def _with_record(sequence: int, size: int) -> Report:
+    record = SourceRecord(
+        kind="mtconnect_asset",
+        record=f"T{sequence}",
+        signal="changed",
+        made_us=1,
+        media_type="application/xml",
+        content=bytes(size),
+    )
+    return replace(report([observed(sequence, "ns=2;s=Current", "9.1")]), records=[record])
+
+
+def test_a_source_waits_once_so_many_bytes_of_records_are_ahead_of_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_watch, "AHEAD_RECORDS_SIZE_MAX", 3_000)
+    monkeypatch.setattr(source_watch, "JOINED_RECORDS_SIZE_MAX", 2_000)
+
+    async def scenario() -> None:
+        held = Held()
+        watch = _watch(tmp_path, held)
+        await watch.take(_with_record(1, 1_000))
+        await watch.take(_with_record(2, 1_000))
+        await watch.take(_with_record(3, 1_000))
+        waiting = asyncio.create_task(watch.take(_with_record(4, 1_000)))
+        await until(lambda: watch.alarm_count == 4)  # told, though it waits
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+
+        held.may.set()
+        keeping = asyncio.create_task(watch.keep())
+        await waiting
+        await watch.finish()
+        await keeping
+        assert held.kept == [1, 2, 3, 4]
+        assert all(len(each.records) <= 2 for each in held.reports)
 
     asyncio.run(scenario())
 

@@ -63,7 +63,7 @@ def test_a_record_of_a_signal_beyond_the_bound_is_a_gap(site: TrialSite) -> None
         content=b"<T1/>",
     )
     site.recorder.take("W07", replace(report([observed(3, "s1", "1")]), records=[record]))
-    site.recorder.hand_on()
+    site.hand_on()
 
     assert len(site.outbox.events("gap")) == 1
     assert site.outbox.events("source_record") == []

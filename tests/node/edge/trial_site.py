@@ -1,7 +1,7 @@
 """A made-up site for tests: settings, reports of a deterministic source, an outbox in memory."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +10,9 @@ from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_adapters.observation import Observation, Position, Report, SourceGap
 from lotmark_node.edge.evidence_store import EvidenceStore
 from lotmark_node.edge.kept_file import KeptFile, parse_line, read_kept_file
+from lotmark_node.edge.memory_records import Changes
 from lotmark_node.edge.recording import Calibration
-from lotmark_node.edge.site_memory import Changes, SiteMemory
+from lotmark_node.edge.site_memory import SiteMemory
 from lotmark_node.edge.site_recorder import SiteRecorder
 from lotmark_node.edge.site_settings import (
     Anchor,
@@ -169,15 +170,19 @@ class FusedStore(EvidenceStore):
 
     fuse: Fuse = Fuse()
 
-    def keep(self, file: bytes, content: bytes, *, now_us: int) -> None:
-        try:
-            self.fuse()
-        except Killed:
-            unfinished = self.path(file).with_suffix(".new")
-            unfinished.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_bytes(content[: len(content) // 2])
-            raise
-        super().keep(file, content, now_us=now_us)
+    def keep(self, files: Mapping[bytes, bytes], *, now_us: int) -> None:
+        written: dict[bytes, bytes] = {}
+        for file, content in files.items():
+            try:
+                self.fuse()
+            except Killed:
+                super().keep(written, now_us=now_us)
+                unfinished = self.path(file).with_suffix(".new")
+                unfinished.parent.mkdir(parents=True, exist_ok=True)
+                unfinished.write_bytes(content[: len(content) // 2])
+                raise
+            written[file] = content
+        super().keep(files, now_us=now_us)
         self.fuse()
 
 
@@ -227,12 +232,18 @@ class TrialSite:
     def take(self, *observations: Observation, instance: str = "1") -> None:
         """Take a report and hand on what follows."""
         self.recorder.take("W07", report(observations, instance=instance))
-        self.recorder.hand_on()
+        self.hand_on()
+
+    def hand_on(self) -> None:
+        """Hand on all that waits."""
+        while self.recorder.hand_on_next():
+            pass
 
     def close_all(self) -> None:
         """Close all windows and hand them on."""
-        self.recorder.close_windows(due_only=False)
-        self.recorder.hand_on()
+        while self.recorder.close_windows(due_only=False):
+            pass
+        self.hand_on()
 
     def files(self) -> list[KeptFile]:
         """Return all files of observations that the store has, read back."""
