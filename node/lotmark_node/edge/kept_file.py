@@ -13,9 +13,9 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from decimal import Decimal
-from json.encoder import encode_basestring
+from json.encoder import JSONEncoder, encode_basestring
 
 from lotmark import canonical_json
 from lotmark.errors import MalformedError
@@ -30,6 +30,7 @@ MEDIA_TYPE = "application/x-ndjson"
 NONCE_SIZE = 16
 LINE_SIZE_MAX = 1 << 20
 
+_dump = JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 _matches_decimal = re.compile(DECIMAL_PATTERN).fullmatch
 
 
@@ -52,7 +53,9 @@ class WindowHeader:
 
     def line(self) -> bytes:
         """Return the file's first line, without its line feed."""
-        return canonical_json.dump({"format": FORMAT, **asdict(self)})
+        # As `canonical_json.dump` gives it, much faster: very many windows may end at once.
+        told = {"format": FORMAT, **{name: getattr(self, name) for name in self.__slots__}}
+        return _dump(told).encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The file format of kept observations, byte by byte, and what is found wrong with a file."""
 
 import hashlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +62,15 @@ def content_of(header: WindowHeader, observations: list[Observation]) -> bytes:
 
 
 CONTENT = content_of(HEADER, OBSERVATIONS)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), st.integers(0, 64))
+def test_a_header_is_canonical_json_whatever_its_texts(text: str, rule: int) -> None:
+    header = replace(HEADER, subject=text, unit=text, rule=rule)
+
+    assert header.line() == canonical_json.dump(
+        {"format": "lotmark-observations/1", **asdict(header)}
+    )
 
 
 def event_of(content: bytes) -> event_pb2.Event:
