@@ -4,7 +4,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import time
 from functools import cache
 from pathlib import Path
 
@@ -28,7 +27,6 @@ from lotmark_inference.weld_surface import WeldKind
 ROOT = Path(__file__).parents[2]
 FRESH_COUNT = 200
 SIZE_MAX = {"weld-light": 400_000, "weld-heavy": 8_000_000}
-MS_MAX = {"weld-light": 1.5, "weld-heavy": 60.0}
 TRAINING_COUNT = 12_000
 
 
@@ -124,20 +122,6 @@ def test_the_heat_map_points_at_the_defect() -> None:
         bool(image.heat.flat[rows.argmax()]) for image, rows in zip(images, heat, strict=True)
     )
     assert hits >= 36
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_an_image_takes_a_core_no_longer_than_is_said(name: str) -> None:
-    _, engine = opened(name)
-    image = weld_image(1).pixels[None]
-    engine.infer(image)
-    taken_s = []
-    for _ in range(40):
-        start_s = time.thread_time()
-        engine.infer(image)
-        taken_s.append(time.thread_time() - start_s)
-
-    assert np.median(taken_s) * 1_000 <= MS_MAX[name]
 
 
 def test_the_shipped_manifest_s_own_hash_is_what_is_registered() -> None:
