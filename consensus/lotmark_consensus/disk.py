@@ -60,6 +60,15 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         OSError: It cannot be written.
     """
+    place_file(path, content)
+    sync_folder(path.parent)
+
+
+def place_file(path: Path, content: bytes) -> None:
+    """As `replace_file`, but that the name is durable only after `sync_folder` of its folder.
+
+    So many files of one folder share that wait.
+    """
     make_folder(path.parent)
     unfinished = path.with_suffix(".new")
     with unfinished.open("wb") as out:
@@ -67,7 +76,6 @@ def replace_file(path: Path, content: bytes) -> None:
         out.flush()
         os.fsync(out.fileno())
     unfinished.replace(path)
-    sync_folder(path.parent)
 
 
 def no_room(folder: Path, size: int, error: OSError) -> JournalFull:

@@ -229,7 +229,7 @@ def test_watching_machines_is_measured_with_every_figure(
     }
     assert all(figures[name] > 0 for name in measured)
     assert figures["capture_p50_ms"] <= figures["capture_p99_ms"]
-    assert figures["capture_windows"] > 0
+    assert figures["capture_windows"] >= adapters_bench.BESIDE_SIGNALS
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,13 +7,12 @@ machine's clock is set while the site runs, the files' dates are set by as much.
 
 import hashlib
 import logging
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lotmark_consensus.disk import make_folder, sync_folder
+from lotmark_consensus.disk import place_file, sync_folder
 from lotmark_node.edge.errors import (
     EvidenceDamaged,
     EvidenceUnavailable,
@@ -110,13 +109,7 @@ class EvidenceStore:
     def _write(self, file: bytes, content: bytes) -> Path:
         """Write a file, and return the folder that is to be made durable with its name."""
         path = self.path(file)
-        make_folder(path.parent)
-        unfinished = path.with_suffix(".new")
-        with unfinished.open("wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        unfinished.replace(path)
+        place_file(path, content)
         return path.parent
 
     def read(self, file: bytes) -> bytes:

@@ -1,12 +1,11 @@
 """What convicts or accuses others, in a bounded folder: each file once, and whole."""
 
 import logging
-import os
 import threading
 from contextlib import suppress
 from pathlib import Path
 
-from lotmark_consensus.disk import make_folder, sync_folder
+from lotmark_consensus.disk import replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class EvidenceFolder:
                     return path
                 if self._is_full and not at_any_price:
                     return None
-                _write_durably(path, raw)
+                replace_file(path, raw)
             except OSError as error:
                 logger.error("evidence cannot be kept", extra={**said, "reason": str(error)})
                 return None
@@ -63,15 +62,3 @@ class EvidenceFolder:
             with suppress(FileNotFoundError):  # somebody takes evidence away just now
                 sizes.append(file.stat().st_size)
         return len(sizes) >= EVIDENCE_FILES_MAX or sum(sizes) >= EVIDENCE_FOLDER_SIZE_MAX
-
-
-def _write_durably(path: Path, raw: bytes) -> None:
-    """Write a file that is whole under its name, also after a loss of power."""
-    make_folder(path.parent)
-    unfinished = path.with_suffix(".new")
-    with unfinished.open("wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    sync_folder(path.parent)
