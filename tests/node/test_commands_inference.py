@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from lotmark.client import Client
 from lotmark.merkle import leaf_hash
 from lotmark.v1 import event_pb2
+from lotmark_inference.image_reading import IMAGE_SIZE_MAX
 from lotmark_inference.inspection import Inspector, JudgingModel
 from lotmark_inference.label_catalogue import read_catalogue
 from lotmark_inference.manifest_file import dump_manifest
@@ -319,6 +320,8 @@ def test_a_station_judges_a_folder_only_with_what_the_ledger_lets_it(
     Image.fromarray(weld_image(77).pixels).save(images / "ST2601120001234_weld_7.png")
     (images / "ST2601120001234_weld_7.json").write_text('{"takt_ms": 1100, "hall": 3.5}')
     (images / "odd.png").write_bytes(b"no image")
+    with (images / "huge.png").open("wb") as huge:
+        huge.truncate(IMAGE_SIZE_MAX + 1)
     for name in ("tool_change", "full_moon"):
         (images / f"{name}.trigger").touch()
 
@@ -331,10 +334,11 @@ def test_a_station_judges_a_folder_only_with_what_the_ledger_lets_it(
     told = {each["image"]: each for each in map(json.loads, done.stdout.splitlines())}
     assert done.exit_code == 1
     assert "use PNG, PGM or BMP" in told["odd.png"]["trouble"]
+    assert f"{IMAGE_SIZE_MAX + 1} bytes" in told["huge.png"]["trouble"]
     judged = told["ST2601120001234_weld_7.png"]
     assert judged["verdict"] in ("CONFORMING", "NONCONFORMING", "UNDETERMINED")
     assert sorted(path.name for path in images.iterdir()) == ["judged", "refused"]
-    assert Path(judged["kept"]).is_file()
+    assert all(Path(each["kept"]).is_file() for each in told.values())
     logged = site.lotmark("log", "tail", "--json").stdout
     assert "FIRST_ARTICLE" in logged
     assert "tool_change" in logged

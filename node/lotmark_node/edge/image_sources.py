@@ -14,7 +14,7 @@ from pathlib import Path
 from lotmark.canonical_json import JsonValue, load
 from lotmark.errors import MalformedError
 from lotmark_adapters.observation import SourceRecord
-from lotmark_consensus.disk import replace_file
+from lotmark_consensus.disk import make_folder, replace_file, sync_folder
 from lotmark_inference.errors import InputRefused
 from lotmark_inference.image_reading import IMAGE_SIZE_MAX
 
@@ -37,9 +37,23 @@ class ImageFile:
     content: bytes
 
     @property
+    def size(self) -> int:
+        """Bytes of the content."""
+        return len(self.content)
+
+    @property
     def digest(self) -> bytes:
         """SHA-256 of the content."""
         return hashlib.sha256(self.content).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class LargeImage:
+    """A file that is too large to be an image: it is hashed where it lies, and not read whole."""
+
+    name: str
+    size: int  # bytes
+    digest: bytes  # SHA-256
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +140,7 @@ class ImageFolder:
         Raises:
             OSError: It cannot be written.
         """
-        beneath = self._folder / (JUDGED if was_judged else REFUSED)
-        place = beneath / f"{file.digest.hex()}{Path(file.name).suffix.lower()}"
+        place = self._place(JUDGED if was_judged else REFUSED, file)
         replace_file(place, file.content)
         return place
 
@@ -137,13 +150,35 @@ class ImageFolder:
         Raises:
             OSError: It cannot be removed.
         """
+        if self._is_as_seen(path):
+            path.unlink(missing_ok=True)
+
+    def refused_place(self, file: LargeImage) -> Path:
+        """Return where a file that is too large goes."""
+        return self._place(REFUSED, file)
+
+    def set_aside(self, path: Path, file: LargeImage) -> None:
+        """Move a file that is too large out of the way, unless it is another one by now.
+
+        Raises:
+            OSError: It cannot be moved.
+        """
+        place = self.refused_place(file)
+        make_folder(place.parent)
+        if self._is_as_seen(path):
+            path.replace(place)
+            sync_folder(place.parent)
+
+    def _place(self, beneath: str, file: ImageFile | LargeImage) -> Path:
+        return self._folder / beneath / f"{file.digest.hex()}{Path(file.name).suffix.lower()}"
+
+    def _is_as_seen(self, path: Path) -> bool:
+        """Return whether a file is there as the last poll saw it, and forget how that was."""
         look = self._looks.pop(path.name, None)
         try:
-            status = path.lstat()
+            return look == _look_of(path.lstat())
         except FileNotFoundError:
-            return
-        if look == _look_of(status):
-            path.unlink(missing_ok=True)
+            return False
 
 
 def read_image_file(path: Path) -> ImageFile:
@@ -153,15 +188,30 @@ def read_image_file(path: Path) -> ImageFile:
         InputRefused: It is too large, or no plain file.
         OSError: It cannot be read.
     """
+    file = image_in_folder(path)
+    if isinstance(file, LargeImage):
+        raise InputRefused(f"{path} has {file.size} bytes; at most {IMAGE_SIZE_MAX} are read")
+    return file
+
+
+def image_in_folder(path: Path) -> ImageFile | LargeImage:
+    """Return a file of a folder that others write to.
+
+    Raises:
+        InputRefused: It is no plain file.
+        OSError: It cannot be read.
+    """
     # Not through a link: somebody who may write into the folder shall not have other files judged.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:  # noqa: PTH123  # of a descriptor
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise InputRefused(f"{path} is no plain file; hand in the image itself")
         content = file.read(IMAGE_SIZE_MAX + 1)
-        if len(content) > IMAGE_SIZE_MAX:
-            raise InputRefused(f"{path} has over {IMAGE_SIZE_MAX} bytes; at most those are read")
-    return ImageFile(path.name, content)
+        if len(content) <= IMAGE_SIZE_MAX:
+            return ImageFile(path.name, content)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").digest()
+        return LargeImage(path.name, file.tell(), digest)
 
 
 def referenced_image(record: SourceRecord, field: str, folder: Path) -> Path:

@@ -16,7 +16,7 @@ from lotmark.merkle import leaf_hash
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark.v1.quality_pb2 import VERDICT_NONCONFORMING
 from lotmark_inference.errors import EngineError, InputRefused
-from lotmark_inference.image_reading import read_image
+from lotmark_inference.image_reading import IMAGE_SIZE_MAX, read_image
 from lotmark_inference.inspection import InspectedImage, Inspector, Judgement
 from lotmark_inference.model_manifest import ModelInput
 from lotmark_inference.policy import (
@@ -29,7 +29,7 @@ from lotmark_inference.policy import (
     Triggered,
     UnitJudged,
 )
-from lotmark_node.edge.image_sources import SUFFIXES, ImageFile
+from lotmark_node.edge.image_sources import SUFFIXES, ImageFile, LargeImage
 
 logger = logging.getLogger(__name__)
 
@@ -157,13 +157,15 @@ class InspectionStation:
         """
         return (*self._end_unit(), *self._after(Triggered(trigger, cause_id)))
 
-    def inspect(self, file: ImageFile, occasion: Occasion) -> Inspected:
+    def inspect(self, file: ImageFile | LargeImage, occasion: Occasion) -> Inspected:
         """Judge an image, or say on record that it could not be judged."""
         before: tuple[bytes, ...] = ()
         if self._unit is not None and (self._unit != occasion.unit or not self._unit):
             before = self._end_unit()
         self._unit = occasion.unit
         try:
+            if isinstance(file, LargeImage):
+                raise InputRefused(f"it has {file.size} bytes; at most {IMAGE_SIZE_MAX} are read")
             image = read_image(file.content, self._model_input)
             judgement = self._inspector.judge(
                 InspectedImage(
@@ -232,7 +234,7 @@ class InspectionStation:
 
     def _not_judged(
         self,
-        file: ImageFile,
+        file: ImageFile | LargeImage,
         occasion: Occasion,
         reason: str,
         error: Exception,
@@ -245,7 +247,7 @@ class InspectionStation:
         )
         original = event_pb2.FileDigest(
             sha256=file.digest,
-            size=len(file.content),
+            size=file.size,
             media_type=_UNREAD_MEDIA_TYPE,
             name=_file_name(file),
         )
@@ -268,7 +270,7 @@ class InspectionStation:
         )
 
 
-def _file_name(file: ImageFile) -> str:
+def _file_name(file: ImageFile | LargeImage) -> str:
     """Return a name that an event takes: the digest's, since cameras name files as they like."""
     suffix = os.path.splitext(file.name)[1].lower()  # noqa: PTH122  # a name, not a path
     return file.digest.hex() + (suffix if suffix in SUFFIXES else "")

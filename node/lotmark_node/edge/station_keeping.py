@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lotmark.client.client import Client
+from lotmark_node.edge.image_sources import LargeImage
 from lotmark_node.edge.pipeline import SitePipeline
 from lotmark_node.edge.station_run import StationImage, StationRun
 
@@ -22,7 +23,13 @@ class SiteKeeper:
         await self._pipeline.put(events)
 
     async def keep(self, run: StationRun, image: StationImage) -> Path:
-        """Keep an original and its events; waits for room without end."""
+        """Keep an original and its events; waits for room without end.
+
+        What is too large for the store has its events alone.
+        """
+        if isinstance(image.file, LargeImage):
+            await self.put(image.inspected.events)
+            return run.refused_place(image.file)
         return await self._pipeline.put_original(
             self._station, image.file.content, image.inspected.events
         )
@@ -50,6 +57,9 @@ class FolderKeeper:
             OSError: It cannot be written.
             OutboxFull, OutboxUnusable: The events were not taken, or not all.
         """
-        place = await asyncio.to_thread(run.keep_in_folder, image)
+        if isinstance(image.file, LargeImage):
+            place = run.refused_place(image.file)
+        else:
+            place = await asyncio.to_thread(run.keep_in_folder, image)
         await self.put(image.inspected.events)
         return place

@@ -30,7 +30,7 @@ from lotmark_inference.model_registry import LicensedModel, model_to_run
 from lotmark_inference.onnx_limits import KIND, TARGET
 from lotmark_inference.opened_engine import opened_engine
 from lotmark_inference.policy import InspectionPolicy, Mode, Trigger
-from lotmark_node.edge.image_sources import ImageFile, ImageFolder, read_image_file
+from lotmark_node.edge.image_sources import ImageFile, ImageFolder, LargeImage, image_in_folder
 from lotmark_node.edge.inspection_station import (
     Inspected,
     InspectionStation,
@@ -53,7 +53,7 @@ class StationImage:
     """What became of one image, for whoever watches the station."""
 
     path: Path  # in the folder
-    file: ImageFile
+    file: ImageFile | LargeImage
     mode: Mode  # in which it was judged
     inspected: Inspected
     triggered_ns: int  # of the monotonic clock: when it was taken up
@@ -226,7 +226,7 @@ class StationRun:
         """
         triggered_ns = time.monotonic_ns()
         try:
-            file = read_image_file(path)
+            file = image_in_folder(path)
         except (OSError, InputRefused) as error:
             logger.warning("image not read", extra={"image": path.name, "why": str(error)})
             return None
@@ -238,20 +238,28 @@ class StationRun:
 
     def keep_in_folder(self, image: StationImage) -> Path:
         """Keep an original beneath the folder of images, and return where."""
+        assert isinstance(image.file, ImageFile), "what is too large stays until it is settled"
         was_judged = image.inspected.judgement is not None
         return self._folder.keep(image.file, was_judged=was_judged)
+
+    def refused_place(self, file: LargeImage) -> Path:
+        """Return where a file that is too large lies once it is settled."""
+        return self._folder.refused_place(file)
 
     def settle(self, image: StationImage) -> None:
         """Keep the mode and take the image away; original and events are where they belong."""
         self.keep_mode()
-        self._folder.remove(image.path)
+        if isinstance(image.file, LargeImage):
+            self._folder.set_aside(image.path, image.file)
+        else:
+            self._folder.remove(image.path)
         image.path.with_suffix(CONTEXT_SUFFIX).unlink(missing_ok=True)
 
     def keep_mode(self) -> None:
         """Keep the mode, once the events that led to it are where they belong."""
         self._mode_file.keep(self._station.remembered)
 
-    def _inspected(self, file: ImageFile, path: Path, triggered_ns: int) -> Inspected:
+    def _inspected(self, file: ImageFile | LargeImage, path: Path, triggered_ns: int) -> Inspected:
         named = self._settings.unit_and_feature(path.stem)
         if named is None:
             logger.warning("image names no unit", extra={"image": path.name})

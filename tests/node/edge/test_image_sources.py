@@ -13,6 +13,8 @@ from lotmark_inference.image_reading import IMAGE_SIZE_MAX
 from lotmark_node.edge import image_sources
 from lotmark_node.edge.image_sources import (
     ImageFolder,
+    LargeImage,
+    image_in_folder,
     read_image_file,
     referenced_image,
 )
@@ -108,8 +110,30 @@ def test_links_pipes_and_huge_files_are_not_read(tmp_path: Path) -> None:
         read_image_file(tmp_path / "link.png")
     with pytest.raises(InputRefused, match="no plain file"):
         read_image_file(tmp_path / "pipe.png")
-    with pytest.raises(InputRefused, match=f"over {IMAGE_SIZE_MAX} bytes"):
+    with pytest.raises(InputRefused, match=f"{IMAGE_SIZE_MAX + 1} bytes; at most"):
         read_image_file(tmp_path / "huge.png")
+
+
+def test_a_file_that_is_too_large_is_hashed_and_set_aside_unless_replaced(tmp_path: Path) -> None:
+    folder, path = ImageFolder(tmp_path), tmp_path / "huge.PNG"
+    content = bytes(IMAGE_SIZE_MAX + 1)
+    path.write_bytes(content)
+    folder.poll()
+    folder.poll()
+    image = image_in_folder(path)
+    assert isinstance(image, LargeImage)
+    assert (image.size, image.digest) == (len(content), hashlib.sha256(content).digest())
+    path.write_bytes(b"another")
+    folder.set_aside(path, image)
+    assert path.read_bytes() == b"another"
+
+    path.write_bytes(content)
+    folder.poll()
+    folder.set_aside(path, image)
+
+    assert not path.exists()
+    assert folder.refused_place(image) == tmp_path / "refused" / f"{image.digest.hex()}.png"
+    assert folder.refused_place(image).read_bytes() == content
 
 
 def record(content: JsonValue) -> SourceRecord:

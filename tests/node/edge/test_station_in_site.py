@@ -17,6 +17,7 @@ from lotmark.client.session import LedgerSession
 from lotmark.client.settings import read_client_settings
 from lotmark.v1 import event_pb2
 from lotmark_adapters.trial.agent import Agent
+from lotmark_inference.image_reading import IMAGE_SIZE_MAX
 from lotmark_inference.weld_surface import SIZE
 from tests.node.edge.site_process import SiteProcess, agent_source, until
 from tests.node.running_node import lotmark, node_process
@@ -137,6 +138,8 @@ def test_a_station_judges_beside_sources_and_a_refused_one_stops_neither(
                 assert await asyncio.to_thread(pushed, site, "A4_weld_1.png", bright) == 202
                 photograph(tmp_path, "A2_weld_1", is_bright=False)
                 (tmp_path / "images" / "A3_weld_1.png").write_bytes(b"no image")
+                with (tmp_path / "images" / "A5_weld_1.png").open("wb") as huge:
+                    huge.truncate(IMAGE_SIZE_MAX + 1)
                 agent.burst(50)
                 await until(lambda: not list((tmp_path / "images").glob("*.png")))
                 await until(lambda: site.next_sequence("mill") == agent.next_sequence)
@@ -150,7 +153,7 @@ def test_a_station_judges_beside_sources_and_a_refused_one_stops_neither(
     assert status == 503
     assert "station aoi-cam08 does not judge: no version of weld-light is in use" in why
     assert f'lotmark_edge_inferences_total{{station="{STATION}"}} 3.0' in metrics
-    assert f'lotmark_edge_refused_images_total{{station="{STATION}"}} 1.0' in metrics
+    assert f'lotmark_edge_refused_images_total{{station="{STATION}"}} 2.0' in metrics
     assert f'lotmark_edge_part_alarms_total{{station="{STATION}"}} 1.0' in metrics
     assert f'lotmark_edge_station_judges{{station="{STATION}"}} 1.0' in metrics
     (alarm,) = part_alarms(site)
@@ -161,6 +164,8 @@ def test_a_station_judges_beside_sources_and_a_refused_one_stops_neither(
     assert (found["what"], found["file_state"]) == ("inference", "matches")
     assert found["file"] == alarm["sha256"] == result.files[0].sha256.hex()
     assert not (tmp_path / "images" / "judged").exists()
+    (aside,) = (tmp_path / "images" / "refused").iterdir()
+    assert aside.stat().st_size == IMAGE_SIZE_MAX + 1
     again = ledger.document(
         "rerun", alarm["event_id"], "--image", found["path"], "--model", ledger.model
     )
