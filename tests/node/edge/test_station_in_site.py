@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -19,6 +19,9 @@ from lotmark.v1 import event_pb2
 from lotmark_adapters.trial.agent import Agent
 from lotmark_inference.image_reading import IMAGE_SIZE_MAX
 from lotmark_inference.weld_surface import SIZE
+from lotmark_node.edge.station_run import StationImage, StationRun
+from lotmark_node.edge.station_settings import read_station_settings
+from lotmark_node.edge.station_watch import StationWatch
 from tests.node.edge.site_process import SiteProcess, agent_source, until
 from tests.node.running_node import lotmark, node_process
 from tests.node.test_commands_inference import (
@@ -224,6 +227,50 @@ def test_without_a_node_it_starts_by_its_last_licence_and_a_roll_back_takes_effe
 
 def not_judging(site: SiteProcess) -> list[str]:
     return site.told("station does not judge")
+
+
+class SlowKeeper:
+    """Keeps nothing before it is let; notes what it was asked to keep."""
+
+    def __init__(self, order: list[str]) -> None:
+        self.order = order
+        self.has_room = asyncio.Event()
+
+    async def put(self, events: Sequence[bytes]) -> None:
+        pass
+
+    async def keep(self, run: StationRun, image: StationImage) -> Path:
+        self.order.append("keep")
+        await self.has_room.wait()
+        self.order.append("kept")
+        return image.path
+
+
+def test_an_alarm_waits_for_no_disk(ledger: Site, tmp_path: Path) -> None:
+    settings = read_station_settings(station_settings(ledger, tmp_path))
+    client = read_client_settings(ledger.node.client("T1-STATOR", "mes"))
+    order: list[str] = []
+    keeper = SlowKeeper(order)
+    watch = StationWatch(
+        settings,
+        client,
+        tmp_path,
+        keeper,
+        alarm=lambda _image: order.append("alarm"),
+        tell=lambda _image, _kept: order.append("told"),
+    )
+    photograph(tmp_path, "E1_weld_1", is_bright=False)
+
+    async def scenario() -> None:
+        judging = asyncio.create_task(watch.run_once(asyncio.Event(), only_present=True))
+        await until(lambda: "keep" in order)
+        assert order == ["alarm", "keep"]
+        keeper.has_room.set()
+        await judging
+
+    asyncio.run(scenario())
+
+    assert order == ["alarm", "keep", "kept", "told"]
 
 
 def test_first_articles_that_are_left_outlive_a_kill(ledger: Site, tmp_path: Path) -> None:
