@@ -22,6 +22,7 @@ from lotmark_inference.weld_surface import SIZE
 from lotmark_node.edge.station_run import StationImage, StationRun
 from lotmark_node.edge.station_settings import read_station_settings
 from lotmark_node.edge.station_watch import StationWatch
+from tests.adapters.opcua.vision_server import NODESET, VisionServer, address, opcua_server
 from tests.node.edge.site_process import SiteProcess, agent_source, until
 from tests.node.running_node import lotmark, node_process
 from tests.node.test_commands_inference import (
@@ -31,6 +32,7 @@ from tests.node.test_commands_inference import (
     Site,
     station_settings,
 )
+from tests.shared_vectors import require_shared
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,13 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def edge_site(
-    ledger: Site, folder: Path, sources: str = "", *, more: str = "", head: str = ""
+    ledger: Site,
+    folder: Path,
+    sources: str = "",
+    *,
+    more: str = "",
+    head: str = "",
+    options: Sequence[str] = (),
 ) -> SiteProcess:
     """Return a site with one station, or more, which has not started."""
     folder.mkdir(exist_ok=True)
@@ -54,7 +62,9 @@ def edge_site(
     settings.write_text(f'{settings.read_text()}renew_s = 1\nimages_listen = "127.0.0.1:0"\n')
     stations = f'stations = ["{settings.name}"{more}]\n'
     client = ledger.node.client("T1-STATOR", "mes")
-    return SiteProcess(folder, client, sources, name="line-3", head=stations + head)
+    return SiteProcess(
+        folder, client, sources, name="line-3", head=stations + head, options=options
+    )
 
 
 @asynccontextmanager
@@ -78,16 +88,23 @@ def photograph(folder: Path, name: str, *, is_bright: bool) -> bytes:
     return unfinished.replace(folder / "images" / f"{name}.png").read_bytes()
 
 
-def results(ledger: Site, unit: str) -> list[event_pb2.Event]:
-    """Return the results about a unit that are on the ledger."""
+def on_ledger(ledger: Site) -> list[event_pb2.Event]:
     client = read_client_settings(ledger.node.client("T1-STATOR", "mes"))
     with LedgerSession(client) as session:
-        events = [
-            event_pb2.Event.FromString(each.event) for each in session.entries() if each.event
-        ]
+        return [event_pb2.Event.FromString(each.event) for each in session.entries() if each.event]
+
+
+def station_gaps(ledger: Site) -> set[str]:
+    """Return why the station has missed images."""
+    gaps = [each.gap for each in on_ledger(ledger) if each.HasField("gap")]
+    return {each.reason for each in gaps if each.source == STATION}
+
+
+def results(ledger: Site, unit: str) -> list[event_pb2.Event]:
+    """Return the results about a unit that are on the ledger."""
     return [
         each
-        for each in events
+        for each in on_ledger(ledger)
         if each.HasField("inference_result") and each.items and each.items[0].id.endswith(unit)
     ]
 
@@ -271,6 +288,45 @@ def test_an_alarm_waits_for_no_disk(ledger: Site, tmp_path: Path) -> None:
     asyncio.run(scenario())
 
     assert order == ["alarm", "keep", "kept", "told"]
+
+
+CAMERA = """
+[[source]]
+name = "V1"
+protocol = "opcua"
+address = "{address}"
+options = {{ insecure = true, publishing_ms = 20, results = true }}
+"""
+
+
+def test_the_image_that_a_vision_system_names_is_judged(ledger: Site, tmp_path: Path) -> None:
+    nodeset = require_shared(NODESET)
+
+    async def scenario() -> SiteProcess:
+        async with opcua_server() as server:
+            camera = await VisionServer.begun(server, nodeset)
+            source = CAMERA.format(address=address(server))
+            site = edge_site(ledger, tmp_path, source, options=["--insecure-dev"])
+            settings = tmp_path / "station.toml"
+            reference = 'source = "V1", field = "ResultContent/0", folder = "vision"'
+            settings.write_text(f"{settings.read_text()}images_from = {{ {reference} }}\n")
+            vision = tmp_path / "vision"
+            vision.mkdir()
+            photograph(tmp_path, "F1_weld_1", is_bright=False)
+            (tmp_path / "images" / "F1_weld_1.png").replace(vision / "F1_weld_1.png")
+            async with running(site):
+                await until(camera.is_watched)
+                await camera.tell("R-1", content=r"D:\vision\F1_weld_1.png")
+                await until(lambda: bool(results(ledger, "F1")))
+                await camera.tell("R-2", content="F2_weld_1.png")  # which it never wrote
+                await until(lambda: "image_missing" in station_gaps(ledger))
+            return site
+
+    site = asyncio.run(scenario())
+
+    (alarm,) = part_alarms(site)
+    (result,) = results(ledger, "F1")
+    assert alarm["sha256"] == result.files[0].sha256.hex()
 
 
 def test_first_articles_that_are_left_outlive_a_kill(ledger: Site, tmp_path: Path) -> None:
