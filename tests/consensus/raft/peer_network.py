@@ -18,6 +18,7 @@ from tests.proto.sample_genesis import sample_genesis
 
 VOTERS = ("LAB-17025/n1", "OEM-A/n1", "T1-STATOR/n1")
 WAIT_MAX_S = 20.0
+LOOK_S = 0.05  # between two looks at what nobody tells a change of
 METHOD = "/lotmark.v1.PeerService/Exchange"
 
 T = TypeVar("T")
@@ -166,6 +167,8 @@ class Watch:
             self._changed.notify_all()
 
     def wait_for(self, condition: Callable[[], object]) -> None:
-        """Wait until a condition holds that is true only after `changed` was called."""
+        """Wait until a condition holds; it is looked at with each change, and now and then."""
+        deadline = time.monotonic() + WAIT_MAX_S
         with self._changed:
-            assert self._changed.wait_for(condition, WAIT_MAX_S), "it never came about"
+            while not self._changed.wait_for(condition, LOOK_S):
+                assert time.monotonic() < deadline, "it never came about"
