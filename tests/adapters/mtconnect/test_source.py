@@ -216,11 +216,17 @@ def test_polling_goes_on_after_a_stream_was_lost_and_streams_again_later() -> No
     asyncio.run(scenario())
 
 
+def has_begun(kept: KeptReports, agent: Agent) -> bool:
+    """Return whether all that was there is told, assets too: what changes now is told once."""
+    asked = any(each.endswith("/assets") for each in agent.requests)
+    return asked and kept.has_caught_up(agent)
+
+
 def test_an_asset_that_changes_becomes_a_record_in_canonical_xml() -> None:
     async def scenario() -> None:
         kept = KeptReports()
         async with Agent() as agent, watched(agent.address, kept):
-            await until(lambda: kept.has_caught_up(agent), "start")
+            await until(lambda: has_begun(kept, agent), "start")
             agent.put_asset("T1", "CuttingTool", TOOL % 5)
             await until(lambda: bool(kept.records), "the asset")
             (record,) = kept.records
@@ -240,7 +246,7 @@ def test_an_asset_that_was_changed_again_or_is_gone_says_so_at_its_observation()
     async def scenario() -> None:
         kept = KeptReports()
         async with Agent() as agent, watched(agent.address, kept):
-            await until(lambda: kept.has_caught_up(agent), "start")
+            await until(lambda: has_begun(kept, agent), "start")
             first = agent.put_asset("T1", "CuttingTool", TOOL % 5)
             agent.put_asset("T1", "CuttingTool", TOOL % 4)
             gone = agent.put_asset("T;/2", "CuttingTool", b"<CuttingTool assetId='T;/2'/>")
