@@ -6,13 +6,19 @@ events that are made of it, as bytes. So a source never gives a thing twice, and
 handed on a second time after a kill is the very same one.
 """
 
-from dataclasses import astuple, fields
+from dataclasses import fields
+from operator import attrgetter
 
 from lotmark_adapters.observation import Position
 from lotmark_node.edge.decision_memory import DecisionMemory
 from lotmark_node.edge.evidence_memory import EvidenceMemory
-from lotmark_node.edge.memory_records import Changes, Decided, Session, SourceState
+from lotmark_node.edge.memory_records import Changes, Decided, Pending, Session, SourceState
 from lotmark_node.edge.pending_memory import PendingMemory
+
+# Rows in the order of the tables' columns; `dataclasses.astuple` would copy all values deeply.
+_DECIDED_FIELDS = tuple(each.name for each in fields(Decided))
+_decided_row = attrgetter(*_DECIDED_FIELDS)
+_pending_row = attrgetter(*(each.name for each in fields(Pending)))
 
 
 class SiteMemory(DecisionMemory, EvidenceMemory, PendingMemory):
@@ -80,11 +86,11 @@ class SiteMemory(DecisionMemory, EvidenceMemory, PendingMemory):
             run_many("INSERT INTO chunk (nonce, lines) VALUES (?, ?)", changes.chunks)
             run_many(
                 "INSERT INTO pending (event, file, nonce, content) VALUES (?, ?, ?, ?)",
-                map(astuple, changes.pending),
+                map(_pending_row, changes.pending),
             )
             run_many(
-                f"INSERT INTO decided VALUES ({', '.join('?' * len(fields(Decided)))})",  # noqa: S608
-                map(astuple, changes.decided),
+                f"INSERT INTO decided VALUES ({', '.join('?' * len(_DECIDED_FIELDS))})",  # noqa: S608
+                map(_decided_row, changes.decided),
             )
             run_many(
                 "INSERT INTO source VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -104,7 +110,7 @@ class SiteMemory(DecisionMemory, EvidenceMemory, PendingMemory):
                 run(
                     "INSERT INTO session (session, is_closed) VALUES (?, ?)"
                     " ON CONFLICT DO UPDATE SET is_closed = excluded.is_closed",
-                    astuple(changes.session),
+                    (changes.session.session, changes.session.is_closed),
                 )
         self.event_count += event_count
         self.evidence_size += new_size
