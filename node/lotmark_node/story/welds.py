@@ -46,10 +46,21 @@ def weld_inspections(seed: int, nonce: Callable[[], bytes]) -> list[event_pb2.Ev
     return events
 
 
-def review_verdict(judged_event_id: bytes, nonce: Callable[[], bytes]) -> event_pb2.Event:
-    """Return the operator's confirmation of the heavy model's result on weld 137."""
-    end_ms = _START_MS + WELD_COUNT * _TAKT_MS + _REVIEW_AFTER_MS
-    effort_s = 74
+def review_verdict(
+    judged_event_id: bytes,
+    nonce: Callable[[], bytes],
+    *,
+    end_ms: int = _START_MS + WELD_COUNT * _TAKT_MS + _REVIEW_AFTER_MS,
+    effort_s: int = 74,
+) -> event_pb2.Event:
+    """Return the operator's confirmation of the heavy model's result on weld 137.
+
+    Args:
+        judged_event_id: Of that result.
+        nonce: Gives 16 random bytes.
+        end_ms: When the operator had judged, Unix time.
+        effort_s: How long that took.
+    """
     return event_pb2.Event(
         nonce=nonce(),
         device="review-station-3",

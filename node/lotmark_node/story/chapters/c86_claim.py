@@ -1,4 +1,4 @@
-"""The lot fails in series: a claim is divided by what either side had on record, and paid out."""
+"""The bad weld's lot fails in series: a claim is divided by what was on record, and paid out."""
 
 import hashlib
 import time
@@ -19,6 +19,7 @@ from lotmark_node.story.errors import StoryFailed
 from lotmark_node.story.line import WIRE_LOT
 from lotmark_node.story.stage import Stage
 from lotmark_node.story.trial_ledger import TrialLedger
+from lotmark_node.story.welds import COLD_WELD, STATOR
 
 TITLE = "claim"
 PACKAGE = "lot-event"
@@ -49,10 +50,11 @@ def run(stage: Stage) -> str:
         supplier=supplier, customer=customer, starts=now_ms - 30 * _DAY_MS,
         annual_cap=5_000_000, currency=CURRENCY,
     )  # fmt: skip
+    review = ledger.tellings["review"].events[0]  # of the weld whose trace leads to the lot
     _tell(
-        ledger, CUSTOMER, "lot_failure", (WIRE_LOT,),
+        ledger, CUSTOMER, "lot_failure", (WIRE_LOT, STATOR),
         claim=CLAIM, lot=WIRE_LOT, supplier=supplier, contract_year=0, inspected=412, defects=9,
-        detected_at=now_ms, handover_at=now_ms,
+        detected_at=review.event.time.end_ms, handover_at=now_ms,
         supplier_evidence="OK_IN", supplier_entry=ledger.tellings[SUPPLIERS_SEAL].events[0].index,
         customer_evidence="OK_IN",
         customer_entry=ledger.tellings["incoming-inspection"].events[0].index,
@@ -78,7 +80,8 @@ def run(stage: Stage) -> str:
          str(ledger.network.client_file(CUSTOMER)))
     )  # fmt: skip
     return (
-        f"{CLAIM}: {_money(total)} for a lot that both had on record as good → {supplier}"
+        f"{CLAIM}: weld {COLD_WELD}, reviewed in entry {review.index}, leads to a lot that both had"
+        f" on record as good: {_money(total)} → {supplier}"
         f" {100 * share // total} %, {customer} the rest; {_money(share - HELD)} posted,"
         f" {_money(HELD)} held, ruled, {100 * RULING_BP // 10_000} % of it released to {customer}."
         f" Posted {_money(paid)}; all accounts sum to 0.00"
