@@ -20,11 +20,11 @@ from lotmark.v1.quality_pb2 import (
     VERDICT_UNDETERMINED,
 )
 from lotmark_inference.audit_lottery import Draw
-from lotmark_inference.context import ContextShift
+from lotmark_inference.context import THRESHOLD, ContextShift
 from lotmark_inference.decision import decide
 from lotmark_inference.errors import EngineError, InputRefused
 from lotmark_inference.image_reading import CameraImage, read_image
-from lotmark_inference.inspection import PPM_OF_SCORE, THRESHOLD, JudgingModel, integer_scores
+from lotmark_inference.inspection import PPM_OF_SCORE, JudgingModel, integer_scores
 from lotmark_inference.model_manifest import LabelScore, ModelManifest
 from lotmark_inference.policy import InspectionPolicy
 from lotmark_inference.scores import calibrated
