@@ -23,6 +23,11 @@ SCORE_MAX = 10_000  # scores and thresholds are ten-thousandths
 MAPS_MAX = 16
 KNOTS_MAX = 32
 
+# Attributes of a result's context that say what it led to, beside the inputs themselves.
+THRESHOLD = "threshold"  # of the label given, ten-thousandths
+THRESHOLD_SHIFT = "threshold_shift"  # what the context added to those of defects
+RESERVED_INPUTS = (THRESHOLD, THRESHOLD_SHIFT)
+
 _INPUT_SIZE_MAX = 64  # as names of attributes in events
 
 
@@ -127,6 +132,11 @@ def read_context_thresholds(table: JsonFields) -> ContextThresholds:
 def _read_map(table: JsonFields) -> ThresholdMap:
     name = table.text("input")
     check_identifier(name, what="threshold.maps.input", size_max=_INPUT_SIZE_MAX)
+    if name in RESERVED_INPUTS:
+        raise MalformedError(
+            f"threshold.maps.input {name} is what results state beside the inputs; name it"
+            " otherwise"
+        )
     knots = tuple(
         Knot(each.number("at"), each.number("by")) for each in table.objects("knots", ("at", "by"))
     )

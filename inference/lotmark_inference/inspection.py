@@ -10,7 +10,7 @@ from lotmark.v1.quality_pb2 import (
     VERDICT_NONCONFORMING,
     VERDICT_UNDETERMINED,
 )
-from lotmark_inference.context import ContextShift
+from lotmark_inference.context import THRESHOLD, THRESHOLD_SHIFT, ContextShift
 from lotmark_inference.decision import Decision, decide
 from lotmark_inference.engine import Engine
 from lotmark_inference.errors import CatalogueRefused, EngineError, ModelRefused
@@ -23,10 +23,6 @@ from lotmark_inference.scores import calibrated, quantised
 
 PPM_OF_SCORE = 100  # a ten-thousandth in parts per million
 LATENCY_MAX_US = 2**32 - 1
-
-# Attributes of the context that say what it led to, beside the inputs themselves.
-THRESHOLD = "threshold"  # of the label given, ten-thousandths
-THRESHOLD_SHIFT = "threshold_shift"  # what the context added to those of defects
 
 
 @dataclass(frozen=True, slots=True)

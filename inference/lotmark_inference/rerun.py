@@ -2,7 +2,8 @@
 
 Floats differ between machines by less than a ten-thousandth, so scores that differ by 1 are the
 same model on the same image. What cannot be had is no refutation: without the image, or with
-another model than the one that was registered, nobody can tell.
+another model than the one that was registered, nobody can tell. But what can be had is looked at
+all the same: whoever leaves something out is not spared by it.
 """
 
 import hashlib
@@ -20,13 +21,13 @@ from lotmark.v1.quality_pb2 import (
     VERDICT_UNDETERMINED,
 )
 from lotmark_inference.audit_lottery import Draw
-from lotmark_inference.context import ContextShift
+from lotmark_inference.context import SCORE_MAX, THRESHOLD, THRESHOLD_SHIFT, ContextShift
 from lotmark_inference.decision import decide
 from lotmark_inference.errors import EngineError, InputRefused
 from lotmark_inference.image_reading import CameraImage, read_image
-from lotmark_inference.inspection import PPM_OF_SCORE, THRESHOLD, JudgingModel, integer_scores
+from lotmark_inference.inspection import PPM_OF_SCORE, JudgingModel, integer_scores
 from lotmark_inference.model_manifest import LabelScore, ModelManifest
-from lotmark_inference.policy import InspectionPolicy
+from lotmark_inference.policy import InspectionPolicy, Mode
 from lotmark_inference.scores import calibrated
 
 TOLERANCE = 1  # ten-thousandths by which two machines may differ
@@ -41,13 +42,14 @@ class Rerun:
     engine: str = ""  # "": nothing was run
     difference_max: int = 0  # of a score, ten-thousandths
     scores: tuple[int, ...] = field(default=())  # of this run
+    policy_digest: bytes = b""  # by which label and verdict were followed; b"": by none
 
     def body(self, event_id: bytes, draw: Draw | None) -> quality_pb2.InferenceAudit:
         """Return the event body that puts it on record.
 
         Args:
             event_id: The event of the inference.
-            draw: The checkpoint that drew it; None: it was not drawn.
+            draw: What drew it; None: it was not drawn.
         """
         return quality_pb2.InferenceAudit(
             event_id=event_id,
@@ -56,7 +58,17 @@ class Rerun:
             difference_max=self.difference_max,
             checkpoint_size=draw.size if draw else 0,
             checkpoint_root=draw.root if draw else b"",
+            rate_ppm=draw.rate_ppm if draw else 0,
+            policy_digest=self.policy_digest,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorRecord:
+    """What the ledger held before a result, of what the result relies on."""
+
+    is_engine_admitted: bool  # whether its party had its engine admitted for its model
+    policy: event_pb2.FileDigest | None  # the document that its station came to use; None: none is
 
 
 def cannot_tell(reason: str, *, engine: str = "") -> Rerun:
@@ -68,6 +80,7 @@ def run_again(
     event: event_pb2.Event,
     image_file: bytes,
     model: JudgingModel,
+    prior: PriorRecord,
     policy: InspectionPolicy | None = None,
 ) -> Rerun:
     """Run an inference again and compare.
@@ -76,18 +89,15 @@ def run_again(
         event: An event with an inference result.
         image_file: The original image that the site has kept.
         model: The model that the result names, as it was registered: its caller has checked that.
+        prior: What the ledger held before it.
         policy: The policy that it names, to follow threshold, label and verdict as well; None:
-            they are only compared with what the event itself says.
+            they are only compared with the manifest and with what the event itself says.
     """
     result = event.inference_result
     if not any(_is_of(each, image_file) for each in event.files):
         return cannot_tell("the image is none of the event's files: another one, or changed")
     if model.manifest.model != result.model:
         return cannot_tell(f"the model is {model.manifest.model}; the result is of {result.model}")
-    if policy is not None and policy.full_name != result.policy:
-        return cannot_tell(f"the policy is {policy.full_name}; the result is by {result.policy}")
-    if not result.scores:
-        return cannot_tell("the result states no scores, as before releases that sign them")
     try:
         image = read_image(image_file, model.manifest.input)
     except InputRefused as error:
@@ -97,30 +107,92 @@ def run_again(
         scores = integer_scores(model, image)
     except EngineError as error:
         return cannot_tell(str(error), engine=engine)
-    reasons = [*_contradictions(result, image, model.manifest)]
+    missing = _missing(result, prior)
+    if policy is not None and (why := _why_not_by(policy, result, prior)):
+        missing.append(why)
+        policy = None
+    stated, difference_max = _stated(result, scores, model.manifest)
+    reasons = _contradictions(result, stated, image, model.manifest)
     if policy is not None and not reasons:
-        reasons += _policy_contradictions(result, model.manifest, policy)
-    difference_max = _difference_max(result.scores, scores)
+        reasons += _policy_contradictions(result, stated, model.manifest, policy)
     if difference_max > TOLERANCE:
         reasons.append(
-            f"the scores are {list(scores)}, not {list(result.scores)}: {difference_max}"
+            f"the scores are {list(scores)}, not {list(stated)}: {difference_max}"
             f" ten-thousandths apart, where {TOLERANCE} may be"
         )
     if reasons:
         finding = AUDIT_FINDING_REFUTED
+    elif missing:
+        finding = AUDIT_FINDING_CANNOT_TELL
     else:
         finding = AUDIT_FINDING_WITHIN_TOLERANCE if difference_max else AUDIT_FINDING_EXACT
     return Rerun(
         finding=finding,
-        reasons=tuple(reasons),
+        reasons=(*reasons, *missing),
         engine=engine,
         difference_max=difference_max,
         scores=scores,
+        policy_digest=b"" if policy is None else policy.digest,
     )
+
+
+def _missing(result: quality_pb2.InferenceResult, prior: PriorRecord) -> list[str]:
+    """Return what would have to be on record for the result to hold, and is not."""
+    missing = []
+    if not result.scores:
+        missing.append("the result states no scores, as before releases that sign them")
+    if not prior.is_engine_admitted:
+        # No refutation: which admissions there are is the node's word.
+        missing.append(
+            f"no engine {result.engine_digest.hex() or 'without a digest'} was admitted for"
+            f" {result.model} before the result"
+        )
+    return missing
+
+
+def _why_not_by(
+    policy: InspectionPolicy, result: quality_pb2.InferenceResult, prior: PriorRecord
+) -> str:
+    """Return why a policy is not the one that the result names; "": it is."""
+    if policy.full_name != result.policy:
+        return f"the policy is {policy.full_name}; the result is by {result.policy}"
+    if prior.policy is None:
+        return (
+            f"its station put no document of {result.policy} on record before the result, so nobody"
+            " knows whether this is the one"
+        )
+    if not _is_of(prior.policy, policy.document):
+        return (
+            f"this document of {policy.full_name} has SHA-256 {policy.digest.hex()}, that of the"
+            f" station {prior.policy.sha256.hex()}"
+        )
+    return ""
 
 
 def _is_of(file: event_pb2.FileDigest, content: bytes) -> bool:
     return file.size == len(content) and file.sha256 == hashlib.sha256(file.salt + content).digest()
+
+
+def _stated(
+    result: quality_pb2.InferenceResult, found: Sequence[int], manifest: ModelManifest
+) -> tuple[Sequence[int], int]:
+    """Return the scores on record, and how far they are from those found, at most.
+
+    Where the result states its label's score alone, the others count as low as they may have been:
+    what contradicts it then, contradicts it with any scores.
+    """
+    if result.scores:
+        return result.scores, _difference_max(result.scores, found)
+    at = _place(result.label, manifest)
+    if at is None:
+        return found, 0
+    stated = [max(0, score - TOLERANCE) for score in found]
+    stated[at] = result.score_ppm // PPM_OF_SCORE
+    return stated, abs(stated[at] - found[at])
+
+
+def _place(label: str, manifest: ModelManifest) -> int | None:
+    return next((at for at, each in enumerate(manifest.labels) if each.label == label), None)
 
 
 def _difference_max(stated: Sequence[int], found: Sequence[int]) -> int:
@@ -131,50 +203,75 @@ def _difference_max(stated: Sequence[int], found: Sequence[int]) -> int:
 
 
 def _contradictions(
-    result: quality_pb2.InferenceResult, image: CameraImage, manifest: ModelManifest
+    result: quality_pb2.InferenceResult,
+    scores: Sequence[int],
+    image: CameraImage,
+    manifest: ModelManifest,
 ) -> list[str]:
     """Return what the event says that image, manifest and its own scores do not bear out."""
     found = []
-    if result.preprocessing != manifest.preprocessing:
-        found.append(
-            f"the result names preprocessing {result.preprocessing!a}, the model's manifest"
-            f" {manifest.preprocessing!a}"
-        )
+    for what, says, wanted in (
+        ("preprocessing", result.preprocessing, manifest.preprocessing),
+        ("catalogue", result.catalogue, manifest.catalogue),
+    ):
+        if says != wanted:
+            found.append(f"the result names {what} {says!a}, the model's manifest {wanted!a}")
+    if result.mode not in list(Mode):
+        found.append(f"mode {result.mode!a} is none of {', '.join(Mode)}")
+    names = [each.name for each in result.context]
+    found += [f"it states {name!a} twice" for name in {*names} if names.count(name) > 1]
     if result.input_digest != image.input_digest:
         found.append(
             f"the image's pixels have SHA-256 {image.input_digest.hex()}, the result says"
             f" {result.input_digest.hex()}"
         )
-    if len(result.scores) != len(manifest.labels):
-        found.append(f"{len(result.scores)} scores are not those of {len(manifest.labels)} labels")
+    if len(scores) != len(manifest.labels):
+        found.append(f"{len(scores)} scores are not those of {len(manifest.labels)} labels")
         return found
-    at = next((at for at, each in enumerate(manifest.labels) if each.label == result.label), None)
+    at = _place(result.label, manifest)
     if at is None:
         found.append(f"the model has no label {result.label!a}")
         return found
-    score = result.scores[at]
-    wanted = score * PPM_OF_SCORE, calibrated(score, manifest) * PPM_OF_SCORE
-    if (result.score_ppm, result.calibrated_ppm) != wanted:
+    score = scores[at]
+    wanted_ppm = score * PPM_OF_SCORE, calibrated(score, manifest) * PPM_OF_SCORE
+    if (result.score_ppm, result.calibrated_ppm) != wanted_ppm:
         found.append(
             f"score_ppm {result.score_ppm} and calibrated_ppm {result.calibrated_ppm} are not"
-            f" {wanted[0]} and {wanted[1]}, which follow from score {score}"
+            f" {wanted_ppm[0]} and {wanted_ppm[1]}, which follow from score {score}"
         )
+    return found + _threshold_contradictions(result, score, manifest.labels[at])
+
+
+def _threshold_contradictions(
+    result: quality_pb2.InferenceResult, score: int, label: LabelScore
+) -> list[str]:
+    """Return where threshold and verdict do not follow from a label's score."""
     threshold = _attribute(result, THRESHOLD)
-    if threshold is not None:
-        verdict = _verdict(manifest.labels[at], score, threshold)
-        found += _other_verdict(result.verdict, verdict, f"score {score}, threshold {threshold}")
-    return found
+    if threshold is None:
+        return [f"the result states no {THRESHOLD}"]
+    if not label.is_defect and threshold != label.threshold:
+        return [
+            f"the threshold of {label.label} is {label.threshold} in any context, the result says"
+            f" {threshold}"
+        ]
+    if label.is_defect and not 1 <= threshold <= SCORE_MAX:
+        return [f"threshold {threshold} is not 1 to {SCORE_MAX}"]
+    verdict = _verdict(label, score, threshold)
+    return _other_verdict(result.verdict, verdict, f"score {score}, threshold {threshold}")
 
 
 def _policy_contradictions(
-    result: quality_pb2.InferenceResult, manifest: ModelManifest, policy: InspectionPolicy
+    result: quality_pb2.InferenceResult,
+    scores: Sequence[int],
+    manifest: ModelManifest,
+    policy: InspectionPolicy,
 ) -> list[str]:
     """Return where the policy decides otherwise on the scores and the context of the event."""
     inputs = [each.input for each in policy.thresholds.maps]
     context = {name: _attribute(result, name) for name in inputs}
     there = {name: value for name, value in context.items() if value is not None}
     shift: ContextShift = policy.thresholds.shift(there)
-    decision = decide(manifest.labels, result.scores, policy=policy, shift=shift)
+    decision = decide(manifest.labels, scores, policy=policy, shift=shift)
     found = []
     if list(result.missing_context) != list(shift.missing):
         found.append(
@@ -183,10 +280,10 @@ def _policy_contradictions(
         )
     if result.label != decision.label.label:
         found.append(f"the policy gives label {decision.label.label}, not {result.label}")
-    elif _attribute(result, THRESHOLD) != decision.threshold:
-        found.append(
-            f"the policy's threshold is {decision.threshold}, not {_attribute(result, THRESHOLD)}"
-        )
+    else:
+        for name, wanted in ((THRESHOLD, decision.threshold), (THRESHOLD_SHIFT, shift.by)):
+            if (says := _attribute(result, name)) != wanted:
+                found.append(f"the policy's {name} is {wanted}, not {says}")
     return found + _other_verdict(result.verdict, decision.verdict, f"policy {policy.full_name}")
 
 

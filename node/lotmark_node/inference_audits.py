@@ -1,14 +1,15 @@
 """Runs inferences of the ledger again: finds the registered model, the kept image, and compares."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lotmark.client.ledger_records import LedgerCheckpoint
 from lotmark.client.session import LedgerSession
-from lotmark.v1 import quality_pb2
-from lotmark_inference.audit_lottery import Draw
+from lotmark.errors import ProofError
+from lotmark.v1 import event_pb2, quality_pb2
+from lotmark_inference.audit_lottery import Draw, drawing_size, drawn_size
 from lotmark_inference.errors import EngineError, InputRefused, ModelRefused
 from lotmark_inference.inspection import JudgingModel
 from lotmark_inference.manifest_file import manifest_digest, read_manifest
@@ -17,21 +18,30 @@ from lotmark_inference.model_folder import ModelFolder
 from lotmark_inference.onnx_engine import OnnxEngine
 from lotmark_inference.policy import InspectionPolicy
 from lotmark_inference.registered_models import RegisteredModels, Registration
-from lotmark_inference.rerun import Rerun, cannot_tell, run_again
+from lotmark_inference.rerun import PriorRecord, Rerun, cannot_tell, run_again
 from lotmark_node.edge.image_sources import SUFFIXES, read_image_file
 from lotmark_node.inference_ledger import (
     AUDIT,
     INFERENCE,
+    POLICY_SWITCHED,
     AcceptedEvent,
     ProvenResult,
     accepted_events,
-    models_of,
+    model_events,
     prove,
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _PartyModels:
+    """What a party has put on record of its models, with the events that say so."""
+
+    registered: Mapping[str, tuple[Registration, AcceptedEvent]]  # by model
+    admissions: Sequence[AcceptedEvent]  # trials that were passed, in order
+
+
 class ModelSearch:
-    """Finds the models that results name, each opened once."""
+    """Finds what results rely on, as the ledger held it before them; each model opened once."""
 
     def __init__(
         self, session: LedgerSession, *, folders: Sequence[Path], registry: Path | None
@@ -49,7 +59,9 @@ class ModelSearch:
         self._session = session
         self._given = [read_model(folder) for folder in folders]
         self._registry = ModelFolder(registry) if registry else None
-        self._models: dict[str, RegisteredModels] = {}  # by party
+        self._models: dict[str, _PartyModels] = {}  # by party
+        self._policies: dict[str, Sequence[AcceptedEvent]] = {}  # by party
+        self._proven: set[int] = set()  # indexes
         self._open: dict[tuple[str, str], JudgingModel] = {}  # by party and model
 
     def close(self) -> None:
@@ -58,23 +70,99 @@ class ModelSearch:
             each.engine.close()
         self._open.clear()
 
-    def model(self, name: str, party: str) -> JudgingModel:
-        """Return a model as the party has registered it, open on this machine.
+    def model(self, result: ProvenResult) -> JudgingModel:
+        """Return a result's model as its party had registered it, open on this machine.
 
         Raises:
-            ModelRefused: It is not registered, not to be had, or not what was registered.
+            ModelRefused: It was not registered, or only after the result; or it is not to be had,
+                or not what was registered.
             EngineError: It cannot be run here.
+            ProofError: The registration is not proven to be there.
         """
+        name, party = result.accepted.event.inference_result.model, result.party
+        found = self._models_of(party).registered.get(name)
+        if found is None:
+            raise ModelRefused(f"{party} has registered no model {name}")
+        registered, event = found
+        if registered.index > result.accepted.index:
+            raise ModelRefused(
+                f"{party} registered {name} by entry {registered.index}, after the result: nobody"
+                " knows what it was before"
+            )
+        self._prove(event, party)
         if (party, name) not in self._open:
-            if party not in self._models:
-                self._models[party] = models_of(self._session, party)
-            registered = self._models[party].registered.get(name)
-            if registered is None:
-                raise ModelRefused(f"{party} has registered no model {name}")
             files = self._files(registered)
             engine = OnnxEngine(files.onnx, files.manifest)
             self._open[party, name] = JudgingModel(files.manifest, engine)
         return self._open[party, name]
+
+    def prior(self, result: ProvenResult) -> PriorRecord:
+        """Return what the ledger held before a result, of what it relies on.
+
+        Raises:
+            ProofError: What the node shows of that is not proven to be there.
+        """
+        body, index = result.accepted.event.inference_result, result.accepted.index
+        admission = next(
+            (
+                each
+                for each in self._models_of(result.party).admissions
+                if each.index < index
+                and each.event.model_admitted.model == body.model
+                and each.event.model_admitted.engine_digest == body.engine_digest
+            ),
+            None,
+        )
+        opening = next(
+            (
+                each
+                for each in reversed(self._policies_of(result.party))
+                if each.index < index
+                and each.event.policy_switched.policy == body.policy
+                and each.event.policy_switched.station == result.accepted.event.device
+            ),
+            None,
+        )
+        for each in (admission, opening):
+            if each is not None:
+                self._prove(each, result.party)
+        return PriorRecord(
+            is_engine_admitted=admission is not None,
+            policy=None if opening is None else opening.event.files[0],
+        )
+
+    def _models_of(self, party: str) -> _PartyModels:
+        if party not in self._models:
+            models = RegisteredModels(parties=frozenset([party]))
+            registered: dict[str, tuple[Registration, AcceptedEvent]] = {}
+            admissions = []
+            for each in model_events(self._session, party):
+                models, why_not = models.apply(each.event, party, each.index)
+                if why_not:
+                    continue
+                match each.event.WhichOneof("body"):
+                    case "model_registered":
+                        name = each.event.model_registered.model
+                        registered[name] = models.registered[name], each
+                    case "model_admitted" if each.event.model_admitted.admitted:
+                        admissions.append(each)
+            self._models[party] = _PartyModels(registered, admissions)
+        return self._models[party]
+
+    def _policies_of(self, party: str) -> Sequence[AcceptedEvent]:
+        """Return the events with which stations of a party came to use a policy, in order."""
+        if party not in self._policies:
+            switched = accepted_events(self._session, [POLICY_SWITCHED], parties=[party])
+            self._policies[party] = [each for each in switched if each.event.files]
+        return self._policies[party]
+
+    def _prove(self, each: AcceptedEvent, party: str) -> None:
+        if each.index in self._proven:
+            return
+        whose = prove(self._session, each.entry, self._session.checkpoint_over(each.index))
+        if whose != party:
+            raise ProofError(f"entry {each.index} came for one of {party}; it is of {whose}")
+        self._proven.add(each.index)
 
     def _files(self, registered: Registration) -> ModelFiles:
         """Return the files of a registration: what is found first of its digests."""
@@ -116,10 +204,10 @@ def audited(
     if image is None:
         return cannot_tell("the image is not to be had")
     try:
-        model = search.model(result.accepted.event.inference_result.model, result.party)
+        model = search.model(result)
     except (ModelRefused, EngineError) as error:
         return cannot_tell(str(error))
-    return run_again(result.accepted.event, image, model, policy)
+    return run_again(result.accepted.event, image, model, search.prior(result), policy)
 
 
 def kept_image(event: AcceptedEvent, folder: Path) -> bytes | None:
@@ -145,49 +233,131 @@ def kept_image(event: AcceptedEvent, folder: Path) -> bytes | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedAudit:
     """An audit on the ledger."""
 
     index: int
     party: str
     finding: quality_pb2.AuditFinding.ValueType
+    rate_ppm: int  # as it says; 0: it was not drawn
+    policy_digest: bytes  # b"": label and verdict were not followed
+    is_of_draw: bool  # whether the root that it names draws its result, at the rate that it names
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnResult:
-    """A result that a checkpoint draws, and the audits that there are of it."""
+    """A result that is drawn, and the audits that there are of it."""
 
     result: ProvenResult
+    draw: Draw
     audits: tuple[RecordedAudit, ...]
 
 
-def drawn_results(
-    session: LedgerSession, checkpoint: LedgerCheckpoint, draw: Draw, *, since: int
-) -> list[DrawnResult]:
-    """Return the results that a checkpoint draws, each proven under it, with their audits.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lottery:
+    """What is drawn of a stretch of the log."""
+
+    checkpoint: LedgerCheckpoint  # final; proves the roots
+    since: int  # first index that takes part
+    drawn_size: int  # the entries below have their roots
+    rate_ppm: int
+    drawn: Sequence[DrawnResult]
+    waiting_count: int  # results above, whose roots are still to come
+    withheld_count: int  # accepted events below that are for others: results may be among them
+    withheld_drawn: Sequence[int]  # indexes of those that are drawn, if they are results
+
+
+def hold_lottery(
+    session: LedgerSession, checkpoint: LedgerCheckpoint, *, since: int, rate_ppm: int
+) -> Lottery:
+    """Return the results that are drawn, each proven under a checkpoint, with their audits.
 
     Args:
         session: With a node.
         checkpoint: Final.
-        draw: Its draw.
-        since: The first index that takes part: the size of the checkpoint that drew before.
+        since: The first index that takes part.
+        rate_ppm: How many of a million are drawn.
+
+    Raises:
+        ProofError: A root, a result or an audit is not proven.
     """
-    drawn: dict[bytes, AcceptedEvent] = {}
+    drawing = _Drawing(session, checkpoint, rate_ppm)
+    drawn: dict[bytes, tuple[AcceptedEvent, Draw]] = {}
     audits: dict[bytes, list[AcceptedEvent]] = {}
-    for each in accepted_events(session, (INFERENCE, AUDIT), from_index=since):
-        if each.event.WhichOneof("body") == AUDIT:
+    withheld_drawn: list[int] = []
+    waiting_count = withheld_count = 0
+    below = drawn_size(checkpoint.size)
+    # All events: a node that selects them leaves out what it withholds, without a word.
+    for entry in session.entries(since):
+        index = entry.head.index
+        if entry.head.outcome:
+            continue
+        if entry.withheld:
+            withheld_count += index < below
+            if drawing.of(index) is not None:
+                withheld_drawn.append(index)
+            continue
+        each = AcceptedEvent(entry, event_pb2.Event.FromString(entry.event))
+        body = each.event.WhichOneof("body")
+        if body == AUDIT:
             audits.setdefault(each.event.inference_audit.event_id, []).append(each)
-        elif draw.takes(each.index):
-            drawn[each.event_id] = each
-    found = []
-    for event_id, each in drawn.items():
-        party = prove(session, each.entry, checkpoint)
-        recorded = [_recorded(session, audit) for audit in audits.get(event_id, [])]
-        found.append(DrawnResult(ProvenResult(each, party), tuple(recorded)))
-    return found
+        elif body == INFERENCE:
+            waiting_count += index >= below
+            if (draw := drawing.of(index)) is not None:
+                drawn[each.event_id] = each, draw
+    return Lottery(
+        checkpoint=checkpoint,
+        since=since,
+        drawn_size=below,
+        rate_ppm=rate_ppm,
+        drawn=[
+            DrawnResult(
+                ProvenResult(each, prove(session, each.entry, checkpoint)),
+                by,
+                tuple(
+                    _recorded(session, audit, by, each.index) for audit in audits.get(event_id, [])
+                ),
+            )
+            for event_id, (each, by) in drawn.items()
+        ],
+        waiting_count=waiting_count,
+        withheld_count=withheld_count,
+        withheld_drawn=withheld_drawn,
+    )
 
 
-def _recorded(session: LedgerSession, audit: AcceptedEvent) -> RecordedAudit:
+@dataclass(slots=True)
+class _Drawing:
+    """Draws entries, asked in order; each root is fetched and proven once."""
+
+    session: LedgerSession
+    checkpoint: LedgerCheckpoint
+    rate_ppm: int
+    draw: Draw | None = None  # the last
+
+    def of(self, index: int) -> Draw | None:
+        """Return what draws an entry; None: its root does not, or is still to come."""
+        size = drawing_size(index)
+        if size > self.checkpoint.size:
+            return None
+        if self.draw is None or self.draw.size != size:
+            root = self.session.root_at(size, self.checkpoint)
+            self.draw = Draw(size=size, root=root, rate_ppm=self.rate_ppm)
+        return self.draw if self.draw.takes(index) else None
+
+
+def _recorded(
+    session: LedgerSession, audit: AcceptedEvent, draw: Draw, index: int
+) -> RecordedAudit:
     party = prove(session, audit.entry, session.checkpoint_over(audit.index))
-    return RecordedAudit(audit.index, party, audit.event.inference_audit.finding)
+    body = audit.event.inference_audit
+    return RecordedAudit(
+        index=audit.index,
+        party=party,
+        finding=body.finding,
+        rate_ppm=body.rate_ppm,
+        policy_digest=body.policy_digest,
+        is_of_draw=(body.checkpoint_size, body.checkpoint_root) == (draw.size, draw.root)
+        and replace(draw, rate_ppm=body.rate_ppm).takes(index),
+    )

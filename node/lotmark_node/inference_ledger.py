@@ -20,6 +20,7 @@ from lotmark_inference.label_catalogue import CatalogueApproval
 from lotmark_inference.registered_models import RegisteredModels
 
 INFERENCE, AUDIT = "inference_result", "inference_audit"
+POLICY_SWITCHED = "policy_switched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +111,14 @@ def prove(session: LedgerSession, entry: LedgerEntry, checkpoint: LedgerCheckpoi
 def models_of(session: LedgerSession, party: str) -> RegisteredModels:
     """Return which models a party has registered, and where they may run by its own word."""
     models = RegisteredModels(parties=frozenset([party]))
-    for each in accepted_events(session, registered_models.EVENT_TYPES, parties=[party]):
+    for each in model_events(session, party):
         models, _ = models.apply(each.event, party, each.index)
     return models
+
+
+def model_events(session: LedgerSession, party: str) -> Iterator[AcceptedEvent]:
+    """Return a party's events of which models it has registered, and where they may run."""
+    return accepted_events(session, registered_models.EVENT_TYPES, parties=[party])
 
 
 def catalogue_approval(session: LedgerSession) -> CatalogueApproval:

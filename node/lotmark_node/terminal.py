@@ -59,6 +59,7 @@ class ExitCode(IntEnum):
     NO = 1  # the answer is no: a proof does not hold, a claim is refused
     CANNOT_TELL = 2  # or wrong use: there is no answer
     UNREACHABLE = 3  # a node or file server did not answer; trying again may help
+    NOT_RECORDED = 4  # the answer is told, but what was to go on the ledger is not there
 
 
 # The first class that fits decides.

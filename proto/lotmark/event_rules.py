@@ -465,6 +465,8 @@ BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
         ("difference_max", ANYTHING),
         ("checkpoint_size", ANYTHING),
         ("checkpoint_root", OPTIONAL_DIGEST),
+        ("rate_ppm", _PPM),
+        ("policy_digest", OPTIONAL_DIGEST),
     ),
     "operator_registration": (("grant", ANYTHING), ("possession", ANYTHING), ("roots", ANYTHING)),
     "operator_revocation": (

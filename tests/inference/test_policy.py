@@ -68,6 +68,8 @@ def test_toml_and_json_of_one_policy_have_one_digest() -> None:
         ("by = -2_500", "by = 2_500 }, { at = 8_000, by = 0", "must be monotone"),
         ("at = 7_000", "at = 1_300", "must ascend"),
         ('input = "vibration_rms_z_milli"', 'input = "takt_ms"', "two of one input"),
+        ('input = "takt_ms"', 'input = "threshold"', "input threshold is what results state"),
+        ('input = "takt_ms"', 'input = "threshold_shift"', "input threshold_shift is what results"),
         ("low = 2_000", "low = 9_000", "must ascend within 1 to 10000"),
     ],
 )

@@ -18,21 +18,22 @@ from lotmark_inference.audit_lottery import Draw
 from lotmark_inference.image_reading import read_image
 from lotmark_inference.inspection import InspectedImage, Inspector, JudgingModel
 from lotmark_inference.policy import Mode
-from lotmark_inference.rerun import Rerun, run_again
-from tests.inference.judging_models import COLD, INPUT, POROSITY, image_file, model
+from lotmark_inference.rerun import PriorRecord, Rerun, run_again
+from tests.inference.judging_models import COLD, INPUT, POROSITY, SOUND, image_file, model
 from tests.inference.test_label_catalogue import weld_labels
 from tests.inference.weld_policy import changed, weld_policy
 
 IMAGE = image_file(5)
 SCORES = (0.03, 0.95, 0.02)
 SALT = bytes(range(16))
+DOCUMENT_SIZE = len(weld_policy().document)
 
 
-def inspected_event(*, salt: bytes = b"") -> event_pb2.Event:
+def inspected_event(judging: JudgingModel | None = None, *, salt: bytes = b"") -> event_pb2.Event:
     """Return the event of a cold weld, as its station made it."""
     image = read_image(IMAGE, INPUT)
     judgement = Inspector(
-        weld_policy(), weld_labels(), light=light(), heavy=model(SCORES, "weld-heavy")
+        weld_policy(), weld_labels(), light=judging or light(), heavy=model(SCORES, "weld-heavy")
     ).judge(
         InspectedImage(
             image=image,
@@ -52,10 +53,19 @@ def light(*scores: float) -> JudgingModel:
     return model(scores or SCORES)
 
 
+def prior(**changes: object) -> PriorRecord:
+    """Return what the ledger holds where all is in order."""
+    fields: dict[str, object] = {
+        "is_engine_admitted": True,
+        "policy": event_pb2.FileDigest(sha256=weld_policy().digest, size=DOCUMENT_SIZE),
+    }
+    return PriorRecord(**(fields | changes))  # type: ignore[arg-type]  # a test names what it changes
+
+
 def again(
     event: event_pb2.Event, judging: JudgingModel | None = None, image: bytes = IMAGE
 ) -> Rerun:
-    return run_again(event, image, judging or light(), weld_policy())
+    return run_again(event, image, judging or light(), prior(), weld_policy())
 
 
 @pytest.mark.parametrize("salt", [b"", SALT])
@@ -100,10 +110,30 @@ def another(name: str, value: str) -> Lie:
     return tell
 
 
+def without(name: str) -> Lie:
+    def tell(result: quality_pb2.InferenceResult) -> None:
+        kept = [each for each in result.context if each.name != name]
+        del result.context[:]
+        result.context.extend(kept)
+
+    return tell
+
+
+def twice(name: str, value: str) -> Lie:
+    def tell(result: quality_pb2.InferenceResult) -> None:
+        result.context.add(name=name, value=value)
+
+    return tell
+
+
 LIES = {
     "input": (lie(input_digest=bytes(32)), "pixels have SHA-256"),
     "preprocessing": (lie(preprocessing="brighter"), "'brighter'"),
     "an unknown label": (lie(label="BENT/end/std"), "no label 'BENT/end/std'"),
+    "the catalogue": (lie(catalogue="weld-labels/2"), "catalogue 'weld-labels/2', the model's"),
+    "no catalogue": (lie(catalogue=""), "catalogue '', the model's manifest"),
+    "the mode": (lie(mode="CAREFUL"), "mode 'CAREFUL' is none of NORMAL"),
+    "no mode": (lie(mode=""), "mode '' is none of NORMAL"),
     "another label": (lie(label=POROSITY), "score_ppm 950000"),
     "a label that the policy does not give": (
         lie(label=POROSITY, score_ppm=20_000, calibrated_ppm=16_000, verdict=VERDICT_UNDETERMINED),
@@ -115,6 +145,10 @@ LIES = {
     "too few scores": (lie(scores=[300, 9_500]), "2 scores are not those of 3 labels"),
     "too many scores": (lie(scores=[300, 9_500, 200, 0]), "4 scores are not those of 3"),
     "the verdict": (lie(verdict=VERDICT_CONFORMING), "VERDICT_NONCONFORMING, not VERDICT_CONF"),
+    "no threshold": (without("threshold"), "states no threshold"),
+    "an impossible threshold": (another("threshold", "0"), "threshold 0 is not 1 to 10000"),
+    "two thresholds": (twice("threshold", "1"), "states 'threshold' twice"),
+    "the shift": (another("threshold_shift", "0"), "the policy's threshold_shift is"),
     "the threshold": (another("threshold", "9400"), "the policy's threshold is"),
     "the context": (another("takt_ms", "1200"), "the policy's threshold is"),
     "context that is there": (lie(missing_context=[]), "is said to be missing"),
@@ -133,6 +167,79 @@ def test_an_event_that_lies_about_one_thing_is_refuted_for_it(what: str) -> None
     assert any(said in reason for reason in found.reasons), found.reasons
 
 
+@pytest.mark.parametrize("change", [another("threshold", "0"), without("threshold")])
+def test_a_doubtful_part_that_is_called_sound_is_refuted_without_its_policy(change: Lie) -> None:
+    doubtful = light(0.2, 0.01, 0.01)  # sound at most, and below what sound has to reach
+    event = inspected_event(doubtful)
+    honest = run_again(event, IMAGE, doubtful, prior())
+    change(event.inference_result)
+    event.inference_result.verdict = VERDICT_CONFORMING
+
+    found = run_again(event, IMAGE, doubtful, prior())
+
+    assert (event.inference_result.label, honest.finding) == (SOUND, AUDIT_FINDING_EXACT)
+    assert found.finding == AUDIT_FINDING_REFUTED
+
+
+@pytest.mark.parametrize("what", LIES)
+def test_what_an_event_leaves_out_spares_none_of_its_lies(what: str) -> None:
+    tell, _ = LIES[what]
+    event = inspected_event()
+    tell(event.inference_result)
+    if "scores" not in what:
+        del event.inference_result.scores[:]
+
+    found = run_again(event, IMAGE, light(), prior(is_engine_admitted=False), weld_policy())
+
+    assert found.finding == AUDIT_FINDING_REFUTED
+    assert "no engine" in found.reasons[-1]
+
+
+def test_scores_that_are_left_out_refute_nothing_that_some_scores_would_bear_out() -> None:
+    for score in (0.9498, 0.9499, 0.95, 0.9501, 0.9502):
+        event = inspected_event(light(0.03, score, 0.02))
+        del event.inference_result.scores[:]
+
+        found = again(event)
+
+        is_near = 0.9499 <= score <= 0.9501
+        wanted = AUDIT_FINDING_CANNOT_TELL if is_near else AUDIT_FINDING_REFUTED
+        assert (score, found.finding) == (score, wanted)
+
+
+def test_an_audit_says_by_which_policy_label_and_verdict_were_followed() -> None:
+    event = inspected_event()
+
+    with_it, without_it = (
+        run_again(event, IMAGE, light(), prior(), policy) for policy in (weld_policy(), None)
+    )
+
+    assert with_it.finding == without_it.finding == AUDIT_FINDING_EXACT
+    assert with_it.body(bytes(32), None).policy_digest == weld_policy().digest
+    assert without_it.body(bytes(32), None).policy_digest == b""
+
+
+def test_another_document_of_the_policy_accuses_nobody() -> None:
+    event, other = inspected_event(), weld_policy(changed("by = -1_000", "by = -500"))
+    own = prior().policy
+    assert own is not None
+    salted = event_pb2.FileDigest(
+        sha256=hashlib.sha256(SALT + weld_policy().document).digest(), size=own.size, salt=SALT
+    )
+
+    wrong, unknown, salt = (
+        run_again(event, IMAGE, light(), prior(policy=document), policy)
+        for document, policy in ((own, other), (None, weld_policy()), (salted, weld_policy()))
+    )
+
+    assert other.full_name == weld_policy().full_name
+    assert (wrong.finding, unknown.finding) == (AUDIT_FINDING_CANNOT_TELL,) * 2
+    assert "has SHA-256" in wrong.reasons[0]
+    assert "no document of weld/12" in unknown.reasons[0]
+    assert (wrong.policy_digest, unknown.policy_digest) == (b"", b"")
+    assert salt.finding == AUDIT_FINDING_EXACT
+
+
 def test_what_is_not_to_be_had_refutes_nothing() -> None:
     event, old = inspected_event(), inspected_event()
     del old.inference_result.scores[:]
@@ -140,13 +247,15 @@ def test_what_is_not_to_be_had_refutes_nothing() -> None:
     salted.files[0].salt = bytes(16)
     nan = light(float("nan"), 0.5, 0.5)
     other_model, other_policy = model(SCORES, version=4), weld_policy(changed("= 12", "= 13"))
+    unadmitted = prior(is_engine_admitted=False)
     small = model(SCORES, input=type(INPUT)(name="image", height=8, width=8, um_per_pixel=50))
 
     for said, found in {
         "none of the event's files": again(event, image=IMAGE[:-1] + b"\0"),
         "another one, or changed": again(salted),
         "the model is weld-light/4": again(event, other_model),
-        "the policy is weld/13": run_again(event, IMAGE, light(), other_policy),
+        "the policy is weld/13": run_again(event, IMAGE, light(), prior(), other_policy),
+        "no engine": run_again(event, IMAGE, light(), unadmitted, weld_policy()),
         "states no scores": again(old),
         "takes 8 x 8": again(event, small),
         "not probabilities": again(event, nan),
@@ -155,11 +264,12 @@ def test_what_is_not_to_be_had_refutes_nothing() -> None:
         assert said in found.reasons[0]
 
 
-def test_the_audit_names_the_checkpoint_that_drew_it() -> None:
-    draw = Draw(size=77, root=bytes(range(32)), rate_ppm=20_000)
+def test_the_audit_names_the_root_that_drew_it() -> None:
+    draw = Draw(size=512, root=bytes(range(32)), rate_ppm=20_000)
 
     drawn, free = (again(inspected_event()).body(bytes(32), each) for each in (draw, None))
 
-    assert (drawn.checkpoint_size, drawn.checkpoint_root) == (77, draw.root)
+    assert (drawn.checkpoint_size, drawn.checkpoint_root) == (512, draw.root)
     assert (free.checkpoint_size, free.checkpoint_root) == (0, b"")
+    assert (drawn.rate_ppm, free.rate_ppm) == (20_000, 0)
     assert drawn.finding == AUDIT_FINDING_EXACT

@@ -1,10 +1,10 @@
-"""`lotmark inference` on a real node: results run again, drawn, audited; catalogues approved."""
+"""`lotmark inference` on a real node: stations, decay, drift; catalogues approved."""
 
 import json
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from lotmark.client import Client
+from lotmark.client.settings import read_client_settings
 from lotmark.merkle import leaf_hash
 from lotmark.v1 import event_pb2
 from lotmark_inference.image_reading import IMAGE_SIZE_MAX
@@ -34,6 +34,7 @@ from tests.adapters.test_webhooks import wait_for
 from tests.adapters.webhook_receiver import receiving
 from tests.inference.sample_models import FIELD_COUNT, sample_manifest, tiny_onnx
 from tests.node.running_node import PROGRAM, NodeProcess, node_process
+from tests.node.submitting import submit_events
 from tests.node.test_commands_model import admit
 from tests.node.test_commands_operator import Console
 
@@ -60,6 +61,9 @@ maps = [{ input = "takt_ms", knots = [{ at = 900, by = -500 }, { at = 1_250, by 
 """
 
 
+Change = Callable[[event_pb2.Event], None]
+
+
 class Site:
     """A node, a registered model, and the results of one station on the ledger."""
 
@@ -77,7 +81,8 @@ class Site:
         self.images.mkdir()
         self._manifest = sample_manifest(onnx)
         self._engine = OnnxEngine(onnx, self._manifest)
-        self._is_registered = self._is_promoted = False
+        self._is_registered = self._is_admitted = self._is_promoted = False
+        self._judged_count = 0
         self._approval: list[dict[str, Any]] = []
 
     def lotmark(self, *arguments: object, party: str = "OEM-A", holder: str = "erp") -> Result:
@@ -100,12 +105,18 @@ class Site:
         )  # fmt: skip
         assert done.exit_code == 0, done.output
 
+    def admit(self) -> None:
+        """Put on record, once, that the gate let the model pass."""
+        if not self._is_admitted:
+            self._is_admitted = True
+            admit(self.node, self.onnx)
+
     def promote(self) -> None:
         """Put the model into use at the station, once, as if the gate had let it pass."""
         if self._is_promoted:
             return
         self._is_promoted = True
-        admit(self.node, self.onnx)
+        self.admit()
         done = self.decide("promote")
         assert done.exit_code == 0, done.output
 
@@ -137,30 +148,37 @@ class Site:
             self._approval.append(self.document("catalogues")["catalogues"][0])
         return self._approval
 
-    def judged(self, *, count: int, lie: bool = False) -> list[bytes]:
+    def judged(
+        self, *, count: int, change: Change | None = None, policy: str | None = POLICY
+    ) -> list[bytes]:
         """Put the results of so many fresh images on the ledger; return their event ids.
 
         Args:
             count: Of images.
-            lie: Whether scores are changed before they are signed.
+            change: What is changed of each event before it is signed.
+            policy: What is said to have come into use before; None: nothing is said.
         """
-        station = InspectionStation(
-            STATION,
-            Inspector(
-                read_policy(POLICY.encode(), source="weld.toml"),
-                read_catalogue(CATALOGUE.read_bytes(), source="weld-labels.toml"),
-                light=JudgingModel(self._manifest, self._engine),
-            ),
-            self._manifest.input,
-            uncertainty_us=1_000,
-            now=lambda: datetime.now(UTC),
+        station, said = (
+            InspectionStation(
+                STATION,
+                Inspector(
+                    read_policy(text.encode(), source="weld.toml"),
+                    read_catalogue(CATALOGUE.read_bytes(), source="weld-labels.toml"),
+                    light=JudgingModel(self._manifest, self._engine),
+                ),
+                self._manifest.input,
+                uncertainty_us=1_000,
+                now=lambda: datetime.now(UTC),
+            )
+            for text in (POLICY, policy or POLICY)
         )
         folder = ImageFolder(self.images)
-        for seed in range(count):
-            image = Image.fromarray(weld_image(1_000 * lie + seed).pixels)
-            image.save(self.images / f"weld_{seed}.png")
+        for _ in range(count):
+            self._judged_count += 1
+            image = Image.fromarray(weld_image(self._judged_count).pixels)
+            image.save(self.images / f"weld_{self._judged_count}.png")
         folder.poll()
-        events = []
+        results = []
         for path in folder.poll():
             file = read_image_file(path)
             occasion = Occasion(
@@ -170,13 +188,14 @@ class Site:
                 triggered_ns=0,
             )
             (event,) = station.inspect(file, occasion).events
-            events.append(_changed(event) if lie else event)
+            results.append(_changed(event, change) if change else event)
             folder.keep(file, was_judged=True)
             folder.remove(path)
-        with Client.open(self.node.client("T1-STATOR", "mes")) as client:
-            for delivery in client.submit_all(events):
-                delivery.result(30)
-        return [leaf_hash(event) for event in events]
+        submit_events(
+            read_client_settings(self.node.client("T1-STATOR", "mes")),
+            [*([said.opened()] if policy else []), *results],
+        )
+        return [leaf_hash(event) for event in results]
 
     def original(self, event_id: bytes) -> Path:
         entry = self.lotmark("entry", event_id.hex(), "--json")
@@ -184,10 +203,9 @@ class Site:
         return self.images / "judged" / f"{digest}.png"
 
 
-def _changed(event: bytes) -> bytes:
+def _changed(event: bytes, change: Change) -> bytes:
     message = event_pb2.Event.FromString(event)
-    result = message.inference_result
-    result.scores[0] = (result.scores[0] + 500) % 10_000
+    change(message)
     return message.SerializeToString(deterministic=True)
 
 
@@ -203,67 +221,6 @@ def test_the_shipped_catalogue_has_the_labels_of_the_shipped_models() -> None:
 
     assert list(catalogue.labels) == [kind.value for kind in WeldKind]
     assert [each.is_defect for each in catalogue.labels.values()] == [False, True, True]
-
-
-def test_a_result_is_run_again_by_another_party_and_the_audit_is_on_record(site: Site) -> None:
-    (event_id,) = site.judged(count=1)
-    image = site.original(event_id)
-    asked = ("rerun", event_id.hex(), "--image", image, "--model", site.model)
-    unregistered = site.document(*asked, exit_code=2)
-    site.register()
-
-    found = site.document(*asked, "--policy", site.policy, "--submit")
-    said = site.lotmark("inference", *asked)
-    no_files = site.document(*asked[:-2], "--registry", site.images, exit_code=2)
-    other_image = site.document(*asked[:3], site.policy, *asked[4:], exit_code=2)
-
-    assert unregistered["reasons"] == ["T1-STATOR has registered no model weld-light/1"]
-    assert (found["finding"], found["difference_max"]) == ("EXACT", 0)
-    assert found["scores"] == found["stated_scores"]
-    assert (found["party"], found["engine"]) == ("T1-STATOR", "onnxruntime-1.32.0")
-    assert ": exact on onnxruntime-1.32.0" in said.stdout
-    assert "there is no file" in no_files["reasons"][0]
-    assert "none of the event's files" in other_image["reasons"][0]
-    drawn = site.document("audit", "--since", 0, "--rate-ppm", 1_000_000)
-    (only,) = drawn["drawn"]
-    assert only["event_id"] == event_id.hex()
-    assert [(each["party"], each["finding"]) for each in only["audits"]] == [("OEM-A", "EXACT")]
-
-
-def test_what_is_no_result_of_this_ledger_is_told(site: Site) -> None:
-    genesis = site.lotmark("inference", "rerun", 0, "--image", site.policy)
-    nothing = site.lotmark("inference", "rerun", "ab" * 32, "--image", site.policy)
-
-    assert genesis.exit_code == 2
-    assert "entry 0 is no event" in genesis.output
-    assert nothing.exit_code == 1
-
-
-def test_the_lottery_draws_lies_too_and_says_what_it_found(site: Site) -> None:
-    before = site.document("audit", "--since", 0, "--rate-ppm", 1_000_000)["checkpoint_size"]
-    honest = site.judged(count=3)
-    (lie,) = site.judged(count=1, lie=True)
-    everything = ("audit", "--since", before, "--rate-ppm", 1_000_000)
-    site.original(lie)  # waits for a checkpoint over it
-    listed = site.document(*everything)
-    originals = ("--images", site.images / "judged", "--model", site.model)
-    site.original(honest[2]).unlink()
-
-    found = site.document(*everything, *originals, "--submit", exit_code=1)
-    after = site.document(*everything)
-    said = site.lotmark("inference", *everything)
-
-    assert {each["event_id"] for each in listed["drawn"]} == {each.hex() for each in (*honest, lie)}
-    findings = {each["event_id"]: each["finding"] for each in found["reruns"]}
-    assert findings == {
-        honest[0].hex(): "EXACT",
-        honest[1].hex(): "EXACT",
-        honest[2].hex(): "CANNOT_TELL",
-        lie.hex(): "REFUTED",
-    }
-    assert {each["event_id"]: each["audits"][0]["finding"] for each in after["drawn"]} == findings
-    assert "OEM-A refuted" in said.stdout
-    assert site.lotmark("inference", *everything, "--submit").exit_code == 2
 
 
 def test_decay_and_drift_say_what_is_missing(site: Site) -> None:

@@ -91,7 +91,7 @@ KINDS: dict[str, str] = {
     "package_approval": "proposal=digest party=party roots=any",
     "label_catalogue": "catalogue=id version=version document=policy",
     "inference_audit": "event_id=digest finding=meaning engine=id? difference_max=any"
-    " checkpoint_size=any checkpoint_root=digest?",
+    " checkpoint_size=any checkpoint_root=digest? rate_ppm=ppm policy_digest=digest?",
     "operator_registration": "grant=any possession=any roots=any",
     "operator_revocation": "credential_id=credential party=party compromised_since_ms=any"
     " reason=text roots=any",

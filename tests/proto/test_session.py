@@ -183,6 +183,24 @@ def test_a_later_checkpoint_continues_an_earlier_one_and_no_other(
         session.prove_consistency(second, first)
 
 
+def test_a_root_of_the_past_is_proven_by_a_later_checkpoint(
+    node: NodeProcess, session: LedgerSession
+) -> None:
+    first = session.checkpoint()
+    (result,) = submit(node)
+    assert result.index is not None
+    second = session.checkpoint_over(result.index)
+    lying = with_root(second, second.size, hashlib.sha256(b"another history").digest())
+
+    assert session.root_at(first.size, second) == first.root
+    assert session.root_at(second.size, second) == second.root
+    for size in (first.size, second.size):
+        with pytest.raises(ProofError):
+            session.root_at(size, lying)
+    with pytest.raises(CallRefused):
+        session.root_at(second.size, first)
+
+
 def test_an_event_for_others_is_withheld_and_proven_all_the_same(node: NodeProcess) -> None:
     raw = measurement(next(NUMBERS), audience=["OEM-A"])
     with open_session(node) as mes:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from lotmark.v1 import quality_pb2
-from lotmark_inference.audit_lottery import Draw
+from lotmark_inference.audit_lottery import drawing_size
 from lotmark_inference.label_catalogue import CatalogueApproval
 from lotmark_inference.rerun import Rerun
-from lotmark_node.inference_audits import DrawnResult
+from lotmark_node.inference_audits import Lottery, RecordedAudit
 from lotmark_node.inference_ledger import ProvenResult
 from lotmark_node.model_decay import Decay
 from lotmark_node.model_drift import ScoreDrift
@@ -37,6 +37,7 @@ def rerun_document(result: ProvenResult, rerun: Rerun) -> dict[str, object]:
         "finding": finding_name(rerun.finding),
         "reasons": list(rerun.reasons),
         "engine": rerun.engine,
+        "policy_digest": rerun.policy_digest.hex(),
         "stated_scores": list(body.scores),
         "scores": list(rerun.scores),
         "difference_max": rerun.difference_max,
@@ -52,63 +53,107 @@ def rerun_text(result: ProvenResult, rerun: Rerun) -> str:
     lines = [f"{head}{where}: {_WORDS[rerun.finding]}{on}"]
     if rerun.scores:
         lines.append(f"scores {list(rerun.scores)}, on record {list(body.scores)}")
+    if rerun.scores and not rerun.policy_digest:
+        lines.append("no policy was applied: that label and verdict follow is not shown")
     return "\n".join([*lines, *rerun.reasons])
 
 
-def audit_document(
-    draw: Draw, drawn: Sequence[DrawnResult], reruns: Sequence[Rerun]
-) -> dict[str, object]:
-    """Return a draw for programs.
+def audit_document(lottery: Lottery, reruns: Sequence[Rerun]) -> dict[str, object]:
+    """Return a lottery for programs.
 
     Args:
-        draw: The checkpoint's.
-        drawn: What it drew.
-        reruns: Of each of them; empty: nothing was run again.
+        lottery: What was drawn.
+        reruns: Of each that was drawn; empty: nothing was run again.
     """
-    made = [rerun_document(each.result, rerun) for each, rerun in zip(drawn, reruns, strict=False)]
+    made = [
+        rerun_document(each.result, rerun)
+        for each, rerun in zip(lottery.drawn, reruns, strict=False)
+    ]
     return {
-        "checkpoint_size": draw.size,
-        "checkpoint_root": draw.root.hex(),
-        "rate_ppm": draw.rate_ppm,
+        "checkpoint_size": lottery.checkpoint.size,
+        "checkpoint_root": lottery.checkpoint.root.hex(),
+        "since": lottery.since,
+        "drawn_size": lottery.drawn_size,
+        "rate_ppm": lottery.rate_ppm,
+        "waiting_count": lottery.waiting_count,
+        "withheld_count": lottery.withheld_count,
+        "withheld_drawn": list(lottery.withheld_drawn),
+        "unaudited_count": _unaudited_count(lottery),
         "drawn": [
             {
                 "index": each.result.accepted.index,
                 "event_id": each.result.accepted.event_id.hex(),
                 "party": each.result.party,
                 "model": each.result.accepted.event.inference_result.model,
+                "draw_size": each.draw.size,
+                "draw_root": each.draw.root.hex(),
                 "audits": [
                     {
                         "index": audit.index,
                         "party": audit.party,
                         "finding": finding_name(audit.finding),
+                        "rate_ppm": audit.rate_ppm,
+                        "policy_digest": audit.policy_digest.hex(),
+                        "of_draw": audit.is_of_draw,
                     }
                     for audit in each.audits
                 ],
             }
-            for each in drawn
+            for each in lottery.drawn
         ],
         "reruns": made,
     }
 
 
-def audit_text(draw: Draw, drawn: Sequence[DrawnResult], reruns: Sequence[Rerun]) -> str:
-    """Return a draw for people."""
-    lines = [
-        f"checkpoint {draw.size}, root {draw.root.hex()[:16]}…, draws {len(drawn)} results at"
-        f" {draw.rate_ppm} of a million"
-    ]
-    for place, each in enumerate(drawn):
+def _unaudited_count(lottery: Lottery) -> int:
+    """Return of how many that are drawn there is no audit that another party made of the draw."""
+    return sum(
+        not any(audit.is_of_draw and audit.party != each.result.party for audit in each.audits)
+        for each in lottery.drawn
+    )
+
+
+def audit_text(lottery: Lottery, reruns: Sequence[Rerun]) -> str:
+    """Return a lottery for people."""
+    if lottery.drawn_size > lottery.since:
+        head = (
+            f"entries {lottery.since} to {lottery.drawn_size - 1}: {len(lottery.drawn)} results"
+            f" are drawn at {lottery.rate_ppm} of a million, {_unaudited_count(lottery)} of them"
+            " without another party's audit"
+        )
+    else:
+        head = f"no entry from {lottery.since} on has its root yet"
+    lines = [head]
+    if lottery.waiting_count:
+        lines.append(
+            f"not drawn yet: {lottery.waiting_count} results from entry {lottery.drawn_size} on;"
+            f" the next root is that of {drawing_size(lottery.drawn_size)} entries, the final"
+            f" checkpoint has {lottery.checkpoint.size}"
+        )
+    if lottery.withheld_count:
+        drawn = ", ".join(map(str, lottery.withheld_drawn))
+        lines.append(
+            f"withheld: {lottery.withheld_count} events for others, results maybe among them;"
+            f" drawn are the entries {drawn or 'none'}"
+        )
+    for place, each in enumerate(lottery.drawn):
         if reruns:
             lines.append(rerun_text(each.result, reruns[place]))
             continue
         accepted = each.result.accepted
-        told = [f"{audit.party} {_WORDS[audit.finding]}" for audit in each.audits]
+        told = [_audit_text(audit) for audit in each.audits]
         model = accepted.event.inference_result.model
         lines.append(
             f"entry {accepted.index}, {model} of {each.result.party}:"
             f" {', '.join(told) or 'no audit yet'}"
         )
     return "\n".join(lines)
+
+
+def _audit_text(audit: RecordedAudit) -> str:
+    by = "with its policy" if audit.policy_digest else "without a policy"
+    drawn = "" if audit.is_of_draw else ", not as drawn"
+    return f"{audit.party} {_WORDS[audit.finding]} ({by}{drawn})"
 
 
 def decay_document(decay: Decay, ticket_id: bytes) -> dict[str, object]:

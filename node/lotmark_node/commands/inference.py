@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from lotmark.client.new_event import EventBody
     from lotmark.client.session import LedgerSession
     from lotmark.client.settings import ClientSettings
-    from lotmark_inference.audit_lottery import Draw
+    from lotmark.v1.quality_pb2 import InferenceAudit
     from lotmark_inference.policy import InspectionPolicy, Trigger
     from lotmark_inference.rerun import Rerun
-    from lotmark_node.inference_audits import DrawnResult, ModelSearch
+    from lotmark_node.inference_audits import ModelSearch
 
 app = typer.Typer(
     help="Inferences: run again, audit by lottery, watch for decay; label catalogues."
@@ -74,7 +74,11 @@ def rerun(
     outbox: OutboxFile = None,
     as_json: terminal.JsonFlag = False,
 ) -> None:
-    """Run an inference again. Exit status: 0 it holds, 1 it is refuted, 2 nobody can tell."""
+    """Run an inference again.
+
+    Exit status: 0 it holds, 1 it is refuted, 2 nobody can tell; 4 with --submit: whatever was
+    found, it is not on the ledger.
+    """
     from lotmark_node.commands._inference_lines import rerun_document, rerun_text
     from lotmark_node.edge.image_sources import read_image_file
     from lotmark_node.inference_audits import audited
@@ -86,10 +90,10 @@ def rerun(
         result = proven_result(session, parse_entry_name(name))
         with _models(session, models, registry) as search:
             made = audited(result, content, search, decided_by)
-    if submit:
-        body = made.body(result.accepted.event_id, None)
-        _submit(read_settings(client), body, outbox)
+    # Answered first: what was found must not be lost where it cannot be put on record.
     terminal.answer(rerun_document(result, made), lambda: rerun_text(result, made), as_json=as_json)
+    if submit:
+        _put_audits(read_settings(client), [made.body(result.accepted.event_id, None)], outbox)
     raise typer.Exit(_exit_code([made]))
 
 
@@ -98,7 +102,10 @@ def audit(
     *,
     client: ClientFile = None,
     since: Annotated[
-        int, typer.Option(min=0, metavar="SIZE", help="Checkpoint that drew before; 0: none did.")
+        int,
+        typer.Option(
+            min=0, metavar="SIZE", help="Where to begin: drawn_size of the last answer, or 0."
+        ),
     ],
     rate_ppm: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="Results drawn of a million.")
@@ -116,13 +123,13 @@ def audit(
     outbox: OutboxFile = None,
     as_json: terminal.JsonFlag = False,
 ) -> None:
-    """Show which results the newest final checkpoint draws, and what audits found.
+    """Show which results are drawn for audit, and what audits found.
 
-    With --images they are run again. Exit status: 1 one is refuted, 2 of one nobody can tell.
+    With --images they are run again. Exit status: 1 one is refuted, 2 of one nobody can tell; 4
+    with --submit: whatever was found, not all of it is on the ledger.
     """
-    from lotmark_inference.audit_lottery import Draw
     from lotmark_node.commands._inference_lines import audit_document, audit_text
-    from lotmark_node.inference_audits import audited, drawn_results, kept_image
+    from lotmark_node.inference_audits import audited, hold_lottery, kept_image
 
     if submit and images is None:
         terminal.fail("--submit has nothing to put on record.", "Name the originals: --images.")
@@ -133,26 +140,27 @@ def audit(
         if not checkpoint.findings.is_final:
             terminal.fail(
                 f"Checkpoint {checkpoint.size} is {checkpoint.findings.standing}.",
-                "Only a final one draws: a site could try others until one spares it.",
+                "Only under a final one roots are certain; try again once its quorum has cosigned.",
             )
-        draw = Draw(size=checkpoint.size, root=checkpoint.root, rate_ppm=rate_ppm)
-        drawn = drawn_results(session, checkpoint, draw, since=since)
+        lottery = hold_lottery(session, checkpoint, since=since, rate_ppm=rate_ppm)
         if images is not None:
             with (
                 _models(session, models, registry) as search,
-                terminal.progress("Running again", len(drawn)) as advance,
+                terminal.progress("Running again", len(lottery.drawn)) as advance,
             ):
-                for each in drawn:
+                for each in lottery.drawn:
                     original = kept_image(each.result.accepted, images)
                     reruns.append(audited(each.result, original, search, decided_by))
                     advance(1)
-    if submit:
-        _submit_audits(read_settings(client), draw, drawn, reruns, outbox)
     terminal.answer(
-        audit_document(draw, drawn, reruns),
-        lambda: audit_text(draw, drawn, reruns),
-        as_json=as_json,
+        audit_document(lottery, reruns), lambda: audit_text(lottery, reruns), as_json=as_json
     )
+    if submit:
+        bodies = [
+            made.body(each.result.accepted.event_id, each.draw)
+            for each, made in zip(lottery.drawn, reruns, strict=True)
+        ]
+        _put_audits(read_settings(client), bodies, outbox)
     raise typer.Exit(_exit_code(reruns))
 
 
@@ -358,15 +366,30 @@ def _exit_code(reruns: "Sequence[Rerun]") -> terminal.ExitCode:
     return terminal.ExitCode.DONE
 
 
-def _submit_audits(
-    settings: "ClientSettings",
-    draw: "Draw",
-    drawn: "Sequence[DrawnResult]",
-    reruns: "Sequence[Rerun]",
-    outbox: Path | None,
+def _put_audits(
+    settings: "ClientSettings", bodies: "Sequence[InferenceAudit]", outbox: Path | None
 ) -> None:
-    for each, made in zip(drawn, reruns, strict=True):
-        _submit(settings, made.body(each.result.accepted.event_id, draw), outbox)
+    """Put audits on the ledger; where one is refused, still those behind it."""
+    from lotmark.errors import ProtocolError
+    from lotmark_node.commands._one_event import put_on_record
+
+    put_count, problems = 0, []
+    for body in bodies:
+        try:
+            _, refusal = put_on_record(settings, body, outbox)
+        except (ProtocolError, OSError) as error:  # the outbox or the way: the rest fares alike
+            problems.append(str(error))
+            break
+        if refusal:
+            problems.append(refusal)
+        else:
+            put_count += 1
+    if problems:
+        terminal.fail(
+            f"Of {len(bodies)} audits {len(bodies) - put_count} are not on record: {problems[0]}",
+            "What was found stands in the answer.",
+            terminal.ExitCode.NOT_RECORDED,
+        )
 
 
 def _submit(settings: "ClientSettings", body: "EventBody", outbox: Path | None) -> bytes:

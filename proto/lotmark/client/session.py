@@ -248,6 +248,28 @@ class LedgerSession:
         merkle.verify_consistency(first.size, second.size, first.root, second.root, path)
         return path
 
+    def root_at(self, size: int, checkpoint: LedgerCheckpoint) -> bytes:
+        """Return the root of the log's first entries, proven to be the beginning of a checkpoint's.
+
+        Args:
+            size: How many entries, from 1 to those of the checkpoint.
+            checkpoint: What it is proven by.
+
+        Raises:
+            ProofError: It is not proven.
+            CallRefused: The checkpoint does not cover so many.
+            ProtocolError, ConnectionError, TimeoutError: As for every call.
+        """
+        request = ledger_pb2.GetConsistencyProofRequest(
+            first_size=size, second_size=checkpoint.size
+        )
+        with node_errors(self.place, ANSWER_S):
+            told = self._stub.GetConsistencyProof(request, timeout=ANSWER_S)
+        merkle.verify_consistency(
+            size, checkpoint.size, told.first_root, checkpoint.root, list(told.path)
+        )
+        return told.first_root
+
     def entry(self, name: int | bytes, *, fresh: bool = False) -> LedgerEntry:
         """Return an entry by its index, or by the event id, 32 bytes.
 

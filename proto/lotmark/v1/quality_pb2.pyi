@@ -1614,6 +1614,8 @@ class InferenceAudit(_message.Message):
     DIFFERENCE_MAX_FIELD_NUMBER: _builtins.int
     CHECKPOINT_SIZE_FIELD_NUMBER: _builtins.int
     CHECKPOINT_ROOT_FIELD_NUMBER: _builtins.int
+    RATE_PPM_FIELD_NUMBER: _builtins.int
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
     event_id: _builtins.bytes
     """Event of the inference, 32 bytes."""
     finding: Global___AuditFinding.ValueType
@@ -1623,9 +1625,15 @@ class InferenceAudit(_message.Message):
     difference_max: _builtins.int
     """Largest difference of a score, in ten-thousandths."""
     checkpoint_size: _builtins.int
-    """Size of the checkpoint that drew it; 0: it was not drawn."""
+    """Size of the tree whose root drew it: the first multiple of 256 above the inference's index; 0:
+    it was not drawn.
+    """
     checkpoint_root: _builtins.bytes
-    """Root of that checkpoint, 32 bytes; empty: it was not drawn."""
+    """Root of that tree, 32 bytes; empty: it was not drawn."""
+    rate_ppm: _builtins.int
+    """How many of a million inferences were drawn; 0: it was not drawn."""
+    policy_digest: _builtins.bytes
+    """SHA-256 of the policy by which label and verdict were decided again, 32 bytes; empty: none."""
     def __init__(
         self,
         *,
@@ -1635,10 +1643,12 @@ class InferenceAudit(_message.Message):
         difference_max: _builtins.int = ...,
         checkpoint_size: _builtins.int = ...,
         checkpoint_root: _builtins.bytes = ...,
+        rate_ppm: _builtins.int = ...,
+        policy_digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_root", b"checkpoint_root", "checkpoint_size", b"checkpoint_size", "difference_max", b"difference_max", "engine", b"engine", "event_id", b"event_id", "finding", b"finding"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_root", b"checkpoint_root", "checkpoint_size", b"checkpoint_size", "difference_max", b"difference_max", "engine", b"engine", "event_id", b"event_id", "finding", b"finding", "policy_digest", b"policy_digest", "rate_ppm", b"rate_ppm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

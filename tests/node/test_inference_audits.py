@@ -1,0 +1,321 @@
+"""`lotmark inference rerun` and `audit` on a real node: what is drawn, found and put on record."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+import pytest
+
+from lotmark.client import Client
+from lotmark.client.new_event import new_event
+from lotmark.client.session import LedgerSession
+from lotmark.client.settings import read_client_settings
+from lotmark.v1 import event_pb2
+from lotmark.v1.quality_pb2 import AUDIT_FINDING_EXACT, VERDICT_CONFORMING, InferenceAudit
+from lotmark_inference.audit_lottery import DRAWING_STEP, drawing_size, drawn_size
+from lotmark_inference.policy import read_policy
+from tests.adapters.test_webhooks import wait_for
+from tests.node.ledger_in_memory import measurement
+from tests.node.running_node import node_process
+from tests.node.submitting import submit_events
+from tests.node.test_commands_inference import POLICY, Site
+
+PARTIES = ("OEM-A:oem", "T1-STATOR:supplier", "T2-X:supplier")
+CLIENTS = ("OEM-A/erp", "OEM-A/cam:measurement", "T1-STATOR/mes", "T2-X/qa")
+EVERYTHING = ("--rate-ppm", 1_000_000)
+NUMBERS = count()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("audits")
+    with node_process(folder / "consortium", parties=PARTIES, clients=CLIENTS) as running:
+        yield Site(running, folder)
+
+
+def fill(site: Site) -> int:
+    """Put entries on the ledger until all before have their roots; return how many have them."""
+    settings = read_client_settings(site.node.client("T1-STATOR", "mes"))
+    with LedgerSession(settings) as session:
+        below = drawing_size(session.ledger().size)
+        missing_count = below - session.ledger().size
+        submit_events(settings, [measurement(next(NUMBERS)) for _ in range(missing_count)])
+        wait_for(lambda: drawn_size(session.checkpoint(final=True).size) == below)
+    return below
+
+
+def ready(site: Site) -> None:
+    site.register()
+    site.admit()
+
+
+def lie(event: event_pb2.Event) -> None:
+    scores = event.inference_result.scores
+    scores[0] = (scores[0] + 500) % 10_000
+
+
+def by(site: Site, party: str, holder: str, *arguments: object) -> dict[str, Any]:
+    done = site.lotmark("inference", *arguments, "--json", party=party, holder=holder)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def rerun(site: Site, event_id: bytes, *arguments: object, exit_code: int = 0) -> dict[str, Any]:
+    image = site.original(event_id)
+    asked = ("rerun", event_id.hex(), "--image", image, "--model", site.model, *arguments)
+    return site.document(*asked, exit_code=exit_code)
+
+
+def test_a_result_is_run_again_by_another_party_and_the_audit_is_on_record(site: Site) -> None:
+    (early,) = site.judged(count=1)
+    unregistered = rerun(site, early, exit_code=2)
+    site.register()
+    too_late = rerun(site, early, exit_code=2)
+    (untried,) = site.judged(count=1)
+    unadmitted = rerun(site, untried, exit_code=2)
+    site.admit()
+    (event_id,) = site.judged(count=1)
+    image = site.original(event_id)
+    asked = ("rerun", event_id.hex(), "--image", image, "--model", site.model)
+
+    found = site.document(*asked, "--policy", site.policy, "--submit")
+    said = site.lotmark("inference", *asked)
+    no_files = site.document(*asked[:-2], "--registry", site.images, exit_code=2)
+    other_image = site.document(*asked[:3], site.policy, *asked[4:], exit_code=2)
+
+    assert unregistered["reasons"] == ["T1-STATOR has registered no model weld-light/1"]
+    assert "after the result" in too_late["reasons"][0]
+    assert "no engine" in unadmitted["reasons"][0]
+    assert (found["finding"], found["difference_max"]) == ("EXACT", 0)
+    assert found["scores"] == found["stated_scores"]
+    assert (found["party"], found["engine"]) == ("T1-STATOR", "onnxruntime-1.32.0")
+    assert found["policy_digest"] == read_policy(POLICY.encode(), source="weld").digest.hex()
+    assert ": exact on onnxruntime-1.32.0" in said.stdout
+    assert "no policy was applied" in said.stdout
+    assert "there is no file" in no_files["reasons"][0]
+    assert "none of the event's files" in other_image["reasons"][0]
+    fill(site)
+    drawn = site.document("audit", "--since", 0, *EVERYTHING)["drawn"]
+    (only,) = (each for each in drawn if each["event_id"] == event_id.hex())
+    (audit,) = only["audits"]
+    assert (audit["party"], audit["finding"]) == ("OEM-A", "EXACT")
+    assert (audit["policy_digest"], audit["of_draw"]) == (found["policy_digest"], False)
+
+
+def test_what_is_no_result_of_this_ledger_is_told(site: Site) -> None:
+    genesis = site.lotmark("inference", "rerun", 0, "--image", site.policy)
+    nothing = site.lotmark("inference", "rerun", "ab" * 32, "--image", site.policy)
+
+    assert genesis.exit_code == 2
+    assert "entry 0 is no event" in genesis.output
+    assert nothing.exit_code == 1
+
+
+def no_threshold(event: event_pb2.Event) -> None:
+    result = event.inference_result
+    result.verdict = VERDICT_CONFORMING
+    kept = [each for each in result.context if each.name != "threshold"]
+    del result.context[:]
+    result.context.extend(kept)
+
+
+def strange_engine(event: event_pb2.Event) -> None:
+    event.inference_result.engine_digest = b"w" * 32
+
+
+def strange_mode(event: event_pb2.Event) -> None:
+    event.inference_result.mode = "CAREFUL"
+
+
+def strange_catalogue(event: event_pb2.Event) -> None:
+    event.inference_result.catalogue = "weld-labels/9"
+
+
+def test_nothing_that_a_result_makes_up_is_found_exact(site: Site) -> None:
+    ready(site)
+    for change, finding, exit_code in (
+        (no_threshold, "REFUTED", 1),
+        (strange_engine, "CANNOT_TELL", 2),
+        (strange_mode, "REFUTED", 1),
+        (strange_catalogue, "REFUTED", 1),
+    ):
+        (event_id,) = site.judged(count=1, change=change)
+
+        for policy in ((), ("--policy", site.policy)):
+            found = rerun(site, event_id, *policy, exit_code=exit_code)
+            assert (change.__name__, found["finding"]) == (change.__name__, finding)
+
+
+def test_another_document_of_a_policy_refutes_no_result(site: Site) -> None:
+    ready(site)
+    other = POLICY.replace("by = -500", "by = -400")
+    (of_other,) = site.judged(count=1, policy=other)
+    (own,) = site.judged(count=1)
+
+    wrong = rerun(site, of_other, "--policy", site.policy, exit_code=2)
+    right = rerun(site, own, "--policy", site.policy)
+
+    assert "has SHA-256" in wrong["reasons"][0]
+    assert (wrong["policy_digest"], right["finding"]) == ("", "EXACT")
+
+
+def test_what_is_drawn_stays_drawn_whoever_asks_and_when(site: Site) -> None:
+    ready(site)
+    since = fill(site)
+    results = site.judged(count=12)
+    asked = ("audit", "--since", since, "--rate-ppm", 500_000)
+    early = site.document(*asked)
+    said = site.lotmark("inference", *asked)
+    below = fill(site)
+
+    first = site.document(*asked)
+    fill(site)
+    later = by(site, "T1-STATOR", "mes", *asked)
+
+    assert (early["drawn"], early["waiting_count"], early["drawn_size"]) == ([], 12, since)
+    assert f"not drawn yet: 12 results from entry {since} on" in said.stdout
+    assert (first["drawn_size"], first["waiting_count"]) == (below, 0)
+    assert later["drawn_size"] == below + DRAWING_STEP
+    assert first["drawn"] == later["drawn"]
+    assert {each["event_id"] for each in first["drawn"]} <= {each.hex() for each in results}
+    assert first["unaudited_count"] == len(first["drawn"])
+
+
+def test_the_lottery_draws_lies_too_and_says_what_it_found(site: Site) -> None:
+    ready(site)
+    since = fill(site)
+    honest = site.judged(count=3)
+    (liar,) = site.judged(count=1, change=lie)
+    fill(site)
+    everything = ("audit", "--since", since, *EVERYTHING)
+    originals = ("--images", site.images / "judged", "--model", site.model)
+    site.original(honest[2]).unlink()
+
+    listed = site.document(*everything)
+    found = site.document(*everything, *originals, "--policy", site.policy, "--submit", exit_code=1)
+    after = site.document(*everything)
+    said = site.lotmark("inference", *everything)
+
+    assert {each["event_id"] for each in listed["drawn"]} == {
+        each.hex() for each in (*honest, liar)
+    }
+    findings = {each["event_id"]: each["finding"] for each in found["reruns"]}
+    assert findings == {
+        honest[0].hex(): "EXACT",
+        honest[1].hex(): "EXACT",
+        honest[2].hex(): "CANNOT_TELL",
+        liar.hex(): "REFUTED",
+    }
+    audits = {each["event_id"]: each["audits"][0] for each in after["drawn"]}
+    assert {event_id: each["finding"] for event_id, each in audits.items()} == findings
+    assert {(each["rate_ppm"], each["of_draw"]) for each in audits.values()} == {(1_000_000, True)}
+    assert [bool(audits[each.hex()]["policy_digest"]) for each in honest] == [True, True, False]
+    assert (listed["unaudited_count"], after["unaudited_count"]) == (4, 0)
+    assert "OEM-A refuted (with its policy)" in said.stdout
+    assert site.lotmark("inference", *everything, "--submit").exit_code == 2
+
+
+def test_an_audit_of_the_sites_own_party_is_none(site: Site) -> None:
+    ready(site)
+    since = fill(site)
+    site.judged(count=1)
+    fill(site)
+    asked = ("audit", "--since", since, *EVERYTHING)
+    originals = ("--images", site.images / "judged", "--model", site.model)
+
+    by(site, "T1-STATOR", "mes", *asked, *originals, "--submit")
+
+    after = site.document(*asked)
+    assert [each["audits"][0]["party"] for each in after["drawn"]] == ["T1-STATOR"]
+    assert after["unaudited_count"] == 1
+
+
+def test_an_audit_that_names_another_draw_is_none(site: Site) -> None:
+    ready(site)
+    since = fill(site)
+    (event_id,) = site.judged(count=1)
+    size = fill(site)
+    asked = ("audit", "--since", since, *EVERYTHING)
+    (drawn,) = site.document(*asked)["drawn"]
+    root = bytes.fromhex(drawn["draw_root"])
+    made_up = (
+        (size, bytes(32), 1_000_000),
+        (size - DRAWING_STEP, root, 1_000_000),
+        (size, root, 0),
+    )
+    settings = read_client_settings(site.node.client("OEM-A", "erp"))
+    submit_events(settings, [audit_event(event_id, *each) for each in made_up])
+    with_made_up = site.document(*asked)
+    submit_events(settings, [audit_event(event_id, size, root, 1_000_000)])
+
+    with_a_true_one = site.document(*asked)
+
+    assert (drawn["draw_size"], with_made_up["unaudited_count"]) == (size, 1)
+    assert [each["of_draw"] for each in with_made_up["drawn"][0]["audits"]] == [False] * 3
+    assert with_a_true_one["unaudited_count"] == 0
+
+
+def audit_event(event_id: bytes, size: int, root: bytes, rate_ppm: int) -> bytes:
+    body = InferenceAudit(
+        event_id=event_id,
+        finding=AUDIT_FINDING_EXACT,
+        checkpoint_size=size,
+        checkpoint_root=root,
+        rate_ppm=rate_ppm,
+    )
+    return new_event(
+        body,
+        device="erp",
+        capture=event_pb2.CAPTURE_MODE_MANUAL,
+        time=datetime.now(UTC),
+        uncertainty_us=1_000,
+    )
+
+
+def test_results_for_others_are_counted_where_they_are_withheld(site: Site) -> None:
+    def for_oem(event: event_pb2.Event) -> None:
+        event.audience.append("OEM-A")
+
+    ready(site)
+    since = fill(site)
+    site.judged(count=1)
+    site.judged(count=2, change=for_oem, policy=None)
+    fill(site)
+    asked = ("audit", "--since", since, *EVERYTHING)
+
+    reader = by(site, "OEM-A", "erp", *asked)
+    other = by(site, "T2-X", "qa", *asked)
+    said = site.lotmark("inference", *asked, party="T2-X", holder="qa")
+
+    assert (len(reader["drawn"]), reader["withheld_count"]) == (3, 0)
+    assert (len(other["drawn"]), other["withheld_count"]) == (1, 2)
+    indexes = [each["index"] for each in reader["drawn"]]
+    assert other["withheld_drawn"] == indexes[1:]
+    assert "withheld: 2 events for others" in said.stdout
+    none = by(site, "T2-X", "qa", "audit", "--since", since, "--rate-ppm", 1)
+    assert (none["withheld_count"], none["withheld_drawn"]) == (2, [])
+
+
+def test_what_was_found_is_told_also_where_it_cannot_be_put_on_record(site: Site) -> None:
+    ready(site)
+    since = fill(site)
+    _, liar = (*site.judged(count=1), *site.judged(count=1, change=lie))
+    fill(site)
+    image = site.original(liar)
+    one = ("rerun", liar.hex(), "--image", image, "--model", site.model)
+    originals = ("--images", site.images / "judged", "--model", site.model)
+    all_drawn = ("audit", "--since", since, *EVERYTHING, *originals)
+    for asked in (one, all_drawn):
+        arguments = ("inference", *asked, "--submit", "--json")
+
+        with Client.open(site.node.client("OEM-A", "erp")):
+            busy = site.lotmark(*arguments)
+        refused = site.lotmark(*arguments, holder="cam")
+
+        for done in (busy, refused):
+            assert done.exit_code == 4, done.output
+            assert "REFUTED" in done.stdout
+            assert "not on record" in done.stderr
+    assert "Of 2 audits 2 are not on record" in refused.stderr
