@@ -115,10 +115,15 @@ def models_of(session: LedgerSession, party: str) -> RegisteredModels:
     return models
 
 
-def catalogue_approval(session: LedgerSession) -> CatalogueApproval:
-    """Return which label catalogues there are, and who has approved them."""
+def catalogue_approval(session: LedgerSession, parties: Sequence[str]) -> CatalogueApproval:
+    """Return which label catalogues there are, and who has approved them.
+
+    Args:
+        session: With a node.
+        parties: One of them has to be among the approvers of a catalogue's first version.
+    """
     bodies = ("operator_registration", "label_catalogue", "operator_signature")
-    approval = CatalogueApproval()
+    approval = CatalogueApproval(parties=frozenset(parties))
     for each in accepted_events(session, bodies):
         approval = approval.apply(each.event, each.event_id)
     return approval
