@@ -14,9 +14,12 @@ from typer.testing import CliRunner, Result
 from lotmark.client import Client, LedgerSession, new_event
 from lotmark.client.new_event import EventBody
 from lotmark.client.settings import read_client_settings
+from lotmark.ed25519 import PrivateKey
+from lotmark.key_file import read_key_file
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_inference.manifest_file import dump_manifest, manifest_digest
 from lotmark_inference.model_folder import ModelFolder
+from lotmark_inference.model_metadata import metadata_of
 from lotmark_inference.weld_images import TRAINING_SEEDS
 from lotmark_node.main import app
 from tests.inference.sample_models import sample_manifest, tiny_onnx
@@ -41,11 +44,17 @@ def model(tmp_path: Path) -> Path:
     return written(tmp_path / "model")
 
 
-def written(folder: Path, *, onnx: bytes | None = None, name: str = "weld-light") -> Path:
+def written(
+    folder: Path,
+    *,
+    onnx: bytes | None = None,
+    name: str = "weld-light",
+    key: PrivateKey | None = None,
+) -> Path:
     folder.mkdir()
     raw = tiny_onnx() if onnx is None else onnx
     (folder / "model.onnx").write_bytes(raw)
-    (folder / "manifest.json").write_bytes(dump_manifest(sample_manifest(raw, name=name)))
+    (folder / "manifest.json").write_bytes(dump_manifest(sample_manifest(raw, name=name), key))
     return folder
 
 
@@ -110,7 +119,9 @@ def test_a_model_goes_from_registration_to_use_and_is_taken_back(
 
     assert "No models of T1-STATOR are registered yet" in nothing.output
     digest = manifest_digest(sample_manifest(onnx))
-    assert folder.get(digest, what="manifest") == (model / "manifest.json").read_bytes()
+    kept = folder.manifest(digest, what="manifest")
+    key = read_key_file(read_client_settings(node.client("T1-STATOR", "mes")).batch_key)
+    assert (kept.manifest, kept.signed_by) == (sample_manifest(onnx), key.public)
     assert folder.get(hashlib.sha256(onnx).digest(), what="model") == onnx
     assert (again.exit_code, early.exit_code, late.exit_code) == (1, 1, 1)
     assert "weld-light/1 is registered already" in again.output
@@ -215,6 +226,23 @@ def test_events_of_another_party_are_not_taken_for_ours(node: NodeProcess) -> No
     }
     said = lotmark("status", "--party", "OEM-A", node=node)
     assert "No models of OEM-A are registered yet" in said.output
+
+
+def test_a_manifest_that_came_signed_keeps_its_signature(node: NodeProcess, tmp_path: Path) -> None:
+    onnx = tiny_onnx(metadata=metadata_of(sample_manifest(b"", name="weld-signed")))
+    key = PrivateKey(bytes(range(32)))
+    folder = written(tmp_path / "signed", onnx=onnx, name="weld-signed", key=key)
+    raw = (folder / "manifest.json").read_bytes()
+    kept = ModelFolder(tmp_path / "registry")
+    done = lotmark("register", folder, "--registry", kept.path, node=node)
+    told = document("evaluate", folder, "--count", "1")
+    said = lotmark("evaluate", folder, "--count", "1")
+
+    assert f"signed by key {key.public.hex()}" in " ".join(done.output.split())
+    digest = manifest_digest(sample_manifest(onnx, name="weld-signed"))
+    assert kept.manifest(digest, what="manifest").raw == raw
+    assert told["signed_by"] == key.public.hex()
+    assert f"manifest signed by key {key.public.hex()}" in said.output
 
 
 def test_a_model_that_cannot_be_opened_is_not_registered(node: NodeProcess, tmp_path: Path) -> None:

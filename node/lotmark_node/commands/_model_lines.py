@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from lotmark_inference.evaluation import Evaluation
-from lotmark_inference.model_manifest import ModelManifest
+from lotmark_inference.manifest_file import ReadManifest
 from lotmark_inference.registered_models import RegisteredModels
 
 _PPM = 1_000_000
@@ -13,12 +13,13 @@ Approvals: TypeAlias = Mapping[tuple[str, str], Mapping[bytes, str]]
 
 
 def evaluation_document(
-    manifest: ModelManifest, engine: str, seeds: range, found: Evaluation
+    file: ReadManifest, engine: str, seeds: range, found: Evaluation
 ) -> dict[str, object]:
     """Return an evaluation for programs: whole numbers, of which shares can be made."""
-    counts = found.counts
+    manifest, counts = file.manifest, found.counts
     return {
         "model": manifest.model,
+        "signed_by": file.signed_by.hex() if file.signed_by else None,
         "engine": engine,
         "seed": seeds.start,
         "image_count": found.image_count,
@@ -45,12 +46,14 @@ def evaluation_document(
     }
 
 
-def evaluation_text(manifest: ModelManifest, engine: str, seeds: range, found: Evaluation) -> str:
+def evaluation_text(file: ReadManifest, engine: str, seeds: range, found: Evaluation) -> str:
     """Return an evaluation for people."""
     false_count, sound_count = _false_rejects(found)
+    signed = [f"manifest signed by key {file.signed_by.hex()}"] if file.signed_by else []
     lines = [
-        f"{manifest.model} on {engine}, {found.image_count} generated welds from seed"
+        f"{file.manifest.model} on {engine}, {found.image_count} generated welds from seed"
         f" {seeds.start}: synthetic images, so no figure here is one of a line",
+        *signed,
         f"right label      {_share(found.right_count, found.image_count)}",
         f"false rejects    {_share(false_count, sound_count)}",
         f"AUROC            {found.auroc_ppm / _PPM:.4f}",

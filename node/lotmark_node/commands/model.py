@@ -67,7 +67,7 @@ def evaluate(
     engine = OnnxEngine(files.onnx, files.manifest)
     with terminal.progress("Judging welds", count) as advance:
         found = evaluated(engine, files.manifest, seeds, advance)
-    told = files.manifest, engine.identity.name, seeds, found
+    told = files.manifest_file, engine.identity.name, seeds, found
     terminal.answer(evaluation_document(*told), lambda: evaluation_text(*told), as_json=as_json)
 
 
@@ -82,7 +82,11 @@ def register(
     outbox: OutboxFile = None,
     as_json: terminal.JsonFlag = False,
 ) -> None:
-    """Put a model's files into the site's folder, and its digests on the ledger."""
+    """Put a model's files into the site's folder, and its digests on the ledger.
+
+    The client's key signs the manifest that is kept there, unless somebody's has.
+    """
+    from lotmark.key_file import read_key_file
     from lotmark.v1 import event_pb2, quality_pb2
     from lotmark_inference.manifest_file import dump_manifest, manifest_digest
     from lotmark_inference.model_folder import ModelFolder
@@ -101,8 +105,13 @@ def register(
     _check_counts(client, settings, event_pb2.Event(model_registered=body))
     folder = ModelFolder(registry)
     folder.put(files.onnx)
-    folder.put(dump_manifest(manifest))
-    _submit(settings, body, outbox, f"{manifest.model} is registered", as_json=as_json)
+    raw, signer = files.manifest_file.raw, files.manifest_file.signed_by
+    if signer is None:
+        key = read_key_file(settings.batch_key)
+        raw, signer = dump_manifest(manifest, key), key.public
+    folder.put_manifest(raw)
+    done = f"{manifest.model} is registered; its manifest is signed by key {signer.hex()}"
+    _submit(settings, body, outbox, done, as_json=as_json)
 
 
 @app.command()
