@@ -13,7 +13,7 @@ from lotmark.v1.quality_pb2 import (
 from lotmark_inference.context import THRESHOLD, THRESHOLD_SHIFT, ContextShift
 from lotmark_inference.decision import Decision, decide
 from lotmark_inference.engine import Engine
-from lotmark_inference.errors import CatalogueRefused, EngineError, ModelRefused
+from lotmark_inference.errors import CatalogueRefused, EngineError, ModelRefused, PolicyRefused
 from lotmark_inference.image_checks import check_batch
 from lotmark_inference.image_reading import CameraImage
 from lotmark_inference.label_catalogue import LabelCatalogue
@@ -78,6 +78,7 @@ class Inspector:
         Raises:
             CatalogueRefused: A label is not in the catalogue, or the policy names another one.
             ModelRefused: A model that the policy asks for is missing, or cannot say what conforms.
+            PolicyRefused: Its grey zone reaches down to a score of 0, so that nothing conforms.
         """
         if policy.catalogue != catalogue.full_name:
             raise CatalogueRefused(
@@ -87,6 +88,7 @@ class Inspector:
         for model in (light, heavy):
             if model is not None:
                 _check_labels(model, policy, catalogue)
+                _check_grey_zone(model, policy)
         self._policy = policy
         self._light, self._heavy = light, heavy
         self._now_ns = now_ns
@@ -202,6 +204,19 @@ def _check_labels(model: JudgingModel, policy: InspectionPolicy, catalogue: Labe
         raise ModelRefused(
             f"model {model.manifest.model} knows defects alone; it needs a label for what conforms"
         )
+
+
+def _check_grey_zone(model: JudgingModel, policy: InspectionPolicy) -> None:
+    strictest = policy.thresholds.shift({})
+    for each in model.manifest.labels:
+        threshold = policy.thresholds.threshold(each.threshold, strictest)
+        if each.is_defect and policy.grey_zone >= threshold:
+            raise PolicyRefused(
+                f"policy {policy.full_name} has a grey zone of {policy.grey_zone}, but the"
+                f" threshold of {each.label} in {model.manifest.model} may come down to"
+                f" {threshold}: no image would conform then; make it smaller, or threshold.low"
+                " larger"
+            )
 
 
 def _defect(is_defect: bool) -> str:

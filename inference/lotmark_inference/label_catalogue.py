@@ -15,8 +15,17 @@ JSON:
     party = "OEM-A"
     role = "customer-quality"
 
-An event of it is only a proposal. In force is the newest version whose event operators of all
-three roles have signed as APPROVE. `CatalogueApproval` follows that through accepted events.
+An event of it is only a proposal. `CatalogueApproval` follows through accepted events which ones
+come into force:
+
+- Version 1 does once operators of its three roles have signed it as APPROVE. It names its own
+  approvers, so it counts only for a reader whose party is among them: three roles of strangers
+  bind nobody else.
+- Version n + 1 does once all who approved version n have signed it, too, beside its own three
+  roles: nobody can take a name from those who approved what it stands for. Versions follow one
+  another by one.
+- What came into force stays so, also beside newer versions: models and policies name the version
+  that they are made for.
 """
 
 import hashlib
@@ -214,16 +223,11 @@ def _read_approver(table: JsonFields) -> Approver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposedCatalogue:
-    """A catalogue on the ledger, and who has approved it so far."""
+    """A catalogue on the ledger, and which operators have approved it so far."""
 
     event_id: bytes
     catalogue: LabelCatalogue
     approved_by: Mapping[Approver, bytes] = field(default_factory=dict)  # -> the signature's event
-
-    @property
-    def missing(self) -> Sequence[Approver]:
-        """Who has still to approve."""
-        return sorted(self.catalogue.approvers - self.approved_by.keys())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,11 +236,18 @@ class CatalogueApproval:
 
     It relies on the ledger's own rules: that a signature was made by its credential, that the
     credential was in force and could sign as APPROVE. Who verifies the log verifies these, too.
+
+    Attributes:
+        parties: Whose approval makes a first version count; the reader's own, as a rule.
+        operators: By credential id.
+        proposed: By event id.
+        in_force: By name and version.
     """
 
-    operators: Mapping[bytes, Approver] = field(default_factory=dict)  # by credential id
-    proposed: Mapping[bytes, ProposedCatalogue] = field(default_factory=dict)  # by event id
-    in_force: Mapping[str, ProposedCatalogue] = field(default_factory=dict)  # by name
+    parties: frozenset[str]
+    operators: Mapping[bytes, Approver] = field(default_factory=dict)
+    proposed: Mapping[bytes, ProposedCatalogue] = field(default_factory=dict)
+    in_force: Mapping[str, ProposedCatalogue] = field(default_factory=dict)
 
     def apply(self, event: event_pb2.Event, event_id: bytes) -> "CatalogueApproval":
         """Return what is known after an event that the ledger accepted."""
@@ -253,23 +264,53 @@ class CatalogueApproval:
                 return self
 
     def catalogue(self, full_name: str) -> LabelCatalogue:
-        """Return the catalogue of a name and version, if that is the one in force.
+        """Return the catalogue of a name and version, if it is in force.
 
         Raises:
             CatalogueRefused: It is not; the message says what is missing.
         """
-        for each in self.in_force.values():
-            if each.catalogue.full_name == full_name:
-                return each.catalogue
-        for each in self.proposed.values():
-            if each.catalogue.full_name == full_name and each.missing:
-                who = ", ".join(f"{missing.party}/{missing.role}" for missing in each.missing)
-                raise CatalogueRefused(
-                    f"{full_name} is not approved by {who}; let them sign event"
-                    f" {each.event_id.hex()} as approve"
-                )
-        known = ", ".join(each.catalogue.full_name for each in self.in_force.values())
-        raise CatalogueRefused(f"{full_name} is not in force; in force: {known or 'none'}")
+        found = self.in_force.get(full_name)
+        if found is not None:
+            return found.catalogue
+        named = [each for each in self.proposed.values() if each.catalogue.full_name == full_name]
+        if not named:
+            known = ", ".join(self.in_force)
+            raise CatalogueRefused(f"{full_name} is not in force; in force: {known or 'none'}")
+        # Anybody may propose the name, too: most likely meant is what lacks least.
+        meant = min(named, key=lambda each: (bool(self.why_not(each)), len(self.missing(each))))
+        if why := self.why_not(meant):
+            raise CatalogueRefused(f"{full_name} is not in force: {why}")
+        who = ", ".join(f"{each.party}/{each.role}" for each in self.missing(meant))
+        raise CatalogueRefused(
+            f"{full_name} is not approved by {who}; let them sign event {meant.event_id.hex()} as"
+            " approve"
+        )
+
+    def is_in_force(self, event_id: bytes) -> bool:
+        """Return whether the catalogue that an event proposed is in force."""
+        return any(each.event_id == event_id for each in self.in_force.values())
+
+    def why_not(self, proposed: ProposedCatalogue) -> str:
+        """Return why a proposal counts for nothing, whoever approves it now; empty: it may."""
+        catalogue = proposed.catalogue
+        held = self.in_force.get(catalogue.full_name)
+        if held is not None and held.event_id != proposed.event_id:
+            return f"event {held.event_id.hex()} is {catalogue.full_name} already"
+        if catalogue.version > 1:
+            before = f"{catalogue.name}/{catalogue.version - 1}"
+            return "" if before in self.in_force else f"it can only follow {before}, in force"
+        if self.parties.isdisjoint(each.party for each in catalogue.approvers):
+            return f"{' or '.join(sorted(self.parties))} is not among its approvers"
+        return ""
+
+    def missing(self, proposed: ProposedCatalogue) -> Sequence[Approver]:
+        """Return who has still to approve: its own approvers, and those of the version before."""
+        catalogue = proposed.catalogue
+        asked = catalogue.approvers
+        before = self.in_force.get(f"{catalogue.name}/{catalogue.version - 1}")
+        if before is not None:
+            asked |= before.catalogue.approvers
+        return sorted(asked - proposed.approved_by.keys())
 
     def _propose(self, body: quality_pb2.LabelCatalogue, event_id: bytes) -> "CatalogueApproval":
         try:
@@ -286,16 +327,28 @@ class CatalogueApproval:
         approver = self.operators.get(body.credential_id)
         if (
             found is None
-            or approver not in found.catalogue.approvers
+            or approver is None
             or approver in found.approved_by
             or body.meaning != operators_pb2.OPERATOR_MEANING_APPROVE
         ):
             return self
         approved = replace(found, approved_by={**found.approved_by, approver: event_id})
         made = replace(self, proposed={**self.proposed, body.event_id: approved})
-        name, version = approved.catalogue.name, approved.catalogue.version
-        held = self.in_force.get(name)
-        # Of two events of one version the first that all have approved counts.
-        if approved.missing or (held is not None and held.catalogue.version >= version):
-            return made
-        return replace(made, in_force={**self.in_force, name: approved})
+        return made._settled(approved)
+
+    def _settled(self, approved: ProposedCatalogue) -> "CatalogueApproval":
+        """Return what is in force after an approval: of two of one version, the first approved."""
+        made, ready = self, [approved]
+        for each in ready:
+            name, version = each.catalogue.name, each.catalogue.version
+            full_name = each.catalogue.full_name
+            if full_name in made.in_force or made.why_not(each) or made.missing(each):
+                continue
+            made = replace(made, in_force={**made.in_force, full_name: each})
+            # The version after it may have been approved before it was.
+            ready += (
+                other
+                for other in made.proposed.values()
+                if (other.catalogue.name, other.catalogue.version) == (name, version + 1)
+            )
+        return made

@@ -2,8 +2,9 @@
 
 A manifest's digest is of its canonical JSON without the signature, so to sign it does not make it
 another one. Who vouches for a model is told by the ledger: a party registers it by an event of its
-own that names the digest, and that event is signed. The file's own signature is for manifests that
-travel without a ledger; those that are shipped with this package carry none.
+own that names the digest, and that event is signed. `lotmark model register` signs the file, too,
+unless somebody has, and it is kept with its signature: it may travel without a ledger. Those that
+are shipped with this package carry none.
 """
 
 import hashlib
@@ -46,6 +47,7 @@ class ReadManifest:
     """A manifest as its file has it."""
 
     manifest: ModelManifest
+    raw: bytes  # the file
     digest: bytes  # as `ModelRegistered.manifest_digest` names it
     signed_by: ed25519.PublicKey | None  # None: the file carries no signature
 
@@ -88,7 +90,7 @@ def read_manifest(raw: bytes) -> ReadManifest:
         signed_by = _signer(fields, unsigned) if fields.has("signature") else None
     except (MalformedError, SignatureError) as error:
         raise ModelRefused(f"the manifest cannot be used: {error}") from error
-    return ReadManifest(manifest, hashlib.sha256(unsigned).digest(), signed_by)
+    return ReadManifest(manifest, raw, hashlib.sha256(unsigned).digest(), signed_by)
 
 
 def _signer(fields: JsonFields, unsigned: bytes) -> ed25519.PublicKey:
@@ -173,6 +175,11 @@ def _labels(fields: JsonFields) -> tuple[LabelScore, ...]:
                 is_defect=each.flag("is_defect"),
                 threshold=_between(each, "threshold", 0, SCORE_MAX),
             )
+        )
+    if labels and all(each.is_defect for each in labels):
+        raise MalformedError(
+            f"manifest.labels has defects alone, {len(labels)} of them; one label at least must be"
+            " for what conforms"
         )
     names = [each.label for each in labels]
     if not 1 <= len(names) <= LABELS_MAX or len(set(names)) != len(names):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from lotmark_inference.errors import ModelRefused
-from lotmark_inference.manifest_file import MANIFEST_SIZE_MAX, read_manifest
+from lotmark_inference.manifest_file import MANIFEST_SIZE_MAX, ReadManifest, read_manifest
 from lotmark_inference.model_manifest import ModelManifest
 from lotmark_inference.onnx_limits import ONNX_SIZE_MAX
 
@@ -19,8 +19,13 @@ SHIPPED: Final = ("weld-light", "weld-heavy")
 class ModelFiles:
     """What was read of a model's folder."""
 
-    manifest: ModelManifest
+    manifest_file: ReadManifest
     onnx: bytes
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """What the manifest's file says."""
+        return self.manifest_file.manifest
 
 
 def shipped_model(name: str) -> ModelFiles:
@@ -42,8 +47,8 @@ def read_model(folder: Path) -> ModelFiles:
     Raises:
         ModelRefused: A file is missing, too large, or the manifest is none.
     """
-    manifest = read_manifest(_read(folder / MANIFEST_FILE, MANIFEST_SIZE_MAX)).manifest
-    return ModelFiles(manifest, _read(folder / ONNX_FILE, ONNX_SIZE_MAX))
+    manifest_file = read_manifest(_read(folder / MANIFEST_FILE, MANIFEST_SIZE_MAX))
+    return ModelFiles(manifest_file, _read(folder / ONNX_FILE, ONNX_SIZE_MAX))
 
 
 def _read(path: Path, size_max: int) -> bytes:

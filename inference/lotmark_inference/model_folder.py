@@ -1,4 +1,7 @@
-"""Model files by their hash: `ab/abcdef…`, each written once, and checked whenever it is read."""
+"""Model files by their hash: `ab/abcdef…`, each written once, and checked whenever it is read.
+
+A manifest lies at the digest that the ledger names, which is of its file without the signature.
+"""
 
 import hashlib
 import os
@@ -6,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from lotmark_inference.errors import ModelRefused
+from lotmark_inference.manifest_file import ReadManifest, read_manifest
 
 FILE_SIZE_MAX: Final = 512 * 2**20  # an engine built for a GPU is larger than the model
 
@@ -27,9 +31,23 @@ class ModelFolder:
         if len(content) > FILE_SIZE_MAX:
             raise ModelRefused(f"a file of {len(content)} bytes; at most {FILE_SIZE_MAX} are kept")
         digest = hashlib.sha256(content).digest()
-        place = self._place(digest)
+        self._write(self._place(digest), content)
+        return digest
+
+    def put_manifest(self, raw: bytes) -> bytes:
+        """Keep a manifest's file as it is, on disk when this returns, and return its digest.
+
+        Raises:
+            ModelRefused: It is no manifest, or its signature does not hold.
+            OSError: It cannot be written.
+        """
+        digest = read_manifest(raw).digest
+        self._write(self._place(digest), raw)
+        return digest
+
+    def _write(self, place: Path, content: bytes) -> None:
         if place.exists() and place.read_bytes() == content:
-            return digest
+            return
         place.parent.mkdir(parents=True, exist_ok=True)
         new = place.with_suffix(f".{os.getpid()}.new")
         with new.open("wb") as file:
@@ -37,7 +55,6 @@ class ModelFolder:
             file.flush()
             os.fsync(file.fileno())
         new.replace(place)
-        return digest
 
     def get(self, digest: bytes, *, what: str) -> bytes:
         """Return the file of a hash; the bytes that are returned are those that were hashed.
@@ -50,20 +67,40 @@ class ModelFolder:
             ModelRefused: There is none, or it was changed.
         """
         place = self._place(digest)
+        content = self._read(place, what)
+        self._check(place, hashlib.sha256(content).digest(), digest, what)
+        return content
+
+    def manifest(self, digest: bytes, *, what: str) -> ReadManifest:
+        """Return the manifest of a digest; a signature that its file carries holds.
+
+        Args:
+            digest: As the ledger names it.
+            what: What it is, for messages.
+
+        Raises:
+            ModelRefused: There is none, or it was changed.
+        """
+        place = self._place(digest)
+        found = read_manifest(self._read(place, what))
+        self._check(place, found.digest, digest, what)
+        return found
+
+    def _read(self, place: Path, what: str) -> bytes:
         try:
             with place.open("rb") as file:
-                content = file.read(FILE_SIZE_MAX + 1)
+                return file.read(FILE_SIZE_MAX + 1)
         except FileNotFoundError as error:
             raise ModelRefused(
                 f"{what}: there is no file {place}; copy it there from where it was registered"
             ) from error
-        found = hashlib.sha256(content).digest()
+
+    def _check(self, place: Path, found: bytes, digest: bytes, what: str) -> None:
         if found != digest:
             raise ModelRefused(
                 f"{what}: {place} has SHA-256 {found.hex()}, not {digest.hex()}: it was changed;"
                 " copy it there again from where it was registered"
             )
-        return content
 
     def _place(self, digest: bytes) -> Path:
         name = digest.hex()

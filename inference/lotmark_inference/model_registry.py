@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from lotmark_inference.errors import ModelRefused
-from lotmark_inference.manifest_file import read_manifest
 from lotmark_inference.model_folder import ModelFolder
 from lotmark_inference.model_manifest import ModelManifest
 from lotmark_inference.registered_models import EngineTarget, RegisteredModels, Registration
@@ -78,16 +77,16 @@ def model_to_run(licensed: LicensedModel, folder: ModelFolder) -> RunnableModel:
 
 
 def _manifest(folder: ModelFolder, registered: Registration) -> ModelManifest:
-    raw = folder.get(registered.manifest_digest, what=f"{registered.model}, manifest")
-    manifest = read_manifest(raw).manifest
-    for what, says, is_registered in (
+    what = f"{registered.model}, manifest"
+    manifest = folder.manifest(registered.manifest_digest, what=what).manifest
+    for where, says, is_registered in (
         ("is of", manifest.model, registered.model),
         ("names weights", manifest.onnx_sha256.hex(), registered.onnx_sha256.hex()),
         ("names training data", manifest.training_digest.hex(), registered.training_digest.hex()),
     ):
         if says != is_registered:
             raise ModelRefused(
-                f"{registered.model}: its manifest {what} {says}, entry {registered.index} of the"
+                f"{registered.model}: its manifest {where} {says}, entry {registered.index} of the"
                 f" ledger says {is_registered}; register what the manifest says as a new version"
             )
     return manifest

@@ -49,7 +49,8 @@ class Promotion:
     """A model in use at a station."""
 
     model: str
-    approvals: tuple[bytes, ...]  # events that approved it; empty: none were named
+    approvals: tuple[bytes, ...]  # events that approved it, as the promotion names them
+    bias_audit: str  # report of the audit; "": none was named
     index: int
 
 
@@ -127,7 +128,7 @@ class RegisteredModels:
         if why := self._why_not(body.model):
             return self, why
         place = body.station, _name(body.model)
-        promotion = Promotion(body.model, tuple(body.approvals), index)
+        promotion = Promotion(body.model, tuple(body.approvals), body.bias_audit, index)
         return replace(self, in_use={**self.in_use, place: promotion}), COUNTS
 
     def _roll_back(self, body: quality_pb2.ModelRolledBack, index: int) -> Applied:
@@ -147,7 +148,7 @@ class RegisteredModels:
             return stopped, f"{body.successor} is no version of {_name(body.model)}; none is in use"
         if why := self._why_not(body.successor):
             return stopped, f"{why}; none is in use"
-        in_use[place] = Promotion(body.successor, (), index)
+        in_use[place] = Promotion(body.successor, (), "", index)
         return replace(self, in_use=in_use), COUNTS
 
     def _why_not(self, model: str) -> str:

@@ -12,7 +12,7 @@ from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_inference.audit_lottery import Draw, drawing_size, drawn_size
 from lotmark_inference.errors import EngineError, InputRefused, ModelRefused
 from lotmark_inference.inspection import JudgingModel
-from lotmark_inference.manifest_file import manifest_digest, read_manifest
+from lotmark_inference.manifest_file import manifest_digest
 from lotmark_inference.model_files import SHIPPED, ModelFiles, read_model, shipped_model
 from lotmark_inference.model_folder import ModelFolder
 from lotmark_inference.onnx_engine import OnnxEngine
@@ -182,9 +182,9 @@ class ModelSearch:
             with suppress(ModelRefused):  # not every release ships each of them
                 yield shipped_model(name)
         if self._registry is not None:
-            raw = self._registry.get(registered.manifest_digest, what=registered.model)
+            manifest = self._registry.manifest(registered.manifest_digest, what=registered.model)
             onnx = self._registry.get(registered.onnx_sha256, what=registered.model)
-            yield ModelFiles(read_manifest(raw).manifest, onnx)
+            yield ModelFiles(manifest, onnx)
 
 
 def audited(

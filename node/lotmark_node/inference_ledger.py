@@ -7,17 +7,18 @@ snapshot proves that, where it matters.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from lotmark.client.calls import NotOnLedgerError
 from lotmark.client.ledger_records import LedgerCheckpoint, LedgerEntry
 from lotmark.client.session import LedgerSession
 from lotmark.entry import EntryKind, parse_event_payload
 from lotmark.event import EVENT_TYPES
 from lotmark.outcome import MEANINGS, Outcome
-from lotmark.v1 import event_pb2
+from lotmark.v1 import event_pb2, operators_pb2
 from lotmark.verify.signed_headers import read_signed_headers
 from lotmark_inference import registered_models
 from lotmark_inference.errors import InputRefused
 from lotmark_inference.label_catalogue import CatalogueApproval
-from lotmark_inference.registered_models import RegisteredModels
+from lotmark_inference.registered_models import RegisteredModels, Registration
 
 INFERENCE, AUDIT = "inference_result", "inference_audit"
 POLICY_SWITCHED = "policy_switched"
@@ -121,10 +122,63 @@ def model_events(session: LedgerSession, party: str) -> Iterator[AcceptedEvent]:
     return accepted_events(session, registered_models.EVENT_TYPES, parties=[party])
 
 
-def catalogue_approval(session: LedgerSession) -> CatalogueApproval:
-    """Return which label catalogues there are, and who has approved them."""
+def why_no_approvals(
+    session: LedgerSession, event_ids: Sequence[bytes], registered: Registration
+) -> dict[bytes, str]:
+    """Return of each event why it approves no registered model; empty: it does.
+
+    Args:
+        session: With a node.
+        event_ids: What is said to approve it.
+        registered: The model.
+    """
+    found: dict[bytes, str] = {}
+    credentials: set[bytes] = set()
+    for event_id in event_ids:
+        try:
+            credential = _approving_credential(session, event_id, registered)
+        except InputRefused as error:
+            found[event_id] = str(error)
+            continue
+        is_second = credential in credentials and event_id not in found
+        found[event_id] = f"event {event_id.hex()} is of one who approved it" if is_second else ""
+        credentials.add(credential)
+    return found
+
+
+def _approving_credential(
+    session: LedgerSession, event_id: bytes, registered: Registration
+) -> bytes:
+    what = f"event {event_id.hex()}"
+    try:
+        entry = session.entry(event_id)
+    except NotOnLedgerError as error:
+        raise InputRefused(f"{what} is not on the ledger") from error
+    if entry.head.outcome or entry.withheld:
+        raise InputRefused(f"{what} was refused by the ledger, or is for other parties")
+    event = event_pb2.Event.FromString(entry.event)
+    if event.WhichOneof("body") != "operator_signature":
+        raise InputRefused(f"{what} is {event.WhichOneof('body')}, no operator's signature")
+    signature = event.operator_signature
+    if signature.meaning != operators_pb2.OPERATOR_MEANING_APPROVE:
+        raise InputRefused(f"{what} is signed with another meaning than approve")
+    if signature.event_id != session.entry(registered.index).event_id:
+        raise InputRefused(
+            f"{what} is about event {signature.event_id.hex()}, not about entry"
+            f" {registered.index}, which registered {registered.model}"
+        )
+    return signature.credential_id
+
+
+def catalogue_approval(session: LedgerSession, parties: Sequence[str]) -> CatalogueApproval:
+    """Return which label catalogues there are, and who has approved them.
+
+    Args:
+        session: With a node.
+        parties: One of them has to be among the approvers of a catalogue's first version.
+    """
     bodies = ("operator_registration", "label_catalogue", "operator_signature")
-    approval = CatalogueApproval()
+    approval = CatalogueApproval(parties=frozenset(parties))
     for each in accepted_events(session, bodies):
         approval = approval.apply(each.event, each.event_id)
     return approval

@@ -14,7 +14,13 @@ from lotmark.v1.quality_pb2 import (
     VERDICT_UNDETERMINED,
 )
 from lotmark_inference.decision import decide
-from lotmark_inference.errors import CatalogueRefused, EngineError, InputRefused, ModelRefused
+from lotmark_inference.errors import (
+    CatalogueRefused,
+    EngineError,
+    InputRefused,
+    ModelRefused,
+    PolicyRefused,
+)
 from lotmark_inference.image_reading import read_image
 from lotmark_inference.inspection import InspectedImage, Inspector, Judgement, JudgingModel
 from lotmark_inference.model_manifest import LabelScore, ModelInput
@@ -226,6 +232,23 @@ def test_a_model_whose_labels_are_not_the_catalogues_is_refused(
 ) -> None:
     with pytest.raises(CatalogueRefused, match=said):
         inspector(model(FINE, "weld-light", **changes), model(FINE, "weld-heavy"))
+
+
+@pytest.mark.parametrize(
+    ("grey_zone", "is_refused"), [(1_999, False), (2_000, True), (5_000, True), (10_000, True)]
+)
+def test_a_grey_zone_in_which_no_image_could_conform_is_refused(
+    grey_zone: int, is_refused: bool
+) -> None:
+    text = changed("grey_zone = 1_500", f"grey_zone = {grey_zone}")
+    if is_refused:
+        said = rf"grey zone of {grey_zone}, but the threshold .* may come down to 2000: no image"
+        with pytest.raises(PolicyRefused, match=said):
+            inspector(model(FINE), model(FINE, "weld-heavy"), text)
+        return
+    made = inspector(model((1, 0, 0)), model((1, 0, 0), "weld-heavy"), text)
+    strict = made.judge(inspected(context={}))
+    assert strict.verdict == quality_pb2.VERDICT_CONFORMING
 
 
 def test_models_that_a_policy_needs_must_be_there_and_know_what_conforms() -> None:

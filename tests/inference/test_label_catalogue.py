@@ -1,5 +1,7 @@
 """Label catalogues: what a document says, and who has to approve it before it counts."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
@@ -62,7 +64,7 @@ def proposed(
     catalogue: LabelCatalogue, known: CatalogueApproval | None = None
 ) -> tuple[CatalogueApproval, bytes]:
     """Return what is known once a catalogue is on the ledger and operators of all roles are."""
-    known = known or CatalogueApproval()
+    known = known or CatalogueApproval(parties=frozenset(["T1-STATOR"]))
     for number, approver in enumerate(ROLES):
         known = known.apply(registration(number, approver), event_id(100 + number))
     place = catalogue.digest
@@ -126,7 +128,7 @@ def test_a_catalogue_is_in_force_once_the_third_role_has_approved() -> None:
         known = known.apply(approval(number, place), event_id(200 + number))
 
     assert known.catalogue("weld-labels/1") == weld_labels()
-    assert known.in_force["weld-labels"].approved_by == {
+    assert known.in_force["weld-labels/1"].approved_by == {
         approver: event_id(200 + number) for number, approver in enumerate(ROLES)
     }
 
@@ -152,24 +154,117 @@ def test_another_meaning_role_operator_or_event_approves_nothing() -> None:
         known.catalogue("weld-labels/1")
 
 
-def test_an_approved_version_is_replaced_by_a_newer_one_and_never_by_the_same() -> None:
+def signed(known: CatalogueApproval, place: bytes, credentials: Iterable[int]) -> CatalogueApproval:
+    """Return what is known once operators have approved a catalogue."""
+    for number in credentials:
+        known = known.apply(approval(number, place), event_id(1_000 + number))
+    return known
+
+
+def test_a_version_in_force_is_never_replaced_by_another_document_of_it() -> None:
     known, place = proposed(weld_labels())
     again, other = proposed(weld_labels(changed("SOUND/", "FINE/")), known)
-    newer, third = proposed(weld_labels(changed("version = 1", "version = 2")), again)
-    for catalogue in (place, other):
-        for number in range(3):
-            newer = newer.apply(approval(number, catalogue), event_id(number))
-    assert newer.catalogue("weld-labels/1") == weld_labels()
+    again = signed(signed(again, place, range(3)), other, range(3))
 
-    for number in range(3):
-        newer = newer.apply(approval(number, third), event_id(number))
+    assert again.catalogue("weld-labels/1") == weld_labels()
+    assert again.why_not(again.proposed[other]) == f"event {place.hex()} is weld-labels/1 already"
+
+
+def test_a_newer_version_leaves_the_one_before_in_force() -> None:
+    known, place = proposed(weld_labels())
+    newer, second = proposed(weld_labels(changed("version = 1", "version = 2")), known)
+    newer = signed(signed(newer, place, range(3)), second, range(3))
+
+    assert newer.catalogue("weld-labels/1").version == 1
     assert newer.catalogue("weld-labels/2").version == 2
-    with pytest.raises(CatalogueRefused, match=r"in force: weld-labels/2"):
-        newer.catalogue("weld-labels/1")
+
+
+STRANGERS = tuple(Approver("LAB-17025", role) for role in ("a", "b", "c"))
+
+
+def of_strangers(version: int) -> tuple[LabelCatalogue, str]:
+    """Return a catalogue that one party would approve alone, and its name."""
+    text = changed("version = 1", f"version = {version}")
+    for asked, own in zip(ROLES, STRANGERS, strict=True):
+        text = text.replace(
+            f'party = "{asked.party}"\nrole = "{asked.role}"',
+            f'party = "{own.party}"\nrole = "{own.role}"',
+        )
+    made = weld_labels(text)
+    assert made.approvers == frozenset(STRANGERS)
+    return made, f"weld-labels/{version}"
+
+
+def with_strangers(known: CatalogueApproval) -> CatalogueApproval:
+    for number, approver in enumerate(STRANGERS, 10):
+        known = known.apply(registration(number, approver), event_id(100 + number))
+    return known
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 2**32 - 1])
+def test_one_party_alone_replaces_no_catalogue_of_others(version: int) -> None:
+    known, place = proposed(weld_labels())
+    known = with_strangers(signed(known, place, range(3)))
+    made, name = of_strangers(version)
+    after, taken = proposed(made, known)
+    after = signed(after, taken, range(10, 13))
+
+    assert after.in_force == known.in_force
+    assert not after.is_in_force(taken)
+    if version > 1:
+        with pytest.raises(CatalogueRefused, match=f"{name} is not"):
+            after.catalogue(name)
+    # Nor does it keep those who approved from going on.
+    newer, second = proposed(weld_labels(changed("version = 1", "version = 2")), after)
+    assert signed(newer, second, range(3)).catalogue("weld-labels/2").approvers == frozenset(ROLES)
+
+
+def test_a_name_cannot_be_taken_before_others_use_it() -> None:
+    first, _ = of_strangers(1)
+    known, taken = proposed(first)
+    known = signed(with_strangers(known), taken, range(10, 13))
+    with pytest.raises(CatalogueRefused, match="T1-STATOR is not among its approvers"):
+        known.catalogue("weld-labels/1")
+    theirs = replace(CatalogueApproval(parties=frozenset(["LAB-17025"])), proposed=known.proposed)
+    assert theirs.why_not(known.proposed[taken]) == ""
+
+    known, place = proposed(weld_labels(), known)
+    assert signed(known, place, range(3)).catalogue("weld-labels/1") == weld_labels()
+
+
+def test_a_successor_with_other_approvers_needs_those_of_the_version_before() -> None:
+    known, place = proposed(weld_labels())
+    known = with_strangers(signed(known, place, range(3)))
+    made, _ = of_strangers(2)
+    known, second = proposed(made, known)
+    for number in (10, 0, 11, 1, 12):
+        known = signed(known, second, [number])
+        with pytest.raises(CatalogueRefused, match=r"weld-labels/2 is not approved by .*quality-m"):
+            known.catalogue("weld-labels/2")
+
+    assert signed(known, second, [2]).catalogue("weld-labels/2") == made
+
+
+def test_versions_count_up_by_one_in_whatever_order_they_are_approved() -> None:
+    known, first = proposed(weld_labels())
+    places = [first]
+    for version in (2, 3, 5):
+        text = changed("version = 1", f"version = {version}")
+        known, place = proposed(weld_labels(text), known)
+        places.append(place)
+    for place in reversed(places[1:]):
+        known = signed(known, place, range(3))
+    with pytest.raises(CatalogueRefused, match="can only follow weld-labels/2, in force"):
+        known.catalogue("weld-labels/3")
+    known = signed(known, first, range(3))
+
+    assert list(known.in_force) == ["weld-labels/1", "weld-labels/2", "weld-labels/3"]
+    with pytest.raises(CatalogueRefused, match="can only follow weld-labels/4, in force"):
+        known.catalogue("weld-labels/5")
 
 
 def test_an_unsound_document_on_the_ledger_changes_nothing() -> None:
-    known = CatalogueApproval()
+    known = CatalogueApproval(parties=frozenset(["T1-STATOR"]))
     odd = quality_pb2.LabelCatalogue(catalogue="weld-labels", version=1, document=dump({"a": 1}))
 
     assert known.apply(event_pb2.Event(label_catalogue=odd), event_id(1)) == known

@@ -30,8 +30,10 @@ def changed(**members: Any) -> bytes:
 
 @pytest.mark.parametrize("key", [None, KEY])
 def test_what_is_written_is_read_again(key: PrivateKey | None) -> None:
-    found = read_manifest(dump_manifest(MANIFEST, key))
+    raw = dump_manifest(MANIFEST, key)
+    found = read_manifest(raw)
 
+    assert found.raw == raw
     assert found.manifest == MANIFEST
     assert found.digest == manifest_digest(MANIFEST)
     assert found.signed_by == (key.public if key else None)
@@ -73,7 +75,11 @@ def test_a_manifest_that_was_changed_after_it_was_signed_is_refused() -> None:
         ({"input": {"name": "image", "height": 5_000, "width": 1, "um_per_pixel": 50}}, "5000"),
         ({"labels": []}, "has 0 labels"),
         (
-            {"labels": [{"label": "A", "is_defect": True, "threshold": 1}] * 2},
+            {"labels": [{"label": each, "is_defect": True, "threshold": 1} for each in "AB"]},
+            "has defects alone, 2 of them; one label at least must be for what conforms",
+        ),
+        (
+            {"labels": [{"label": "A", "is_defect": False, "threshold": 1}] * 2},
             "has 2 labels, 1 of them different",
         ),
         ({"labels": [{"label": "A", "is_defect": 1, "threshold": 1}]}, "not true or false"),

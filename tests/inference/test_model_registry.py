@@ -1,4 +1,5 @@
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lotmark.canonical_json import dump
+from lotmark.ed25519 import PrivateKey
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_inference.errors import ModelRefused
 from lotmark_inference.manifest_file import dump_manifest, manifest_digest
@@ -16,6 +19,7 @@ from tests.inference.sample_models import sample_manifest
 
 PARTY, STRANGER = "T1-STATOR", "T2-COPPER"
 STATION = "aoi-cam07"
+KEY = PrivateKey(bytes(range(32)))
 CPU = EngineTarget("onnxruntime-1.32.0", "cpu")
 GPU = EngineTarget("tensorrt-rtx-1.7", "sm_89")
 ONNX = b"stands for an ONNX file"
@@ -190,6 +194,40 @@ def test_a_file_that_was_changed_after_it_was_registered_does_not_run(folder: Mo
     place.unlink()
     with pytest.raises(ModelRefused, match="there is no file"):
         run(models, folder)
+
+
+def test_a_signed_manifest_is_kept_with_its_signature_and_named_without_it(
+    folder: ModelFolder,
+) -> None:
+    manifest = sample_manifest(ONNX)
+    raw = dump_manifest(manifest, KEY)
+    digest = folder.put_manifest(raw)
+    models, _ = after(registered(), admitted(), promoted())
+
+    found = folder.manifest(digest, what="manifest")
+
+    assert digest == manifest_digest(manifest)
+    assert (found.raw, found.signed_by) == (raw, KEY.public)
+    assert run(models, folder).manifest == manifest
+
+
+def test_a_manifest_whose_signature_or_content_was_changed_does_not_run(
+    folder: ModelFolder,
+) -> None:
+    manifest = sample_manifest(ONNX)
+    signed = dump_manifest(manifest, KEY)
+    digest = folder.put_manifest(signed)
+    place = folder.path / digest.hex()[:2] / digest.hex()
+    models, _ = after(registered(), admitted(), promoted())
+    other = dump_manifest(replace(manifest, version=7), KEY)
+    forged = json.loads(signed)
+    forged["signature"]["value"] = json.loads(other)["signature"]["value"]
+    for raw, why in ((other, "it was changed"), (dump(forged), "does not hold")):
+        place.write_bytes(raw)
+        with pytest.raises(ModelRefused, match=why):
+            run(models, folder)
+    with pytest.raises(ModelRefused, match="does not hold"):
+        folder.put_manifest(dump(forged))
 
 
 def test_a_registration_that_names_other_weights_than_its_manifest_does_not_run(

@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from lotmark_inference.manifest_file import dump_manifest, read_manifest
 from lotmark_inference.model_files import ModelFiles
 from lotmark_node.bench import (
     adapters_bench,
@@ -233,9 +234,13 @@ def test_watching_machines_is_measured_with_every_figure(
     assert list(tmp_path.iterdir()) == []
 
 
+def model_files(onnx: bytes) -> ModelFiles:
+    return ModelFiles(read_manifest(dump_manifest(sample_manifest(onnx))), onnx)
+
+
 def test_a_models_cost_is_told_by_core_and_by_worker() -> None:
     onnx = tiny_onnx()
-    files = ModelFiles(sample_manifest(onnx), onnx)
+    files = model_files(onnx)
     extent = inference_bench.Extent(images=2, rounds=1, station_images=3, gpu_batches=1)
 
     figures = inference_bench.processor_figures({"light": files}, extent)
@@ -254,7 +259,7 @@ def test_a_stations_alarm_and_delivery_are_timed_with_the_network_cut(
     all_is_cold = np.tile(np.array([-0.01, 0.01, -0.01], dtype=np.float32), (FIELD_COUNT, 1))
     onnx = tiny_onnx(weights=all_is_cold)
 
-    figures = station_figures({"light": ModelFiles(sample_manifest(onnx), onnx)}, 3)
+    figures = station_figures({"light": model_files(onnx)}, 3)
 
     assert figures.keys() == {"alarm_p99_ms", "result_to_outbox_p99_ms", "rss_mb"}
     assert all(figure > 0 for figure in figures.values())

@@ -135,18 +135,22 @@ class Site:
         path.write_bytes(CATALOGUE.read_bytes())
         proposed = self.document("propose-catalogue", path)
         self._approval.append(self.document("catalogues")["catalogues"][0])
-        for seed, party, role in (
-            ("oem", "OEM-A", "customer-quality"),
-            ("process", "T1-STATOR", "process-engineer"),
-            ("quality", "T1-STATOR", "quality-manager"),
+        for party, role in (
+            ("OEM-A", "customer-quality"),
+            ("T1-STATOR", "process-engineer"),
+            ("T1-STATOR", "quality-manager"),
         ):
-            folder = self.model.parent / seed
-            folder.mkdir()
-            console = Console(self.node, folder, seed, party, role=role)
-            console.register("approve")
-            console.sign(proposed["event_id"], "approve")
+            self.approve(proposed["event_id"], party, role)
             self._approval.append(self.document("catalogues")["catalogues"][0])
         return self._approval
+
+    def approve(self, event_id: str, party: str, role: str) -> None:
+        """Register an operator with a role, and let it approve an event."""
+        folder = self.model.parent / f"{party}-{role}"
+        folder.mkdir()
+        console = Console(self.node, folder, folder.name, party, role=role)
+        console.register("approve")
+        console.sign(event_id, "approve")
 
     def judged(
         self, *, count: int, change: Change | None = None, policy: str | None = POLICY
@@ -359,3 +363,32 @@ def station_process(settings: Path) -> Iterator[Iterator[str]]:
         watching.kill()
         watching.wait()
         watching.stdout.close()
+
+
+def test_one_party_alone_does_not_switch_off_the_stations_of_others(
+    site: Site, tmp_path: Path
+) -> None:
+    site.register()
+    site.approve_catalogue()
+    site.promote()
+    document, _, _ = CATALOGUE.read_text().partition("[[approvals]]")
+    theirs = document.replace("version = 1", "version = 2")
+    roles = ("buyer", "planner", "seller")
+    for role in roles:
+        theirs += f'[[approvals]]\nparty = "OEM-A"\nrole = "{role}"\n'
+    path = tmp_path / "labels.toml"
+    path.write_text(theirs)
+    proposed = site.document("propose-catalogue", path)
+    for role in roles:
+        site.approve(proposed["event_id"], "OEM-A", role)
+
+    held, taken = site.document("catalogues", "--party", "T1-STATOR")["catalogues"]
+    said = site.lotmark("inference", "catalogues").stdout
+    watched = site.lotmark("inference", "watch", station_settings(site, tmp_path), "--once")
+
+    assert (held["catalogue"], held["in_force"]) == ("weld-labels/1", True)
+    assert (taken["catalogue"], taken["in_force"]) == ("weld-labels/2", False)
+    asked_still = "OEM-A/customer-quality, T1-STATOR/process-engineer, T1-STATOR/quality-manager"
+    assert ", ".join(taken["missing"]) == asked_still
+    assert f"waits for the approval of {asked_still}" in " ".join(said.split())
+    assert watched.exit_code == 0, watched.output

@@ -90,10 +90,12 @@ class Console:
         )
         assert done["outcome"] == "ACCEPTED"
 
-    def sign(self, event: str, meaning: str) -> None:
+    def sign(self, event: str, meaning: str) -> str:
+        """Sign an event, and return the id of the signature's own."""
         file = self.signed(challenge_of(self, event, meaning))
         done = self.document("sign", event, "--meaning", meaning, "--assertion", file)
         assert done["outcome"] == "ACCEPTED"
+        return str(done["event_id"])
 
 
 def recorded(node: NodeProcess, number: int) -> tuple[int, str]:

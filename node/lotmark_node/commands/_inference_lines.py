@@ -225,7 +225,6 @@ def drift_text(drift: ScoreDrift) -> str:
 
 def catalogue_document(approval: CatalogueApproval) -> dict[str, object]:
     """Return the catalogues of a ledger, for programs."""
-    in_force = {each.event_id for each in approval.in_force.values()}
     return {
         "catalogues": [
             {
@@ -233,8 +232,9 @@ def catalogue_document(approval: CatalogueApproval) -> dict[str, object]:
                 "event_id": event_id.hex(),
                 "digest": each.catalogue.digest.hex(),
                 "labels": list(each.catalogue.labels),
-                "missing": [f"{who.party}/{who.role}" for who in each.missing],
-                "in_force": event_id in in_force,
+                "missing": [f"{who.party}/{who.role}" for who in approval.missing(each)],
+                "why_not": approval.why_not(each),
+                "in_force": approval.is_in_force(event_id),
             }
             for event_id, each in approval.proposed.items()
         ]
@@ -243,12 +243,14 @@ def catalogue_document(approval: CatalogueApproval) -> dict[str, object]:
 
 def catalogue_text(approval: CatalogueApproval) -> str:
     """Return the catalogues of a ledger, for people."""
-    in_force = {each.event_id for each in approval.in_force.values()}
     lines = []
     for event_id, each in approval.proposed.items():
-        missing = ", ".join(f"{who.party}/{who.role}" for who in each.missing)
-        said = "in force" if event_id in in_force else "approved, and replaced since"
-        if missing:
+        missing = ", ".join(f"{who.party}/{who.role}" for who in approval.missing(each))
+        if approval.is_in_force(event_id):
+            said = "in force"
+        elif why := approval.why_not(each):
+            said = f"counts for nothing: {why}"
+        else:
             said = f"waits for the approval of {missing}"
         lines.append(f"{each.catalogue.full_name:<20}  {event_id.hex()}  {said}")
     return "\n".join(lines) or "No label catalogues yet."

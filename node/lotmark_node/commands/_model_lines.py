@@ -1,21 +1,25 @@
 """Models and how well they do, as text for people and documents for programs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 from lotmark_inference.evaluation import Evaluation
-from lotmark_inference.model_manifest import ModelManifest
+from lotmark_inference.manifest_file import ReadManifest
 from lotmark_inference.registered_models import RegisteredModels
 
 _PPM = 1_000_000
 
+Approvals: TypeAlias = Mapping[tuple[str, str], Mapping[bytes, str]]
+
 
 def evaluation_document(
-    manifest: ModelManifest, engine: str, seeds: range, found: Evaluation
+    file: ReadManifest, engine: str, seeds: range, found: Evaluation
 ) -> dict[str, object]:
     """Return an evaluation for programs: whole numbers, of which shares can be made."""
-    counts = found.counts
+    manifest, counts = file.manifest, found.counts
     return {
         "model": manifest.model,
+        "signed_by": file.signed_by.hex() if file.signed_by else None,
         "engine": engine,
         "seed": seeds.start,
         "image_count": found.image_count,
@@ -42,12 +46,14 @@ def evaluation_document(
     }
 
 
-def evaluation_text(manifest: ModelManifest, engine: str, seeds: range, found: Evaluation) -> str:
+def evaluation_text(file: ReadManifest, engine: str, seeds: range, found: Evaluation) -> str:
     """Return an evaluation for people."""
     false_count, sound_count = _false_rejects(found)
+    signed = [f"manifest signed by key {file.signed_by.hex()}"] if file.signed_by else []
     lines = [
-        f"{manifest.model} on {engine}, {found.image_count} generated welds from seed"
+        f"{file.manifest.model} on {engine}, {found.image_count} generated welds from seed"
         f" {seeds.start}: synthetic images, so no figure here is one of a line",
+        *signed,
         f"right label      {_share(found.right_count, found.image_count)}",
         f"false rejects    {_share(false_count, sound_count)}",
         f"AUROC            {found.auroc_ppm / _PPM:.4f}",
@@ -79,8 +85,14 @@ def _ppm(count: int, of_count: int) -> int:
     return count * _PPM // of_count if of_count else 0
 
 
-def status_document(models: RegisteredModels) -> dict[str, object]:
-    """Return what the ledger says of models, for programs."""
+def status_document(models: RegisteredModels, approvals: Approvals) -> dict[str, object]:
+    """Return what the ledger says of models, for programs.
+
+    Args:
+        models: What it says.
+        approvals: By the places of `in_use`: of each event that the promotion names, why it is
+            no approval; empty: it is one.
+    """
     return {
         "registered": [
             {
@@ -107,16 +119,20 @@ def status_document(models: RegisteredModels) -> dict[str, object]:
             {
                 "station": station,
                 "model": each.model,
-                "approvals": [approval.hex() for approval in each.approvals],
+                "approvals": [
+                    {"event_id": event_id.hex(), "why_not": why}
+                    for event_id, why in approvals[station, name].items()
+                ],
+                "bias_audit": each.bias_audit or None,
                 "index": each.index,
             }
-            for (station, _), each in models.in_use.items()
+            for (station, name), each in models.in_use.items()
         ],
     }
 
 
-def status_text(models: RegisteredModels) -> str:
-    """Return what the ledger says of models, for people."""
+def status_text(models: RegisteredModels, approvals: Approvals) -> str:
+    """Return what the ledger says of models, for people; arguments as `status_document`."""
     lines = [
         f"{each.model:<20}  registered by {each.party}, entry {each.index}"
         for each in models.registered.values()
@@ -124,7 +140,17 @@ def status_text(models: RegisteredModels) -> str:
     for (model, on), trial in models.admitted.items():
         outcome = "admitted" if trial.is_admitted else "failed its trial"
         lines.append(f"{model:<20}  {outcome} on {on.engine}, {on.target}, entry {trial.index}")
-    for (station, _), used in models.in_use.items():
-        approved = f", {len(used.approvals)} approvals" if used.approvals else ""
-        lines.append(f"{used.model:<20}  in use at {station} since entry {used.index}{approved}")
-    return "\n".join(lines) or "No models are registered yet; begin with `lotmark model register`."
+    for (station, name), used in models.in_use.items():
+        refused = [why for why in approvals[station, name].values() if why]
+        count = len(approvals[station, name]) - len(refused)
+        audit = f"bias audit {used.bias_audit}" if used.bias_audit else "no bias audit"
+        lines.append(
+            f"{used.model:<20}  in use at {station} since entry {used.index}, approved by"
+            f" {count or 'no'} operator{'' if count == 1 else 's'}, {audit}"
+        )
+        lines += (f"{'':<20}  no approval: {why}" for why in refused)
+    whose = ", ".join(sorted(models.parties))
+    return "\n".join(lines) or (
+        f"No models of {whose} are registered yet; begin with `lotmark model register`, or name"
+        " another party with --party."
+    )

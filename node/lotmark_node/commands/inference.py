@@ -298,13 +298,26 @@ def watch(
 
 
 @app.command()
-def catalogues(*, client: ClientFile = None, as_json: terminal.JsonFlag = False) -> None:
+def catalogues(
+    *,
+    client: ClientFile = None,
+    parties: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--party",
+            help="Must be among the approvers of a version 1; again for more."
+            " [default: the client's own party]",
+        ),
+    ] = None,
+    as_json: terminal.JsonFlag = False,
+) -> None:
     """Show label catalogues, and whose approval is missing."""
     from lotmark_node.commands._inference_lines import catalogue_document, catalogue_text
     from lotmark_node.inference_ledger import catalogue_approval
 
+    whose = parties or [read_settings(client).party]
     with reading(client) as session:
-        approval = catalogue_approval(session)
+        approval = catalogue_approval(session, whose)
     terminal.answer(catalogue_document(approval), lambda: catalogue_text(approval), as_json=as_json)
 
 
@@ -323,6 +336,8 @@ def propose_catalogue(
     settings = read_settings(client)
     catalogue = read_catalogue(file.read_bytes(), source=str(file))
     who = ", ".join(f"{each.party}/{each.role}" for each in sorted(catalogue.approvers))
+    if catalogue.version > 1:
+        who += ", and who approved the version before"
     submit_body(
         settings,
         catalogue.body,

@@ -10,10 +10,13 @@ from lotmark_node.commands._client import ClientFile, parse_entry_name, read_set
 from lotmark_node.commands._one_event import submit_body
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lotmark.client.new_event import EventBody
     from lotmark.client.settings import ClientSettings
     from lotmark.v1 import event_pb2
     from lotmark_inference.model_files import ModelFiles
+    from lotmark_inference.model_manifest import ModelManifest
     from lotmark_inference.registered_models import RegisteredModels
 
 app = typer.Typer(help="Models: evaluate, register, promote, roll back.")
@@ -64,7 +67,7 @@ def evaluate(
     engine = OnnxEngine(files.onnx, files.manifest)
     with terminal.progress("Judging welds", count) as advance:
         found = evaluated(engine, files.manifest, seeds, advance)
-    told = files.manifest, engine.identity.name, seeds, found
+    told = files.manifest_file, engine.identity.name, seeds, found
     terminal.answer(evaluation_document(*told), lambda: evaluation_text(*told), as_json=as_json)
 
 
@@ -79,7 +82,11 @@ def register(
     outbox: OutboxFile = None,
     as_json: terminal.JsonFlag = False,
 ) -> None:
-    """Put a model's files into the site's folder, and its digests on the ledger."""
+    """Put a model's files into the site's folder, and its digests on the ledger.
+
+    The client's key signs the manifest that is kept there, unless somebody's has.
+    """
+    from lotmark.key_file import read_key_file
     from lotmark.v1 import event_pb2, quality_pb2
     from lotmark_inference.manifest_file import dump_manifest, manifest_digest
     from lotmark_inference.model_folder import ModelFolder
@@ -98,8 +105,13 @@ def register(
     _check_counts(client, settings, event_pb2.Event(model_registered=body))
     folder = ModelFolder(registry)
     folder.put(files.onnx)
-    folder.put(dump_manifest(manifest))
-    _submit(settings, body, outbox, f"{manifest.model} is registered", as_json=as_json)
+    raw, signer = files.manifest_file.raw, files.manifest_file.signed_by
+    if signer is None:
+        key = read_key_file(settings.batch_key)
+        raw, signer = dump_manifest(manifest, key), key.public
+    folder.put_manifest(raw)
+    done = f"{manifest.model} is registered; its manifest is signed by key {signer.hex()}"
+    _submit(settings, body, outbox, done, as_json=as_json)
 
 
 @app.command()
@@ -112,7 +124,10 @@ def promote(
     approvals: Annotated[
         list[str] | None,
         typer.Option(
-            "--approval", metavar="EVENT_ID", help="Event that approves it; again for more."
+            "--approval",
+            metavar="EVENT_ID",
+            help="An operator's signature, as approve, of the event that registered it; again for"
+            " more.",
         ),
     ] = None,
     outbox: OutboxFile = None,
@@ -123,6 +138,8 @@ def promote(
 
     settings = read_settings(client)
     manifest = read_files(model).manifest
+    approved_by = [_event_id(each) for each in approvals or ()]
+    _check_promotion(client, settings, manifest, approved_by)
     counts = manifest.evaluation
     body = quality_pb2.ModelPromoted(
         model=manifest.model,
@@ -133,7 +150,7 @@ def promote(
         true_negative_count=counts.true_negatives,
         evaluation_digest=counts.dataset_digest,
         bias_audit=bias_audit,
-        approvals=[_event_id(each) for each in approvals or ()],
+        approvals=approved_by,
     )
     _check_counts(client, settings, event_pb2.Event(model_promoted=body))
     _submit(settings, body, outbox, f"{manifest.model} is in use at {station}", as_json=as_json)
@@ -171,9 +188,16 @@ def status(
 ) -> None:
     """Show which models are registered, admitted and in use."""
     from lotmark_node.commands._model_lines import status_document, status_text
+    from lotmark_node.inference_ledger import why_no_approvals
 
     models = _models(client, parties or [read_settings(client).party])
-    terminal.answer(status_document(models), lambda: status_text(models), as_json=as_json)
+    with reading(client) as session:
+        approvals = {
+            place: why_no_approvals(session, each.approvals, models.registered[each.model])
+            for place, each in models.in_use.items()
+        }
+    told = models, approvals
+    terminal.answer(status_document(*told), lambda: status_text(*told), as_json=as_json)
 
 
 def read_files(model: str) -> "ModelFiles":
@@ -243,6 +267,42 @@ def _check_counts(
         terminal.fail(
             f"{why}.", "Nothing was sent; see `lotmark model status`.", terminal.ExitCode.NO
         )
+
+
+def _check_promotion(
+    client: Path | None,
+    settings: "ClientSettings",
+    manifest: "ModelManifest",
+    approvals: "Sequence[bytes]",
+) -> None:
+    """End the command where a promotion's counts or approvals are not those of what is registered.
+
+    The counts of a promotion are the baseline of decay, and the manifest that has them is the one
+    whose digest the ledger names; a model that is not registered at all is told elsewhere.
+    """
+    from lotmark_inference.manifest_file import manifest_digest
+    from lotmark_node.inference_ledger import why_no_approvals
+
+    registered = _models(client, [settings.party]).registered.get(manifest.model)
+    if registered is None:
+        return
+    if manifest_digest(manifest) != registered.manifest_digest:
+        terminal.fail(
+            f"{manifest.model} is registered with manifest {registered.manifest_digest.hex()}, this"
+            f" one is {manifest_digest(manifest).hex()}.",
+            f"Name the folder that was registered, by entry {registered.index}, or register this"
+            " one as a new version.",
+            terminal.ExitCode.NO,
+        )
+    with reading(client) as session:
+        for why in why_no_approvals(session, approvals, registered).values():
+            if why:
+                terminal.fail(
+                    f"No approval of {manifest.model}: {why}.",
+                    "Let an operator sign the event that registered it: lotmark operator sign"
+                    f" {registered.index} --meaning approve",
+                    terminal.ExitCode.NO,
+                )
 
 
 def _submit(

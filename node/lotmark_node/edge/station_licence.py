@@ -63,8 +63,9 @@ def asked_licence(
         ProtocolError: One answers what is not so.
     """
     with LedgerSession(client) as session:
-        catalogue = catalogue_approval(session).catalogue(policy.catalogue)
+        approval = catalogue_approval(session, [client.party])
         models = models_of(session, client.party)
+    catalogue = approval.catalogue(policy.catalogue)
     light, heavy = (
         licensed_model(models, station=settings.station, name=name, engine=engine_here())
         if name
