@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from lotmark.v1 import event_pb2
 from lotmark_inference.errors import InputRefused
@@ -23,6 +23,7 @@ IMAGE_SIZE_MAX = 16_777_216  # bytes of the file
 _FORMATS = ("PNG", "PPM", "BMP")  # as Pillow names them; PGM is one of PPM's
 _MEDIA_TYPES = {"PNG": "image/png", "PPM": "image/x-portable-graymap", "BMP": "image/bmp"}
 _GREY = "L"  # Pillow's word for 8 bits a pixel, one channel
+_GREY_MAX = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ def read_image(raw: bytes, wanted: ModelInput) -> CameraImage:
     """Return the image that a file holds.
 
     Args:
-        raw: The file: PNG, PGM or BMP with 8-bit grey.
+        raw: The file: PNG, PGM or BMP with 8 bits of grey, from 0 to 255.
         wanted: The size that the model takes.
 
     Raises:
@@ -74,11 +75,12 @@ def read_image(raw: bytes, wanted: ModelInput) -> CameraImage:
             pixels = np.array(image, dtype=np.uint8)
     except UnidentifiedImageError as error:
         raise InputRefused("the image is none that is read: use PNG, PGM or BMP") from error
-    # Pillow's decoders raise all of these for damaged files.
-    except (OSError, ValueError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
-        raise InputRefused(f"the image is damaged: {error}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputRefused(f"the image is too large to be read: {error}") from error
+    except InputRefused:
+        raise
+    except Exception as error:  # whatever a decoder comes upon: also struct.error and IndexError
+        raise InputRefused(f"the image is damaged: {error}") from error
     check_image(pixels, wanted)
     pixels.flags.writeable = False
     return CameraImage(
@@ -94,6 +96,13 @@ def _check_kind(image: Image.Image, wanted: ModelInput) -> None:
         raise InputRefused(
             f"the image's pixels are {image.mode}; {_GREY}, 8 bits of grey, is what the model takes"
         )
+    assert isinstance(image, ImageFile.ImageFile), "it was opened from a file"
+    scaled = [part.args for part in image.tile if not _is_unscaled(part.codec_name, part.args)]
+    if scaled:
+        raise InputRefused(
+            f"the image's grey values are stored as {scaled[0]}, not in 8 bits from 0 to"
+            f" {_GREY_MAX}: let the camera write them so, they are not rescaled here"
+        )
     width, height = image.size
     if (height, width) != (wanted.height, wanted.width):
         raise InputRefused(
@@ -103,3 +112,16 @@ def _check_kind(image: Image.Image, wanted: ModelInput) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames != 1:
         raise InputRefused(f"the image has {frames} frames; hand in each by itself")
+
+
+def _is_unscaled(codec: str, args: object) -> bool:
+    """Return whether a part of a grey image is decoded to the very values that the file has."""
+    first, *others = args if isinstance(args, tuple) else (args,)
+    if first != _GREY:  # "L;4" and the like are stretched to 8 bits
+        return False
+    match codec:
+        case "ppm" | "ppm_plain":  # with the file's own maximum, which is stretched to 255
+            return others == [_GREY_MAX]
+        case "bmp_rle":
+            return not others[0]  # of 4 bits
+    return True

@@ -41,6 +41,7 @@ class Judgement:
     verdict: quality_pb2.Verdict.ValueType  # of all of them together
     doubts: frozenset[Doubt]
     needs_person: bool
+    failure: Exception | None = None  # why the heavy model, which was asked too, gave no result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,39 +102,51 @@ class Inspector:
     def judge(self, inspected: InspectedImage) -> Judgement:
         """Judge one image.
 
+        Where the heavy model fails behind the light one, what the light one found stands: a defect
+        is one, as where no heavy model is set, and anything else is undetermined. Either is for a
+        person.
+
         Raises:
-            EngineError: A model gave no sound scores; nothing was judged.
+            EngineError: The first model gave no sound scores; nothing was judged.
             InputRefused: The image is not of the size that a model takes.
         """
         shift = self._policy.thresholds.shift(inspected.context)
-        decided: list[tuple[JudgingModel, Decision]] = []
+        decided: list[Decision] = []
         results: list[quality_pb2.InferenceResult] = []
 
         def ask(model: JudgingModel) -> None:
             scores = integer_scores(model, inspected.image)
             decision = decide(model.manifest.labels, scores, policy=self._policy, shift=shift)
-            decided.append((model, decision))
             results.append(self._result(model, scores, decision, shift, inspected))
+            decided.append(decision)
 
         judges = self._policy.judges[inspected.mode]
         if judges is not Judges.HEAVY:
             assert self._light is not None, "checked when it was made"
             ask(self._light)
-        doubts = _doubts_of([decision for _, decision in decided])
+        doubts = _doubts_of(decided)
+        failure: Exception | None = None
         if judges is not Judges.LIGHT or doubts & self._policy.escalate:
             assert self._heavy is not None, "checked when it was made"
-            ask(self._heavy)
-        decisions = [decision for _, decision in decided]
-        doubts = _doubts_of(decisions)
+            try:
+                ask(self._heavy)
+            except Exception as error:  # whatever it is: what was found before is not lost by it
+                if not decided:
+                    raise
+                failure = error
+        verdict, doubts = _verdict_of(decided), _doubts_of(decided)
+        if failure is not None and verdict == VERDICT_CONFORMING:
+            verdict = VERDICT_UNDETERMINED
         if shift.missing:
             doubts |= {Doubt.MISSING_CONTEXT}
         if inspected.mode is Mode.FIRST_ARTICLE:
             doubts |= {Doubt.FIRST_ARTICLE}
         return Judgement(
             results=tuple(results),
-            verdict=_verdict_of(decisions),
+            verdict=verdict,
             doubts=doubts,
-            needs_person=bool(doubts & self._policy.review),
+            needs_person=failure is not None or bool(doubts & self._policy.review),
+            failure=failure,
         )
 
     def _result(

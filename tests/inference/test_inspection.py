@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given
-from hypothesis.strategies import integers, lists, tuples
+from hypothesis.strategies import floats, integers, lists, sampled_from, tuples
 
 from lotmark.event_rules import BODY_RULES
 from lotmark.v1 import quality_pb2
@@ -196,6 +196,65 @@ def test_scores_that_are_none_are_an_error_and_never_a_result(
 ) -> None:
     with pytest.raises(EngineError, match=said):
         judged(scores)
+
+
+NO_SCORES = (float("nan"), 0.1, 0.1)
+
+
+@pytest.mark.parametrize("mode", [Mode.NORMAL, Mode.FIRST_ARTICLE])
+def test_a_defect_stands_where_the_heavy_model_fails(mode: Mode) -> None:
+    judgement = judged(COLD_SOLDER, NO_SCORES, mode=mode)
+
+    (result,) = judgement.results
+    assert (result.model, result.label) == ("weld-light/3", COLD)
+    assert judgement.verdict == result.verdict == VERDICT_NONCONFORMING
+    assert Doubt.DEFECT in judgement.doubts
+    assert judgement.needs_person
+    assert isinstance(judgement.failure, EngineError)
+
+
+@pytest.mark.parametrize(
+    ("light", "mode"),
+    [(GREY, Mode.NORMAL), (GREY, Mode.FIRST_ARTICLE), (FINE, Mode.FIRST_ARTICLE)],
+)
+def test_anything_else_is_undetermined_and_for_a_person_where_the_heavy_model_fails(
+    light: Sequence[float], mode: Mode
+) -> None:
+    policy = changed('"defect", "grey_zone", "disagreement", "missing_context"', '"disagreement"')
+    made = inspector(model(light), model(NO_SCORES, "weld-heavy"), policy)
+
+    judgement = made.judge(inspected(mode=mode))
+
+    assert judgement.verdict == VERDICT_UNDETERMINED
+    assert judgement.needs_person
+
+
+PROBABILITY = floats(0, 1, width=32)
+ERRORS = (EngineError("it hangs"), RuntimeError("in this program"), MemoryError())
+
+
+@given(light=tuples(*[PROBABILITY] * 3), mode=sampled_from(Mode), error=sampled_from(ERRORS))
+def test_what_the_light_model_found_is_never_lost_and_never_acquitted(
+    light: tuple[float, ...], mode: Mode, error: Exception
+) -> None:
+    def fails(_pixels: object) -> Sequence[float]:
+        raise error
+
+    alone = judged(light, light, mode=mode)
+    made = inspector(model(light), model(fails, "weld-heavy"))
+    if "weld-light/3" not in {each.model for each in alone.results}:
+        with pytest.raises(type(error)):
+            made.judge(inspected(mode=mode))
+        return
+    judgement = made.judge(inspected(mode=mode))
+
+    assert list(judgement.results) == list(alone.results[:1])
+    if len(alone.results) == 1:
+        assert (judgement, judgement.failure) == (alone, None)
+    else:
+        is_defect = alone.results[0].verdict == VERDICT_NONCONFORMING
+        assert judgement.verdict == (VERDICT_NONCONFORMING if is_defect else VERDICT_UNDETERMINED)
+        assert (judgement.needs_person, judgement.failure) == (True, error)
 
 
 def test_an_output_of_another_name_is_an_error() -> None:

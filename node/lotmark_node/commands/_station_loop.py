@@ -32,7 +32,7 @@ def watch_station(
         as_json: Whether a program reads what is told.
 
     Returns:
-        Whether every image was judged and none was nonconforming.
+        Whether every image was judged, by each model that was asked, and none was nonconforming.
 
     Raises:
         InferenceError, ProtocolError, AdapterError, OSError: It may not or cannot run.
@@ -50,7 +50,7 @@ def watch_station(
 
             def tell(image: StationImage, kept: Path) -> None:
                 nonlocal is_conforming
-                is_conforming &= image.verdict not in ("NONCONFORMING", "NOT_JUDGED")
+                is_conforming &= not (image.is_nonconforming or image.inspected.trouble)
                 made_ms = time.time_ns() // 1_000_000
                 if (message := image.alert(settings.station, made_ms=made_ms)) is not None:
                     alert(message)
@@ -101,4 +101,5 @@ def _line(image: StationImage) -> str:
         return f"{name}: not judged: {inspected.trouble}"
     labels = "; ".join(f"{each.model} {each.label}" for each in inspected.judgement.results)
     review = f"; to review: {inspected.to_review.hex()}" if inspected.to_review else ""
-    return f"{name}: {image.verdict}, {image.mode}: {labels}{review}"
+    trouble = f"; another model failed: {inspected.trouble}" if inspected.trouble else ""
+    return f"{name}: {image.verdict}, {image.mode}: {labels}{trouble}{review}"

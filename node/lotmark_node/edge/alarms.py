@@ -171,7 +171,6 @@ class Alarms:
 
     def tell_part(self, document: Mapping[str, object]) -> None:
         """Tell that a station has found a part that does not conform; as `tell`."""
-        self.count += 1
         logger.warning("part does not conform", extra=dict(document))
         self._send([document])
 

@@ -115,7 +115,11 @@ class EdgeMetrics(Collector):
         )
         for metric, text, attribute in (
             ("edge_inferences", "Results of a station's models.", "inference_count"),
-            ("edge_refused_images", "Images that could not be judged.", "refused_count"),
+            (
+                "edge_refused_images",
+                "Images that could not be judged, or not by every model that was asked.",
+                "refused_count",
+            ),
             ("edge_part_alarms", "Images of parts that do not conform.", "alarm_count"),
         ):
             yield counters(

@@ -15,7 +15,7 @@ from lotmark.event import NONCE_SIZE
 from lotmark.merkle import leaf_hash
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark.v1.quality_pb2 import VERDICT_NONCONFORMING
-from lotmark_inference.errors import EngineError, InputRefused
+from lotmark_inference.errors import EngineError, InferenceError, InputRefused
 from lotmark_inference.image_reading import IMAGE_SIZE_MAX, read_image
 from lotmark_inference.inspection import InspectedImage, Inspector, Judgement
 from lotmark_inference.model_manifest import ModelInput
@@ -33,7 +33,8 @@ from lotmark_node.edge.image_sources import SUFFIXES, ImageFile, LargeImage
 
 logger = logging.getLogger(__name__)
 
-IMAGE_REFUSED, ENGINE_FAILED = "image_refused", "engine_failed"  # reasons of gaps
+# Reasons of gaps; the last is an error in this program.
+IMAGE_REFUSED, ENGINE_FAILED, STATION_FAILED = "image_refused", "engine_failed", "station_failed"
 
 _UNREAD_MEDIA_TYPE = "application/octet-stream"
 
@@ -42,9 +43,9 @@ _UNREAD_MEDIA_TYPE = "application/octet-stream"
 class Inspected:
     """What became of one image."""
 
-    events: tuple[bytes, ...]  # in order; the results, or a gap, and switches
+    events: tuple[bytes, ...]  # in order; results, a gap where there is trouble, and switches
     judgement: Judgement | None  # None: it was not judged
-    trouble: str = ""  # why it was not
+    trouble: str = ""  # why it was not, or not by every model that was asked
     result_id: bytes = b""  # event of the result that has the last word; b"": there is none
 
     @property
@@ -176,20 +177,24 @@ class InspectionStation:
                     triggered_ns=occasion.triggered_ns,
                 )
             )
-        except InputRefused as error:
-            return self._not_judged(file, occasion, IMAGE_REFUSED, error, before)
-        except EngineError as error:
-            return self._not_judged(file, occasion, ENGINE_FAILED, error, before)
-        original = image.file_digest(_file_name(file))
-        results = [
-            self._event(result, unit=occasion.unit, files=[original])
-            for result in judgement.results
-        ]
-        switches = self._switches_of(judgement, leaf_hash(results[-1]))
+            results = [
+                self._event(result, unit=occasion.unit, files=[image.file_digest(_file_name(file))])
+                for result in judgement.results
+            ]
+        except Exception as error:  # one image, whatever it is, does not end a station
+            gap = self._gap(file, occasion, error)
+            return Inspected(events=(*before, gap), judgement=None, trouble=_said(error))
+        trouble = ""
+        if judgement.failure is not None:
+            results.append(self._gap(file, occasion, judgement.failure))
+            trouble = _said(judgement.failure)
+        result_id = leaf_hash(results[len(judgement.results) - 1])
+        switches = self._switches_of(judgement, result_id)
         return Inspected(
             events=(*before, *results, *switches),
             judgement=judgement,
-            result_id=leaf_hash(results[-1]),
+            trouble=trouble,
+            result_id=result_id,
         )
 
     def _switches_of(self, judgement: Judgement, cause_id: bytes) -> list[bytes]:
@@ -232,18 +237,14 @@ class InspectionStation:
         )
         return self._event(body, files=files or [])
 
-    def _not_judged(
-        self,
-        file: ImageFile | LargeImage,
-        occasion: Occasion,
-        reason: str,
-        error: Exception,
-        before: tuple[bytes, ...],
-    ) -> Inspected:
-        self._counts_down = False  # a unit that was not judged is no first article
+    def _gap(self, file: ImageFile | LargeImage, occasion: Occasion, error: Exception) -> bytes:
+        """Return the event that an image was not judged, or not by every model that was asked."""
+        self._counts_down = False  # such a unit is no first article
+        reason = _reason(error)
         logger.warning(
             "image not judged",
-            extra={"station": self._name, "image": file.name, "why": str(error)},
+            extra={"station": self._name, "image": file.name, "why": _said(error)},
+            exc_info=error if reason == STATION_FAILED else None,
         )
         original = event_pb2.FileDigest(
             sha256=file.digest,
@@ -252,8 +253,7 @@ class InspectionStation:
             name=_file_name(file),
         )
         body = quality_pb2.Gap(source=self._name, reason=reason, missing_count=1)
-        gap = self._event(body, unit=occasion.unit, files=[original])
-        return Inspected(events=(*before, gap), judgement=None, trouble=str(error))
+        return self._event(body, unit=occasion.unit, files=[original])
 
     def _event(
         self, body: EventBody, *, unit: str = "", files: "list[event_pb2.FileDigest]"
@@ -268,6 +268,20 @@ class InspectionStation:
             files=files,
             nonce=self._nonce(),
         )
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case InputRefused():
+            return IMAGE_REFUSED
+        case EngineError():
+            return ENGINE_FAILED
+        case _:
+            return STATION_FAILED
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, InferenceError) else repr(error)
 
 
 def _file_name(file: ImageFile | LargeImage) -> str:

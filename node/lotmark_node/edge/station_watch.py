@@ -65,7 +65,7 @@ class StationWatch:
         state: Whether it judges.
         why: Why it does not; "" while it does.
         inference_count: Results of models.
-        refused_count: Images that could not be judged.
+        refused_count: Images that could not be judged, or not by every model that was asked.
         unread_count: Looks at images that could not be read, and lie there still.
         alarm_count: Images of parts that do not conform.
         seconds: From taking an image up until it is kept and its events are in the outbox.
@@ -192,9 +192,9 @@ class StationWatch:
             self.alarm_seconds.add((time.monotonic_ns() - image.triggered_ns) / 1e9)
         kept = await self._keeper.keep(run, image)
         self.seconds.add((time.monotonic_ns() - image.triggered_ns) / 1e9)
-        if judgement is None:
+        if image.inspected.trouble:
             self.refused_count += 1
-        else:
+        if judgement is not None:
             self.inference_count += len(judgement.results)
         await self._on_thread(partial(run.settle, image))
         self._tell(image, kept)

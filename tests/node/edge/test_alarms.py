@@ -105,6 +105,16 @@ def test_an_alarm_is_a_line_in_the_file_and_in_the_log(
     assert [record.getMessage() for record in caplog.records] == ["value outside its limits"]
 
 
+def test_an_alarm_of_a_part_is_one_alarm(tmp_path: Path) -> None:
+    alarms = Alarms(tmp_path)
+
+    alarms.tell_part({"station": "aoi-cam07", "reason": "nonconforming"})
+    alarms.tell([_alarm()] * 3)
+    alarms.tell_trouble("line-3", "disk full", AT_US)
+
+    assert alarms.count == len((tmp_path / FILE_NAME).read_text().splitlines()) == 5
+
+
 def test_the_log_shows_some_alarms_of_a_report_and_counts_the_others(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,8 +1,11 @@
 """A station: the events of its images, in order, and the modes that follow from them."""
 
+import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import count
+
+import pytest
 
 from lotmark.event import check_event
 from lotmark.merkle import leaf_hash
@@ -11,7 +14,7 @@ from lotmark_inference.inspection import Inspector
 from lotmark_inference.policy import Mode, Trigger
 from lotmark_node.edge.image_sources import ImageFile
 from lotmark_node.edge.inspection_station import Inspected, InspectionStation, Occasion
-from tests.inference.judging_models import INPUT, image_file, model
+from tests.inference.judging_models import INPUT, Scores, image_file, model
 from tests.inference.test_inspection import COLD_SOLDER, CONTEXT, FINE, GREY
 from tests.inference.test_label_catalogue import weld_labels
 from tests.inference.weld_policy import weld_policy
@@ -23,7 +26,9 @@ NOW = datetime(2026, 1, 12, 8, 6, tzinfo=UTC)
 class Station:
     """A station whose models give one set of scores, and another for chosen images."""
 
-    def __init__(self, odd: Sequence[float] = COLD_SOLDER) -> None:
+    def __init__(
+        self, odd: Sequence[float] = COLD_SOLDER, heavy: Sequence[float] | Scores | None = None
+    ) -> None:
         self.odd = False
         scores = lambda _pixels: odd if self.odd else FINE  # noqa: E731
         nonces = count(1)
@@ -33,7 +38,7 @@ class Station:
                 weld_policy(),
                 weld_labels(),
                 light=model(scores),
-                heavy=model(scores, "weld-heavy"),
+                heavy=model(scores if heavy is None else heavy, "weld-heavy"),
                 now_ns=lambda: 5_000_000,
             ),
             INPUT,
@@ -169,6 +174,65 @@ def test_an_image_that_cannot_be_judged_is_a_gap_and_no_first_article() -> None:
     assert "use PNG, PGM or BMP" in damaged.trouble
     assert read(failed.events)[0].gap.reason == "engine_failed"
     assert failed.judgement is None
+
+
+def test_a_defect_is_alarmed_reviewed_and_reinforces_where_the_heavy_model_fails() -> None:
+    station = Station(heavy=(float("nan"), 0.1, 0.1))
+    inspected = station.inspect(1, odd=True)
+
+    assert bodies(inspected.events) == ["inference_result", "gap", "policy_switched"]
+    result, gap, switched = read(inspected.events)
+    assert result.inference_result.verdict == quality_pb2.VERDICT_NONCONFORMING
+    assert gap.gap.reason == "engine_failed"
+    assert (gap.items, gap.files[0].sha256) == (result.items, result.files[0].sha256)
+    assert inspected.to_review == inspected.result_id == leaf_hash(inspected.events[0])
+    assert switched.policy_switched.cause_id == inspected.result_id
+    assert switched.policy_switched.to_mode == "REINFORCED"
+    assert inspected.judgement is not None
+    assert inspected.judgement.verdict == quality_pb2.VERDICT_NONCONFORMING
+    assert "not probabilities" in inspected.trouble
+
+
+def test_a_first_article_that_the_heavy_model_did_not_judge_is_none() -> None:
+    station = Station(heavy=(float("nan"), 0.1, 0.1))
+    station.station.trigger(Trigger.SHIFT_START)
+    for unit in range(1, 6):
+        inspected = station.inspect(unit)
+        assert bodies(inspected.events) == ["inference_result", "gap"]
+        assert inspected.to_review == leaf_hash(inspected.events[0])
+
+    assert station.station.mode is Mode.FIRST_ARTICLE
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), struct.error("x"), MemoryError(), KeyError()])
+def test_any_error_with_one_image_is_a_gap_and_the_next_is_judged(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = [error]
+
+    def fails_once(_pixels: object) -> Sequence[float]:
+        if errors:
+            raise errors.pop()
+        return FINE
+
+    station = Station(heavy=fails_once)
+    station.station.trigger(Trigger.NONCONFORMING)  # the heavy model judges alone
+    failed = station.inspect(1)
+    (gap,) = read(failed.events)
+    assert (gap.gap.reason, failed.judgement) == ("station_failed", None)
+    assert gap.items[0].id == STATOR.format(1)
+    assert repr(error) in failed.trouble
+    assert caplog.records[-1].exc_info is not None
+    assert bodies(station.inspect(2).events) == ["inference_result"]
+
+
+def test_a_switch_that_came_before_an_image_that_fails_is_on_record() -> None:
+    station = Station()
+    station.station.trigger(Trigger.SHIFT_START)
+    for unit in (1, 2, 3):
+        station.inspect(unit)
+
+    assert bodies(station.inspect(4, image=b"no image").events) == ["policy_switched", "gap"]
 
 
 def test_missing_context_asks_for_a_person_where_the_policy_says_so() -> None:
