@@ -7,9 +7,10 @@ model silently wrong: four identical rows of one batch had four answers.)
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ _ORDER_SEED = 0
 _SHOWN_PPM_MAX = 10**9
 
 
+Vector: TypeAlias = int | bytes  # a generated image's seed, or the SHA-256 of an image's pixels
+
+
 class Rule(StrEnum):
     """What an engine must keep to be admitted."""
 
@@ -46,7 +50,7 @@ class Finding:
     """A vector for which a rule was broken."""
 
     rule: Rule
-    seed: int  # of the vector
+    vector: Vector
     difference_ppm: int  # of the score that differs most, 1,000,000 being 1
 
 
@@ -59,7 +63,7 @@ class AdmissionReport:
     onnx_sha256: bytes
     candidate: EngineIdentity
     reference: EngineIdentity
-    seeds: tuple[int, ...]  # of the vectors
+    vectors: tuple[Vector, ...]  # seeds first
     difference_max: int  # from the reference, in ten-thousandths
     findings: tuple[Finding, ...]  # at most one for each rule and vector
 
@@ -74,6 +78,7 @@ def try_engine(
     reference: Engine,
     manifest: ModelManifest,
     vectors: Mapping[int, NDArray[np.uint8]],
+    images: Sequence[NDArray[np.uint8]] = (),
 ) -> AdmissionReport:
     """Return how a candidate did beside a reference, ONNX Runtime as a rule.
 
@@ -81,22 +86,27 @@ def try_engine(
         candidate: The engine on trial.
         reference: What it is compared with.
         manifest: Of the model that both run.
-        vectors: Images by their seeds, at least 4, and all that the manifest has scores of.
+        vectors: Generated images by their seeds, among them all that the manifest has scores of.
+        images: More images, of a camera; with the vectors 4 different ones at least.
 
     Raises:
-        ModelRefused: There are too few vectors, or the reference itself does not give the scores
+        ModelRefused: There are too few images, or the reference itself does not give the scores
             of the manifest, so that a comparison with it would say nothing.
         EngineError: An engine failed.
     """
-    if len(vectors) < VECTORS_MIN:
+    named = {hashlib.sha256(image.tobytes()).digest(): image for image in images}
+    tried: dict[Vector, NDArray[np.uint8]] = {
+        **{seed: vectors[seed] for seed in sorted(vectors)},
+        **{digest: named[digest] for digest in sorted(named)},
+    }
+    if len(tried) < VECTORS_MIN:
         raise ModelRefused(
-            f"{len(vectors)} vectors to try an engine with; at least {VECTORS_MIN} are needed"
+            f"{len(tried)} images to try an engine with; at least {VECTORS_MIN} are needed"
         )
-    seeds = tuple(sorted(vectors))
-    batch = np.stack([vectors[seed] for seed in seeds])
+    batch = np.stack(list(tried.values()))
     expected = _alone(reference, manifest, batch)
-    _demand_manifest_scores(reference, manifest, dict(zip(seeds, expected, strict=True)))
-    trial = _Trial(candidate, manifest, seeds, batch, expected)
+    _demand_manifest_scores(reference, manifest, dict(zip(tried, expected, strict=True)))
+    trial = _Trial(candidate, manifest, tuple(tried), batch, expected)
     findings = tuple(trial.findings())
     return AdmissionReport(
         model=manifest.name,
@@ -104,7 +114,7 @@ def try_engine(
         onnx_sha256=manifest.onnx_sha256,
         candidate=candidate.identity,
         reference=reference.identity,
-        seeds=seeds,
+        vectors=tuple(tried),
         difference_max=trial.difference_max,
         findings=findings,
     )
@@ -120,12 +130,13 @@ def report_json(report: AdmissionReport) -> bytes:
             "candidate": _identity_json(report.candidate),
             "reference": _identity_json(report.reference),
             # As text: a seed has 64 bits, and a number of JSON 53.
-            "seeds": [str(seed) for seed in report.seeds],
+            "seeds": [str(each) for each in report.vectors if isinstance(each, int)],
+            "images": [each.hex() for each in report.vectors if isinstance(each, bytes)],
             "difference_max": report.difference_max,
             "findings": [
                 {
                     "rule": finding.rule.value,
-                    "seed": str(finding.seed),
+                    **_vector_json(finding.vector),
                     "difference_ppm": finding.difference_ppm,
                 }
                 for finding in report.findings
@@ -144,10 +155,21 @@ def model_admitted(report: AdmissionReport) -> quality_pb2.ModelAdmitted:
         target=report.candidate.target,
         weights_digest=report.onnx_sha256,
         report_digest=hashlib.sha256(report_json(report)).digest(),
-        vector_count=len(report.seeds),
+        vector_count=len(report.vectors),
         difference_max=report.difference_max,
         admitted=report.is_admitted,
     )
+
+
+def vector_told(vector: Vector) -> str:
+    """Return which image a vector is, for people."""
+    if isinstance(vector, int):
+        return f"the image of seed {vector}"
+    return f"the image whose pixels have SHA-256 {vector.hex()}"
+
+
+def _vector_json(vector: Vector) -> dict[str, str]:
+    return {"seed": str(vector)} if isinstance(vector, int) else {"image": vector.hex()}
 
 
 def _identity_json(identity: EngineIdentity) -> dict[str, str]:
@@ -155,13 +177,13 @@ def _identity_json(identity: EngineIdentity) -> dict[str, str]:
 
 
 def _demand_manifest_scores(
-    reference: Engine, manifest: ModelManifest, expected: Mapping[int, NDArray[np.float32]]
+    reference: Engine, manifest: ModelManifest, expected: Mapping[Vector, NDArray[np.float32]]
 ) -> None:
     """Refuse a reference that does not score the manifest's vectors as the manifest says."""
-    for seed, scores in expected.items():
+    for vector, scores in expected.items():
         if not np.isfinite(scores).all():
             raise ModelRefused(
-                f"{reference.identity.name} gives no number for the image of seed {seed}"
+                f"{reference.identity.name} gives no number for {vector_told(vector)}"
             )
     for seed, told in manifest.vectors.items():
         if seed not in expected:
@@ -181,13 +203,13 @@ class _Trial:
         self,
         candidate: Engine,
         manifest: ModelManifest,
-        seeds: tuple[int, ...],
+        vectors: tuple[Vector, ...],
         batch: NDArray[np.uint8],
         expected: NDArray[np.float32],
     ) -> None:
         self._candidate = candidate
         self._manifest = manifest
-        self._seeds = seeds
+        self._vectors = vectors
         self._batch = batch
         self._expected = expected
         self.difference_max = 0
@@ -252,7 +274,7 @@ class _Trial:
         ppm = np.nan_to_num(difference * 1e6, nan=_SHOWN_PPM_MAX, posinf=_SHOWN_PPM_MAX)
         return Finding(
             rule=rule,
-            seed=self._seeds[row],
+            vector=self._vectors[row],
             difference_ppm=min(round(float(ppm)), _SHOWN_PPM_MAX),
         )
 

@@ -74,7 +74,7 @@ def test_an_engine_a_score_of_which_is_off_by_two_is_refused() -> None:
     report = tried(off)
 
     assert {finding.rule for finding in report.findings} == {Rule.VECTORS}
-    assert {finding.seed for finding in report.findings} == VECTORS.keys()
+    assert {finding.vector for finding in report.findings} == VECTORS.keys()
     assert {finding.difference_ppm for finding in report.findings} == {200}
     assert report.difference_max == 2
 
@@ -96,7 +96,7 @@ def test_a_label_that_flips_by_a_single_unit_is_refused() -> None:
 
     report = tried(flips)
 
-    assert [(finding.rule, finding.seed) for finding in report.findings] == [(Rule.LABELS, 1)]
+    assert [(finding.rule, finding.vector) for finding in report.findings] == [(Rule.LABELS, 1)]
     assert report.difference_max == 1
 
 
@@ -230,5 +230,33 @@ def test_the_manifests_own_vectors_must_be_among_those_tried() -> None:
 def test_three_vectors_are_too_few() -> None:
     few = dict(list(VECTORS.items())[:3])
 
-    with pytest.raises(ModelRefused, match=r"3 vectors .*; at least 4 are needed"):
+    with pytest.raises(ModelRefused, match=r"3 images .*; at least 4 are needed"):
         try_engine(SoundEngine(), SoundEngine(), MANIFEST, few)
+
+
+def test_images_of_a_camera_are_named_by_the_digest_of_their_pixels() -> None:
+    mine = list(images(3, 5))
+    wrong = hashlib.sha256(mine[2].tobytes()).digest()
+
+    def off_for_one(batch: Batch, outputs: dict[str, NDArray[np.float32]]) -> Outputs:
+        is_wrong = [hashlib.sha256(image.tobytes()).digest() == wrong for image in batch]
+        outputs["scores"][is_wrong] += np.array([0.01, 0], np.float32)
+        return outputs
+
+    vectors = {7: AT_THRESHOLD}
+    manifest = replace(MANIFEST, vectors={7: (5_000, 5_000)})
+    report = try_engine(LyingEngine(off_for_one), SoundEngine(), manifest, vectors, mine)
+    written = json.loads(report_json(report))
+
+    assert {finding.vector for finding in report.findings} == {wrong}
+    assert written["seeds"] == ["7"]
+    assert written["images"] == sorted(hashlib.sha256(each.tobytes()).hexdigest() for each in mine)
+    assert {each.get("image") for each in written["findings"]} == {wrong.hex()}
+    assert model_admitted(report).vector_count == 6
+
+
+def test_one_image_four_times_is_one() -> None:
+    mine = [images(3, 1)[0]] * 4
+
+    with pytest.raises(ModelRefused, match=r"^1 images"):
+        try_engine(SoundEngine(), SoundEngine(), MANIFEST, {}, mine)

@@ -7,11 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
-from lotmark_inference.manifest_file import dump_manifest
+from lotmark_inference.manifest_file import dump_manifest, manifest_digest, read_manifest
+from lotmark_inference.model_metadata import metadata_of
+from lotmark_inference.weld_surface import SIZE
 from lotmark_node.main import app
 from tests.inference.sample_models import sample_manifest, tiny_onnx, tiny_weights
+from tests.inference.tiny_models import noise
 from tests.node.running_node import NodeProcess, node_process
 
 
@@ -23,11 +27,16 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
         yield running
 
 
-def model(folder: Path, *, has_vectors: bool = False) -> Path:
+def model(
+    folder: Path, *, name: str = "weld-light", has_vectors: bool = False, size: int = SIZE
+) -> Path:
     """Write the tiny model; the scores that its manifest may name are none of its own."""
     folder.mkdir()
-    onnx = tiny_onnx()
-    manifest = sample_manifest(onnx)
+    metadata = metadata_of(sample_manifest(b"", name=name))
+    onnx = tiny_onnx(weights=tiny_weights()[: (size // 8) ** 2], metadata=metadata, size=size)
+    manifest = sample_manifest(onnx, name=name)
+    taken = replace(manifest.input, height=size, width=size)
+    manifest = replace(manifest, input=taken)
     if not has_vectors:
         manifest = replace(manifest, vectors={})
     (folder / "model.onnx").write_bytes(onnx)
@@ -51,17 +60,131 @@ def test_an_admitted_engine_is_on_record_and_its_model_may_be_used(
 
     assert (registered.exit_code, done.exit_code, used.exit_code) == (0, 0, 0), done.output
     assert "weld-light/1 is admitted on onnxruntime-1.32.0 for cpu: 4 images" in done.output
-    admitted = status["admitted"][0]
+    (admitted,) = [each for each in status["admitted"] if each["model"] == "weld-light/1"]
     files = [each.read_bytes() for each in registry.rglob("*") if each.is_file()]
     (report,) = [json.loads(each) for each in files if b'"findings"' in each]
     assert report["candidate"]["artefact_sha256"] == admitted["engine_digest"]
     assert admitted["engine_digest"] == hashlib.sha256(tiny_onnx()).hexdigest()
 
 
+def register(node: NodeProcess, folder: Path) -> None:
+    files = folder.parent / "registered"
+    done = lotmark("model", "register", folder, "--registry", files, node=node)
+    assert done.exit_code == 0, done.output
+
+
+def event_count(node: NodeProcess) -> int:
+    """Return how many trials are on record."""
+    status = json.loads(lotmark("model", "status", "--json", node=node).stdout)
+    return len(status["admitted"])
+
+
+def test_a_trial_of_a_model_that_is_not_registered_is_not_made(
+    node: NodeProcess, tmp_path: Path
+) -> None:
+    tiny, registry = model(tmp_path / "tiny", name="unknown"), tmp_path / "registry"
+    done = lotmark("engine", "admit", tiny, "--registry", registry, "--count", "4", node=node)
+
+    assert done.exit_code == 1
+    assert "T1-STATOR has not registered unknown/1" in done.stderr
+    assert "lotmark model register" in done.stderr
+    assert "is admitted" not in done.output
+    assert not registry.exists()
+
+
+def test_a_trial_of_a_manifest_that_is_not_the_registered_one_is_not_made(
+    node: NodeProcess, tmp_path: Path
+) -> None:
+    tiny, registry = model(tmp_path / "tiny", name="changed"), tmp_path / "registry"
+    register(node, tiny)
+    manifest = read_manifest((tiny / "manifest.json").read_bytes()).manifest
+    labels = tuple(replace(each, threshold=9_999) for each in manifest.labels)
+    lenient = replace(manifest, labels=labels)
+    (tiny / "manifest.json").write_bytes(dump_manifest(lenient))
+    before = event_count(node)
+    done = lotmark("engine", "admit", tiny, "--registry", registry, "--count", "4", node=node)
+
+    assert done.exit_code == 1
+    assert manifest_digest(manifest).hex() in done.stderr
+    assert manifest_digest(lenient).hex() in done.stderr
+    assert event_count(node) == before
+
+
+def photographs(folder: Path, size: int, count: int) -> Path:
+    folder.mkdir()
+    for number, pixels in enumerate(noise(count, count)):
+        Image.fromarray(pixels[:size, :size]).save(folder / f"part_{number}.png")
+    return folder
+
+
+def test_a_model_of_another_size_is_tried_with_images_of_its_own(
+    node: NodeProcess, tmp_path: Path
+) -> None:
+    small, registry = model(tmp_path / "small", name="small", size=64), tmp_path / "registry"
+    register(node, small)
+    images = photographs(tmp_path / "images", 64, 5)
+    (images / "notes.txt").write_text("no image")
+    asked = ("engine", "admit", small, "--registry", registry)
+    welds = lotmark(*asked, node=node)
+    done = lotmark(*asked, "--images", images, node=node)
+    used = lotmark("model", "promote", small, "--station", "cam-2", node=node)
+
+    assert welds.exit_code == 2
+    assert "small/1 takes images of 64 x 64, generated welds have 128 x 128" in welds.stderr
+    assert "--images DIR" in welds.stderr
+    assert (done.exit_code, used.exit_code) == (0, 0), done.output
+    assert "small/1 is admitted on onnxruntime-1.32.0 for cpu: 5 images" in done.output
+    files = [each.read_bytes() for each in registry.rglob("*") if each.is_file()]
+    (report,) = [json.loads(each) for each in files if b'"findings"' in each]
+    expected = [noise(5, 5)[each, :64, :64].tobytes() for each in range(5)]
+    assert report["seeds"] == []
+    assert report["images"] == sorted(hashlib.sha256(each).hexdigest() for each in expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "said"),
+    [
+        (72, 4, "part_0.png: the image has 72 x 72 pixels; the model takes 64 x 64"),
+        (64, 3, "3 images to try an engine with; at least 4 are needed"),
+        (64, 0, "0 images to try an engine with; at least 4 are needed"),
+    ],
+)
+def test_images_that_do_not_do_for_a_trial_are_refused(
+    node: NodeProcess, tmp_path: Path, size: int, count: int, said: str
+) -> None:
+    name = f"odd-{size}-{count}"
+    small = model(tmp_path / "small", name=name, size=64)
+    register(node, small)
+    images = photographs(tmp_path / "images", size, count)
+    done = lotmark(
+        *("engine", "admit", small, "--registry", tmp_path / "registry", "--images", images),
+        node=node,
+    )
+
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_a_model_of_another_size_cannot_name_scores_of_generated_welds(
+    node: NodeProcess, tmp_path: Path
+) -> None:
+    small = model(tmp_path / "small", name="seeded", size=64, has_vectors=True)
+    register(node, small)
+    images = photographs(tmp_path / "images", 64, 4)
+    done = lotmark(
+        *("engine", "admit", small, "--registry", tmp_path / "registry", "--images", images),
+        node=node,
+    )
+
+    assert done.exit_code == 2
+    assert "a manifest without vectors" in done.stderr
+
+
 def test_a_model_whose_own_scores_do_not_come_out_is_put_on_no_record(
     node: NodeProcess, tmp_path: Path
 ) -> None:
-    tiny = model(tmp_path / "tiny", has_vectors=True)
+    tiny = model(tmp_path / "tiny", name="unsound", has_vectors=True)
+    register(node, tiny)
     registry = tmp_path / "registry"
     done = lotmark("engine", "admit", tiny, "--registry", registry, "--count", "4", node=node)
 
@@ -71,7 +194,8 @@ def test_a_model_whose_own_scores_do_not_come_out_is_put_on_no_record(
 
 
 def test_an_engine_file_that_is_another_model_is_refused(node: NodeProcess, tmp_path: Path) -> None:
-    tiny, other = model(tmp_path / "tiny"), tmp_path / "other.onnx"
+    tiny, other = model(tmp_path / "tiny", name="own"), tmp_path / "other.onnx"
+    register(node, tiny)
     other.write_bytes(tiny_onnx(weights=-tiny_weights()))
     done = lotmark(
         *("engine", "admit", tiny, "--registry", tmp_path / "registry"),
