@@ -61,7 +61,7 @@ class ModelSearch:
         self._registry = ModelFolder(registry) if registry else None
         self._models: dict[str, _PartyModels] = {}  # by party
         self._policies: dict[str, Sequence[AcceptedEvent]] = {}  # by party
-        self._proven: set[int] = set()  # indexes
+        self._proven: dict[int, str] = {}  # whose an entry is, by its index
         self._open: dict[tuple[str, str], JudgingModel] = {}  # by party and model
 
     def close(self) -> None:
@@ -157,12 +157,12 @@ class ModelSearch:
         return self._policies[party]
 
     def _prove(self, each: AcceptedEvent, party: str) -> None:
-        if each.index in self._proven:
-            return
-        whose = prove(self._session, each.entry, self._session.checkpoint_over(each.index))
+        whose = self._proven.get(each.index)
+        if whose is None:
+            whose = prove(self._session, each.entry, self._session.checkpoint_over(each.index))
+            self._proven[each.index] = whose
         if whose != party:
             raise ProofError(f"entry {each.index} came for one of {party}; it is of {whose}")
-        self._proven.add(each.index)
 
     def _files(self, registered: Registration) -> ModelFiles:
         """Return the files of a registration: what is found first of its digests."""

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -9,13 +11,17 @@ from typing import Any
 import pytest
 
 from lotmark.client import Client
+from lotmark.client.ledger_records import LedgerEntry
 from lotmark.client.new_event import new_event
 from lotmark.client.session import LedgerSession
 from lotmark.client.settings import read_client_settings
+from lotmark.errors import ProofError
 from lotmark.v1 import event_pb2
 from lotmark.v1.quality_pb2 import AUDIT_FINDING_EXACT, VERDICT_CONFORMING, InferenceAudit
 from lotmark_inference.audit_lottery import DRAWING_STEP, drawing_size, drawn_size
 from lotmark_inference.policy import read_policy
+from lotmark_node.inference_audits import ModelSearch
+from lotmark_node.inference_ledger import proven_result
 from tests.adapters.test_webhooks import wait_for
 from tests.node.ledger_in_memory import measurement
 from tests.node.running_node import node_process
@@ -146,6 +152,30 @@ def test_nothing_that_a_result_makes_up_is_found_exact(site: Site) -> None:
         for policy in ((), ("--policy", site.policy)):
             found = rerun(site, event_id, *policy, exit_code=exit_code)
             assert (change.__name__, found["finding"]) == (change.__name__, finding)
+
+
+class SessionWithTheWrongParty(LedgerSession):
+    """With a node that gives everybody's events for one party's."""
+
+    def entries(self, from_index: int = 0, **asked: Any) -> Iterator[LedgerEntry]:
+        return super().entries(from_index, **(asked | {"parties": ()}))
+
+
+def test_what_another_party_registered_is_not_taken_for_the_results_own(site: Site) -> None:
+    ready(site)
+    (event_id,) = site.judged(count=1)
+    site.original(event_id)
+    settings = read_client_settings(site.node.client("OEM-A", "erp"))
+    with SessionWithTheWrongParty(settings) as session:
+        result = proven_result(session, event_id)
+        search = ModelSearch(session, folders=[site.model], registry=None)
+
+        with closing(search):
+            search.model(result)
+            assert search.prior(result).is_engine_admitted
+            for of_other in (search.model, search.prior):
+                with pytest.raises(ProofError, match="it is of T1-STATOR"):
+                    of_other(replace(result, party="T2-X"))
 
 
 def test_another_document_of_a_policy_refutes_no_result(site: Site) -> None:
