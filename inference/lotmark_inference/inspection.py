@@ -137,6 +137,7 @@ class Inspector:
         verdict, doubts = _verdict_of(decided), _doubts_of(decided)
         if failure is not None and verdict == VERDICT_CONFORMING:
             verdict = VERDICT_UNDETERMINED
+        results[-1].joint_verdict = verdict
         if shift.missing:
             doubts |= {Doubt.MISSING_CONTEXT}
         if inspected.mode is Mode.FIRST_ARTICLE:
@@ -183,6 +184,7 @@ class Inspector:
             scores=scores,
             catalogue=manifest.catalogue,
             missing_context=shift.missing,
+            engine=model.engine.identity.name,
         )
 
 

@@ -19,6 +19,7 @@ from lotmark.v1.quality_pb2 import (
     VERDICT_CONFORMING,
     VERDICT_NONCONFORMING,
     VERDICT_UNDETERMINED,
+    VERDICT_UNSPECIFIED,
 )
 from lotmark_inference.audit_lottery import Draw
 from lotmark_inference.context import SCORE_MAX, THRESHOLD, THRESHOLD_SHIFT, ContextShift
@@ -144,8 +145,8 @@ def _missing(result: quality_pb2.InferenceResult, prior: PriorRecord) -> list[st
     if not prior.is_engine_admitted:
         # No refutation: which admissions there are is the node's word.
         missing.append(
-            f"no engine {result.engine_digest.hex() or 'without a digest'} was admitted for"
-            f" {result.model} before the result"
+            f"no engine {' '.join(filter(None, (result.engine, result.engine_digest.hex())))} was"
+            f" admitted for {result.model} before the result"
         )
     return missing
 
@@ -216,6 +217,15 @@ def _contradictions(
     ):
         if says != wanted:
             found.append(f"the result names {what} {says!a}, the model's manifest {wanted!a}")
+    # Another model may have found a defect that this one does not see, or have failed.
+    joint = {VERDICT_UNSPECIFIED, result.verdict}
+    if result.verdict == VERDICT_CONFORMING:
+        joint.add(VERDICT_UNDETERMINED)
+    if result.joint_verdict not in joint:
+        found.append(
+            f"the joint verdict {quality_pb2.Verdict.Name(result.joint_verdict)} does not follow"
+            f" from {quality_pb2.Verdict.Name(result.verdict)}"
+        )
     if result.mode not in list(Mode):
         found.append(f"mode {result.mode!a} is none of {', '.join(Mode)}")
     names = [each.name for each in result.context]

@@ -110,6 +110,7 @@ class ModelSearch:
                 if each.index < index
                 and each.event.model_admitted.model == body.model
                 and each.event.model_admitted.engine_digest == body.engine_digest
+                and body.engine in ("", each.event.model_admitted.engine)  # "": not said
             ),
             None,
         )

@@ -282,6 +282,8 @@ BODY_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
         ("scores", each(between(0, 10_000), SCORES_MAX)),
         ("catalogue", _OPTIONAL_ID),
         ("missing_context", each(_ID, ATTRIBUTES_MAX)),
+        ("engine", _OPTIONAL_ID),
+        ("joint_verdict", between(0, 3)),
     ),
     "review_verdict": (
         ("event_id", DIGEST),

@@ -12,6 +12,7 @@ from lotmark.v1.quality_pb2 import (
     VERDICT_CONFORMING,
     VERDICT_NONCONFORMING,
     VERDICT_UNDETERMINED,
+    VERDICT_UNSPECIFIED,
 )
 from lotmark_inference.decision import decide
 from lotmark_inference.errors import (
@@ -107,6 +108,8 @@ def test_a_sound_weld_is_judged_by_the_light_model_alone() -> None:
         preprocessing="none",
         scores=[9_800, 100, 100],
         catalogue="weld-labels/1",
+        engine="memory-1",
+        joint_verdict=VERDICT_CONFORMING,
     )
     assert not judgement.needs_person
     for name, rule in BODY_RULES["inference_result"]:
@@ -131,6 +134,7 @@ def test_a_defect_or_a_doubt_of_the_light_model_goes_to_the_heavy_one(
 
     assert [each.model for each in judgement.results] == ["weld-light/3", "weld-heavy/3"]
     assert judgement.verdict == verdict
+    assert [each.joint_verdict for each in judgement.results] == [VERDICT_UNSPECIFIED, verdict]
     assert set(judgement.doubts) == doubts
     assert judgement.needs_person
 
@@ -248,7 +252,11 @@ def test_what_the_light_model_found_is_never_lost_and_never_acquitted(
         return
     judgement = made.judge(inspected(mode=mode))
 
-    assert list(judgement.results) == list(alone.results[:1])
+    (result,) = judgement.results
+    assert result.joint_verdict == judgement.verdict
+    result.ClearField("joint_verdict")
+    alone.results[0].ClearField("joint_verdict")
+    assert result == alone.results[0]
     if len(alone.results) == 1:
         assert (judgement, judgement.failure) == (alone, None)
     else:

@@ -145,6 +145,10 @@ LIES = {
     "too few scores": (lie(scores=[300, 9_500]), "2 scores are not those of 3 labels"),
     "too many scores": (lie(scores=[300, 9_500, 200, 0]), "4 scores are not those of 3"),
     "the verdict": (lie(verdict=VERDICT_CONFORMING), "VERDICT_NONCONFORMING, not VERDICT_CONF"),
+    "the joint verdict": (
+        lie(joint_verdict=VERDICT_UNDETERMINED),
+        "joint verdict VERDICT_UNDETERMINED does not",
+    ),
     "no threshold": (without("threshold"), "states no threshold"),
     "an impossible threshold": (another("threshold", "0"), "threshold 0 is not 1 to 10000"),
     "two thresholds": (twice("threshold", "1"), "states 'threshold' twice"),

@@ -131,6 +131,10 @@ def strange_engine(event: event_pb2.Event) -> None:
     event.inference_result.engine_digest = b"w" * 32
 
 
+def strange_release(event: event_pb2.Event) -> None:
+    event.inference_result.engine = "onnxruntime-0.1"
+
+
 def strange_mode(event: event_pb2.Event) -> None:
     event.inference_result.mode = "CAREFUL"
 
@@ -144,6 +148,7 @@ def test_nothing_that_a_result_makes_up_is_found_exact(site: Site) -> None:
     for change, finding, exit_code in (
         (no_threshold, "REFUTED", 1),
         (strange_engine, "CANNOT_TELL", 2),
+        (strange_release, "CANNOT_TELL", 2),
         (strange_mode, "REFUTED", 1),
         (strange_catalogue, "REFUTED", 1),
     ):

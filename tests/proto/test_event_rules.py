@@ -44,7 +44,8 @@ KINDS: dict[str, str] = {
     "association": "action=action process=id? position=id?",
     "inference_result": "model=id engine_digest=digest input_digest=digest policy=id mode=id"
     " label=long score_ppm=ppm calibrated_ppm=ppm feature=id? verdict=verdict latency_us=any"
-    " context=attributes preprocessing=id? scores=scores catalogue=id? missing_context=names",
+    " context=attributes preprocessing=id? scores=scores catalogue=id? missing_context=names"
+    " engine=id? joint_verdict=verdict_or_none",
     "review_verdict": "event_id=digest operator=id verdict=verdict effort_s=any remark=text",
     "report_seal": "report=id laboratory=id test=id report_digest=digest fields=fields"
     " verdict=verdict",

@@ -527,6 +527,8 @@ class InferenceResult(_message.Message):
     SCORES_FIELD_NUMBER: _builtins.int
     CATALOGUE_FIELD_NUMBER: _builtins.int
     MISSING_CONTEXT_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    JOINT_VERDICT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model id and version."""
     engine_digest: _builtins.bytes
@@ -553,6 +555,12 @@ class InferenceResult(_message.Message):
     """What was done to the input before the model saw it, as the manifest names it; empty: nothing."""
     catalogue: _builtins.str
     """Label catalogue and its version, such as "weld-labels/1"; empty: none."""
+    engine: _builtins.str
+    """Kind and release of the engine that ran, as ModelAdmitted names it; empty: not said."""
+    joint_verdict: Global___Verdict.ValueType
+    """Verdict that the station acted upon, of all models that judged the input: in the last result of
+    it, and in no other.
+    """
     @_builtins.property
     def context(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attribute]:
         """Takt, temperature, humidity and the like that the policy used, at most 32."""
@@ -584,12 +592,16 @@ class InferenceResult(_message.Message):
         scores: _abc.Iterable[_builtins.int] | None = ...,
         catalogue: _builtins.str = ...,
         missing_context: _abc.Iterable[_builtins.str] | None = ...,
+        engine: _builtins.str = ...,
+        joint_verdict: Global___Verdict.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_joint_verdict", b"_joint_verdict", "joint_verdict", b"joint_verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibrated_ppm", b"calibrated_ppm", "catalogue", b"catalogue", "context", b"context", "engine_digest", b"engine_digest", "feature", b"feature", "input_digest", b"input_digest", "label", b"label", "latency_us", b"latency_us", "missing_context", b"missing_context", "mode", b"mode", "model", b"model", "policy", b"policy", "preprocessing", b"preprocessing", "score_ppm", b"score_ppm", "scores", b"scores", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_joint_verdict", b"_joint_verdict", "calibrated_ppm", b"calibrated_ppm", "catalogue", b"catalogue", "context", b"context", "engine", b"engine", "engine_digest", b"engine_digest", "feature", b"feature", "input_digest", b"input_digest", "joint_verdict", b"joint_verdict", "label", b"label", "latency_us", b"latency_us", "missing_context", b"missing_context", "mode", b"mode", "model", b"model", "policy", b"policy", "preprocessing", b"preprocessing", "score_ppm", b"score_ppm", "scores", b"scores", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__joint_verdict: _TypeAlias = _typing.Literal["joint_verdict"]  # noqa: Y015
+    _WhichOneofArgType__joint_verdict: _TypeAlias = _typing.Literal["_joint_verdict", b"_joint_verdict"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__joint_verdict) -> _WhichOneofReturnType__joint_verdict | None: ...
 
 Global___InferenceResult: _TypeAlias = InferenceResult  # noqa: Y015
 
