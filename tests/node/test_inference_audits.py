@@ -116,7 +116,14 @@ def test_what_is_no_result_of_this_ledger_is_told(site: Site) -> None:
 
     assert genesis.exit_code == 2
     assert "entry 0 is no event" in genesis.output
-    assert nothing.exit_code == 1
+    assert nothing.exit_code == 2  # 1 would say that it is refuted
+
+
+def test_a_lottery_does_not_begin_beyond_the_ledger(site: Site) -> None:
+    beyond = site.lotmark("inference", "audit", "--since", 5_000_000)
+
+    assert beyond.exit_code == 2
+    assert "--since 5000000 is beyond the ledger" in beyond.output
 
 
 def no_threshold(event: event_pb2.Event) -> None:

@@ -57,12 +57,18 @@ def read_settings(client: Path | None) -> "ClientSettings":
 
 
 @contextmanager
-def reading(client: Path | None, *, first_node_only: bool = False) -> "Iterator[LedgerSession]":
+def reading(
+    client: Path | None,
+    *,
+    first_node_only: bool = False,
+    not_found: terminal.ExitCode = terminal.ExitCode.NO,
+) -> "Iterator[LedgerSession]":
     """Give a session that only reads; that something is not on the ledger is an answer: no.
 
     Args:
         client: The settings file that the command line names.
         first_node_only: Call no other node where the first one does not answer.
+        not_found: The exit status then, where "no" would answer another question.
     """
     settings = read_settings(client)
     from lotmark.client.calls import NotOnLedgerError
@@ -75,7 +81,7 @@ def reading(client: Path | None, *, first_node_only: bool = False) -> "Iterator[
         try:
             yield session
         except NotOnLedgerError as error:
-            terminal.fail(f"{error}.", exit_code=terminal.ExitCode.NO)
+            terminal.fail(f"{error}.", exit_code=not_found)
 
 
 def tell_passed_over(session: "LedgerSession") -> None:

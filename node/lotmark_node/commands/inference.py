@@ -86,7 +86,7 @@ def rerun(
 
     content = read_image_file(image).content
     decided_by = _policy(policy)
-    with reading(client) as session:
+    with reading(client, not_found=terminal.ExitCode.CANNOT_TELL) as session:
         result = proven_result(session, parse_entry_name(name))
         with _models(session, models, registry) as search:
             made = audited(result, content, search, decided_by)
@@ -141,6 +141,11 @@ def audit(
             terminal.fail(
                 f"Checkpoint {checkpoint.size} is {checkpoint.findings.standing}.",
                 "Only under a final one roots are certain; try again once its quorum has cosigned.",
+            )
+        if since > checkpoint.size:
+            terminal.fail(
+                f"--since {since} is beyond the ledger, which has {checkpoint.size} entries.",
+                "Give drawn_size of the last answer, or 0.",
             )
         lottery = hold_lottery(session, checkpoint, since=since, rate_ppm=rate_ppm)
         if images is not None:
