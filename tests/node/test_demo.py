@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from lotmark.block import parse_block
+from lotmark.merkle import leaf_hash
 from lotmark.snapshot_reader import SnapshotReader
 from lotmark.v1 import event_pb2
 from lotmark.v1.quality_pb2 import VERDICT_NONCONFORMING
@@ -94,6 +95,24 @@ def test_the_figures_of_the_last_line_are_those_of_the_snapshot(ran: Ran) -> Non
     with snapshot.open("rb") as file:
         assert outcome["tree_size"] == SnapshotReader(file).manifest.size
     assert outcome["events"] == len(list(events_in(snapshot)))
+
+
+def test_models_are_promoted_with_approvals_of_operators_and_vibration_counts(ran: Ran) -> None:
+    told = list(events_in(ran.left / "stator-line.snapshot"))
+    by_id = {leaf_hash(each.SerializeToString(deterministic=True)): each for each in told}
+    promotions = [each.model_promoted for each in told if each.HasField("model_promoted")]
+
+    assert {each.model for each in promotions} == {"weld-light/1", "weld-heavy/1"}
+    for promotion in promotions:
+        signatures = [by_id[each].operator_signature for each in promotion.approvals]
+        assert len({each.credential_id for each in signatures}) == 3
+        assert {by_id[each.event_id].model_registered.model for each in signatures} == {
+            promotion.model
+        }
+    for each in told:
+        if each.HasField("inference_result"):
+            assert "vibration_rms_z_milli" in {used.name for used in each.inference_result.context}
+            assert not each.inference_result.missing_context
 
 
 def test_every_document_of_the_story_and_every_weld_is_on_the_ledger(ran: Ran) -> None:

@@ -1,9 +1,10 @@
 """The models and labels of the story's camera: registered, tried, approved, put into use."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 from lotmark.client.new_event import EventBody, new_event
 from lotmark.client.operator_bodies import registration, signature
@@ -15,8 +16,7 @@ from lotmark.operator_grant import (
 )
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_inference.admission_gate import model_admitted, report_json, try_engine
-from lotmark_inference.label_catalogue import LabelCatalogue
-from lotmark_inference.manifest_file import dump_manifest, manifest_digest
+from lotmark_inference.label_catalogue import Approver, LabelCatalogue
 from lotmark_inference.model_files import ModelFiles
 from lotmark_inference.model_folder import ModelFolder
 from lotmark_inference.onnx_engine import OnnxEngine
@@ -25,22 +25,33 @@ from lotmark_node.story.errors import StoryFailed
 from lotmark_node.story.trial_ledger import ToldEvent, TrialLedger
 from lotmark_node.trial.software_authenticator import Authenticator
 
+Operators: TypeAlias = Mapping[Approver, Authenticator]
+
 _DAY_MS = 86_400_000
 _MORE_VECTORS = 8  # images that an engine is tried with beside those of the manifest
 
 
 def put_into_use(
-    ledger: TrialLedger, client: str, files: ModelFiles, *, station: str, registry: Path
+    ledger: TrialLedger,
+    client: str,
+    files: ModelFiles,
+    operators: Operators,
+    *,
+    station: str,
+    registry: Path,
 ) -> int:
-    """Register a model, try it in ONNX Runtime, and promote it; return how many images it took.
+    """Register a model, try it in ONNX Runtime, have it approved, and promote it.
+
+    Returns:
+        How many images the trial took.
 
     Raises:
-        StoryFailed: It did not pass the trial, or the ledger refused it.
+        StoryFailed: It did not pass the trial, or the ledger refused something.
     """
     manifest = files.manifest
     folder = ModelFolder(registry)
     folder.put(files.onnx)
-    folder.put(dump_manifest(manifest))
+    folder.put_manifest(files.manifest_file.raw)
     seeds = {*manifest.vectors, *TEST_SEEDS[:_MORE_VECTORS]}
     vectors = {seed: weld_image(seed).pixels for seed in seeds}
     engine, reference = (OnnxEngine(files.onnx, manifest) for _ in range(2))
@@ -48,42 +59,60 @@ def put_into_use(
     if not report.is_admitted:
         raise StoryFailed(f"{manifest.model} failed its trial: {report.findings}")
     folder.put(report_json(report))
+    registered, _ = _tell(
+        ledger,
+        client,
+        f"model {manifest.model}",
+        [
+            quality_pb2.ModelRegistered(
+                model=manifest.model,
+                weights_digest=manifest.onnx_sha256,
+                manifest_digest=files.manifest_file.digest,
+                dataset_digest=manifest.training_digest,
+            ),
+            model_admitted(report),
+        ],
+    )
+    approvals = _approve(ledger, client, operators, registered.result.event_id)
     counts = manifest.evaluation
-    bodies: list[EventBody] = [
-        quality_pb2.ModelRegistered(
-            model=manifest.model,
-            weights_digest=manifest.onnx_sha256,
-            manifest_digest=manifest_digest(manifest),
-            dataset_digest=manifest.training_digest,
-        ),
-        model_admitted(report),
-        quality_pb2.ModelPromoted(
-            model=manifest.model,
-            station=station,
-            true_positive_count=counts.true_positives,
-            false_positive_count=counts.false_positives,
-            false_negative_count=counts.false_negatives,
-            true_negative_count=counts.true_negatives,
-            evaluation_digest=counts.dataset_digest,
-        ),
-    ]
-    _tell(ledger, client, f"model {manifest.model}", bodies)
+    promotion = quality_pb2.ModelPromoted(
+        model=manifest.model,
+        station=station,
+        true_positive_count=counts.true_positives,
+        false_positive_count=counts.false_positives,
+        false_negative_count=counts.false_negatives,
+        true_negative_count=counts.true_negatives,
+        evaluation_digest=counts.dataset_digest,
+        approvals=[each.result.event_id for each in approvals],
+    )
+    _tell(ledger, client, f"promotion {manifest.model}", [promotion])
     return len(vectors)
 
 
-def approve(ledger: TrialLedger, client: str, catalogue: LabelCatalogue) -> list[str]:
-    """Propose a catalogue and let an operator of each of its three roles approve it.
-
-    Returns:
-        The roles, with their parties.
+def put_in_force(
+    ledger: TrialLedger, client: str, catalogue: LabelCatalogue, operators: Operators
+) -> None:
+    """Propose a catalogue, and let operators of its roles approve it.
 
     Raises:
         StoryFailed: The ledger refused something.
     """
     (proposed,) = _tell(ledger, client, f"labels {catalogue.full_name}", [catalogue.body])
+    _approve(ledger, client, operators, proposed.result.event_id)
+
+
+def registered_operators(
+    ledger: TrialLedger, client: str, approvers: Iterable[Approver]
+) -> Operators:
+    """Register an operator for each role, who may approve, and return their authenticators.
+
+    Raises:
+        StoryFailed: The ledger refused one.
+    """
     now_ms = time.time_ns() // 1_000_000
-    approvers = sorted(catalogue.approvers)
-    for approver in approvers:
+    operators = {}
+    bodies: list[EventBody] = []
+    for approver in sorted(approvers):
         device = Authenticator(f"{approver.party} {approver.role}")
         grant = OperatorGrant(
             party=approver.party,
@@ -95,26 +124,29 @@ def approve(ledger: TrialLedger, client: str, catalogue: LabelCatalogue) -> list
             not_after_ms=now_ms + _DAY_MS,
         )
         possession = device.sign(possession_challenge(grant, ledger.chain_id))
-        event_id = proposed.result.event_id
-        challenge = signature_challenge(ledger.chain_id, OperatorMeaning.APPROVE, event_id)
-        for name, body in (
-            (
-                "registration",
-                registration(ledger.chain_id, grant, possession, [ledger.root(approver.party)]),
-            ),
-            (
-                "approval",
-                signature(
-                    ledger.chain_id,
-                    device.credential_id,
-                    device.sign(challenge),
-                    event_id=event_id,
-                    meaning=OperatorMeaning.APPROVE,
-                ),
-            ),
-        ):
-            _tell(ledger, client, f"{name} {approver.party} {approver.role}", [body])
-    return [f"{each.party}'s {each.role}" for each in approvers]
+        root = ledger.root(approver.party)
+        bodies.append(registration(ledger.chain_id, grant, possession, [root]))
+        operators[approver] = device
+    _tell(ledger, client, "operators", bodies)
+    return operators
+
+
+def _approve(
+    ledger: TrialLedger, client: str, operators: Operators, event_id: bytes
+) -> tuple[ToldEvent, ...]:
+    """Let operators approve an event; return their signatures."""
+    challenge = signature_challenge(ledger.chain_id, OperatorMeaning.APPROVE, event_id)
+    bodies = [
+        signature(
+            ledger.chain_id,
+            device.credential_id,
+            device.sign(challenge),
+            event_id=event_id,
+            meaning=OperatorMeaning.APPROVE,
+        )
+        for device in operators.values()
+    ]
+    return _tell(ledger, client, f"approvals of {event_id.hex()}", bodies)
 
 
 def _tell(

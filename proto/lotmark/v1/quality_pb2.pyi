@@ -544,7 +544,7 @@ class InferenceResult(_message.Message):
     score_ppm: _builtins.int
     """Score in parts per million, 0 to 1,000,000."""
     calibrated_ppm: _builtins.int
-    """Score after calibration for the context, in parts per million."""
+    """Score after the calibration of the model's manifest, in parts per million."""
     feature: _builtins.str
     """Where on the unit, such as "weld_137"."""
     verdict: Global___Verdict.ValueType
