@@ -247,7 +247,9 @@ async def open_site(
 
 def _taker(source: str, settings: SiteSettings, pipeline: SitePipeline) -> ReportTaker:
     """Return who takes a source's reports, and brings the images that its results name."""
-    return ReferencedImages(source, pipeline.taker(source), settings.stations, pipeline.put)
+    return ReferencedImages(
+        source, pipeline.taker(source), settings.stations, pipeline.put, pipeline.put_original
+    )
 
 
 def _station(

@@ -354,7 +354,8 @@ def referenced_image(record: SourceRecord, field: str, folder: Path) -> Path:
         folder: Where the vision system puts its images; the file lies directly in it.
 
     Raises:
-        InputRefused: The record has no such field, or it names no file of that folder.
+        InputRefused: The record has no such field, or it names no file of that folder, or one of
+            another ending than images have.
     """
     try:
         value: JsonValue = load(record.content, size_max=_RECORD_SIZE_MAX)
@@ -370,6 +371,11 @@ def referenced_image(record: SourceRecord, field: str, folder: Path) -> Path:
     name = value.replace("\\", "/").rpartition("/")[2]
     if name in ("", ".", "..") or "\0" in name:
         raise InputRefused(f"{record.kind} {record.record} names {value[:80]!a}, which is no file")
+    if not name.lower().endswith(SUFFIXES):
+        raise InputRefused(
+            f"{record.kind} {record.record} names {value[:80]!a}, which is no image that is judged:"
+            f" let the vision system write {', '.join(SUFFIXES)}"
+        )
     return folder / name
 
 
