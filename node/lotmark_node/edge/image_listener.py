@@ -67,10 +67,15 @@ class ImageInbox:
         Raises:
             OSError: The folder cannot be read.
         """
-        endings = (CONTEXT_SUFFIX,) if name.lower().endswith(CONTEXT_SUFFIX) else SUFFIXES
+        is_context = name.endswith(CONTEXT_SUFFIX)
         try:
             with os.scandir(self._folder) as entries:
-                count = sum(each.name.lower().endswith(endings) for each in entries)
+                count = sum(
+                    each.name.endswith(CONTEXT_SUFFIX)
+                    if is_context
+                    else each.name.lower().endswith(SUFFIXES)
+                    for each in entries
+                )
         except FileNotFoundError:
             return True
         return count < WAITING_MAX
@@ -154,8 +159,8 @@ class _Handler(BoundedHandler):
         """Return the body's size, or None after an answer that says why it is not read."""
         lengths = self.headers.get_all("Content-Length", [])
         name = self.path.removeprefix(_PATH)
-        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122  # a name, not a path
-        most = CONTEXT_SIZE_MAX if suffix == CONTEXT_SUFFIX else IMAGE_SIZE_MAX
+        is_context = name.endswith(CONTEXT_SUFFIX)
+        most = CONTEXT_SIZE_MAX if is_context else IMAGE_SIZE_MAX
         if not self._has_key():
             self._refuse(HTTPStatus.UNAUTHORIZED, "give the key: Authorization: Bearer KEY")
         elif not self.path.startswith(_PATH) or not _NAME.fullmatch(name):
@@ -163,7 +168,7 @@ class _Handler(BoundedHandler):
                 HTTPStatus.NOT_FOUND,
                 f"POST to {_PATH}NAME; a name has at most 128 letters, digits and ._-",
             )
-        elif suffix not in (*SUFFIXES, CONTEXT_SUFFIX):
+        elif not is_context and not name.lower().endswith(SUFFIXES):
             self._refuse(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 f"NAME ends with one of {', '.join((*SUFFIXES, CONTEXT_SUFFIX))}",

@@ -30,7 +30,7 @@ FOLDER_FILES_MAX = 10_000  # looked at in one poll, of images and of contexts
 TRIGGER_SUFFIX = ".trigger"
 TRIGGER_FILES_MAX = 64  # taken in one poll
 JUDGED, REFUSED = "judged", "refused"  # folders beneath the watched one
-ENDINGS_TOLD_MAX = 16  # that are none of images, each once
+UNJUDGED_TOLD_MAX = 16  # kinds of files that are not judged, each once
 
 _UNFINISHED_SUFFIX = ".new"  # of what is being pushed, see `replace_file`
 _RECORD_SIZE_MAX = 1_000_000
@@ -108,7 +108,7 @@ class ImageFolder:
         self._looks: dict[str, _Look] = {}
         self._settled: dict[str, _Settled] = {}  # by name; what lies there still
         self._alone_since_s: dict[str, float] = {}  # contexts without an image, by name
-        self._endings_told: set[str] = set()
+        self._unjudged_told: set[str] = set()
         self._is_unremoved_told = False
 
     @property
@@ -152,20 +152,26 @@ class ImageFolder:
                     continue  # its camera took it away again
                 if stat.S_ISREG(status.st_mode):
                     looks[entry.name] = _look_of(status)
+                else:
+                    self._tell_unjudged(entry.name, "it is no plain file")
         if is_whole:
             self._remove_lonely(contexts - {_context_name(name) for name in looks})
         return looks
 
     def _tell_ending(self, entry: "os.DirEntry[str]") -> None:
-        """Tell once of an ending that no image has: a camera may be set to write such files."""
         ending = Path(entry.name).suffix.lower()[:16]
-        if ending in (*self._endings_told, TRIGGER_SUFFIX, _UNFINISHED_SUFFIX):
-            return
-        if len(self._endings_told) < ENDINGS_TOLD_MAX and entry.is_file(follow_symlinks=False):
-            self._endings_told.add(ending)
+        if ending not in (TRIGGER_SUFFIX, _UNFINISHED_SUFFIX) and not entry.is_dir(
+            follow_symlinks=False
+        ):
+            self._tell_unjudged(entry.name, f"its ending is {ending or 'none'}")
+
+    def _tell_unjudged(self, name: str, why: str) -> None:
+        """Tell once of a kind of files that are not judged; a camera may be set to write such."""
+        if why not in self._unjudged_told and len(self._unjudged_told) < UNJUDGED_TOLD_MAX:
+            self._unjudged_told.add(why)
             logger.warning(
-                "files of this ending are not judged",
-                extra={"ending": ending, "file": entry.name, "judged": ", ".join(SUFFIXES)},
+                "such files are not judged",
+                extra={"file": name, "why": why, "judged": ", ".join(SUFFIXES)},
             )
 
     def _remove_lonely(self, contexts: set[str]) -> None:
@@ -291,6 +297,8 @@ def _context_name(image: str) -> str:
 
 def _remove_context(path: Path) -> None:
     """Remove the context file beside an image, if there is one, or say why it cannot be."""
+    if path.suffix == TRIGGER_SUFFIX:
+        return
     context = path.with_suffix(CONTEXT_SUFFIX)
     try:
         context.unlink(missing_ok=True)

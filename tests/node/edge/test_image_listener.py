@@ -66,6 +66,7 @@ def test_what_is_refused_is_told_by_name_and_leaves_nothing(
         (404, "POST to /images/NAME", push(listener, "/images/../a.png")),
         (404, "POST to /images/NAME", push(listener, "/images/.png")),
         (415, "NAME ends with one of .png", push(listener, "/images/a.jpg")),
+        (415, "NAME ends with one of .png", push(listener, "/images/a.JSON")),
         (411, "give one Content-Length", push(listener, "/images/a.png", headers=chunked)),
         (400, "no number of bytes", push(listener, "/images/a.png", headers=long)),
         (413, f"at most {IMAGE_SIZE_MAX} bytes", push(listener, "/images/a.png", headers=huge)),

@@ -124,6 +124,7 @@ def test_what_cannot_be_removed_is_given_out_once_told_once_and_removed_when_it_
     for name in names:
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "tool_change.trigger").touch()
+    (tmp_path / "tool_change.json").touch()  # of an image of that name, not of the trigger
     folder.poll()
     with pytest.MonkeyPatch.context() as patch:
         refuse_removal(patch)
@@ -144,7 +145,7 @@ def test_what_cannot_be_removed_is_given_out_once_told_once_and_removed_when_it_
     folder.poll()
 
     assert folder.unremoved_count == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["b.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.png", "tool_change.json"]
 
 
 def test_a_file_too_large_that_cannot_be_set_aside_is_given_out_once(tmp_path: Path) -> None:
@@ -176,12 +177,14 @@ def test_what_is_settled_is_not_given_out_again_before_it_is_removed(tmp_path: P
     assert not path.exists()
 
 
-def test_an_ending_that_is_not_judged_is_told_once(
+def test_a_kind_of_files_that_is_not_judged_is_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("a.jpg", "b.JPG", "c.tif", "d.json", "e.trigger", "f.png", "g.new"):
         (tmp_path / name).touch()
     (tmp_path / "judged").mkdir()
+    (tmp_path / "link.png").symlink_to(tmp_path / "f.png")
+    (tmp_path / "other.png").symlink_to(tmp_path / "f.png")
     folder = ImageFolder(tmp_path)
     for _ in range(3):
         folder.poll()
@@ -190,9 +193,9 @@ def test_an_ending_that_is_not_judged_is_told_once(
     folder.poll()
     folder.poll()
 
-    told = [vars(each)["ending"] for each in caplog.records]
-    assert sorted(told[:2]) == [".jpg", ".tif"]
-    assert len(told) == len(set(told)) == image_sources.ENDINGS_TOLD_MAX
+    told = [vars(each)["why"] for each in caplog.records]
+    assert sorted(told[:3]) == ["it is no plain file", "its ending is .jpg", "its ending is .tif"]
+    assert len(told) == len(set(told)) == image_sources.UNJUDGED_TOLD_MAX
 
 
 def test_a_context_that_no_image_comes_to_is_removed_in_time(tmp_path: Path) -> None:

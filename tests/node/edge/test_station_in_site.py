@@ -250,8 +250,8 @@ def test_odd_files_end_no_station_and_repeat_nothing(ledger: Site, tmp_path: Pat
     units = sorted(each.items[0].id[-2:] for each in gaps if each.items[0].id[-2] == "G")
     assert units == ["G1", "G3"]
     assert len(site.told("judged files cannot be removed")) == 1
-    endings = map(json.loads, site.told("files of this ending are not judged"))
-    assert sorted(each["ending"] for each in endings) == ["", ".jpg"]
+    unjudged = map(json.loads, site.told("such files are not judged"))
+    assert {each["file"] for each in unjudged} == {"refused", "G1_weld_1.jpg"}
     assert site.told("station failed") == []
 
 
