@@ -74,7 +74,7 @@ def test_every_alert_has_a_severity_says_what_is_and_what_to_do() -> None:
         alert for rules in (RULES, EDGE_RULES) for alert in rules.read_text().split("- alert: ")[1:]
     ]
 
-    assert len(alerts) == len({alert.split()[0] for alert in alerts}) == 29
+    assert len(alerts) == len({alert.split()[0] for alert in alerts}) == 34
     for alert in alerts:
         assert re.search(r"severity: (page|warning|notice)\}", alert), alert
         assert re.search(r'^\s+summary: ".+"$', alert, re.MULTILINE), alert

@@ -136,6 +136,7 @@ class _Measured:
         self._keeper = SiteKeeper(site.pipeline, _STATION)
         self._written_s = 0.0
         self._told = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
 
     async def put(self, events: Sequence[bytes]) -> None:
         await self._keeper.put(events)
@@ -151,7 +152,7 @@ class _Measured:
         self.alarms_ms.append(1_000 * (time.perf_counter() - self._written_s))
 
     def tell(self, _image: StationImage, _kept: Path) -> None:
-        self._told.set()
+        self._loop.call_soon_threadsafe(self._told.set)
 
     async def judged(self, images: Path, number: int) -> None:
         """Write an image as a camera does, and return once the station is done with it."""

@@ -5,6 +5,7 @@ import json
 import signal
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -52,8 +53,7 @@ def watch_station(
                 nonlocal is_conforming
                 is_conforming &= not (image.is_nonconforming or image.inspected.trouble)
                 made_ms = time.time_ns() // 1_000_000
-                if (message := image.alert(settings.station, made_ms=made_ms)) is not None:
-                    alert(message)
+                alert(partial(image.alert, settings.station, made_ms=made_ms))
                 typer.echo(json.dumps(_document(image, kept)) if as_json else _line(image))
 
             watch = StationWatch(
@@ -83,7 +83,7 @@ def _document(image: StationImage, kept: Path) -> dict[str, object]:
     inspected = image.inspected
     results = inspected.judgement.results if inspected.judgement else ()
     return {
-        "image": image.file.name,
+        "image": image.name,
         "kept": str(kept),
         "mode": image.mode.value,
         "verdict": image.verdict,
@@ -96,7 +96,7 @@ def _document(image: StationImage, kept: Path) -> dict[str, object]:
 
 def _line(image: StationImage) -> str:
     inspected = image.inspected
-    name = image.file.name
+    name = image.name
     if inspected.judgement is None:
         return f"{name}: not judged: {inspected.trouble}"
     labels = "; ".join(f"{each.model} {each.label}" for each in inspected.judgement.results)

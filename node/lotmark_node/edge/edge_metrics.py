@@ -121,12 +121,27 @@ class EdgeMetrics(Collector):
                 "refused_count",
             ),
             ("edge_part_alarms", "Images of parts that do not conform.", "alarm_count"),
+            ("edge_unnamed_images", "Images whose name told no unit.", "unnamed_count"),
         ):
             yield counters(
                 metric,
                 text,
                 ("station",),
                 [((name,), getattr(each, attribute)) for name, each in stations.items()],
+            )
+        for metric, text, attribute in (
+            ("edge_unread_images", "Images that lie there and cannot be read.", "unread_count"),
+            (
+                "edge_unremoved_images",
+                "Images that are on record, and lie there still as they cannot be removed.",
+                "unremoved_count",
+            ),
+        ):
+            yield gauges(
+                metric,
+                text,
+                "station",
+                {name: getattr(each, attribute) for name, each in stations.items()},
             )
         now_ms = self._site.now_us() // 1_000
         yield gauges(

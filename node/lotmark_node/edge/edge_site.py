@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lotmark.client.client import Client
@@ -246,7 +247,9 @@ async def open_site(
 
 def _taker(source: str, settings: SiteSettings, pipeline: SitePipeline) -> ReportTaker:
     """Return who takes a source's reports, and brings the images that its results name."""
-    return ReferencedImages(source, pipeline.taker(source), settings.stations, pipeline.put)
+    return ReferencedImages(
+        source, pipeline.taker(source), settings.stations, pipeline.put, pipeline.put_original
+    )
 
 
 def _station(
@@ -254,7 +257,7 @@ def _station(
     site: SiteSettings,
     pipeline: SitePipeline,
     alarms: Alarms,
-    alert: Callable[[Message], None],
+    alert: Callable[[Callable[[], Message | None]], None],
     now_us: Callable[[], int],
 ) -> StationWatch:
     """Return a station whose alarms, originals and events are the site's."""
@@ -263,8 +266,7 @@ def _station(
         alarms.tell_part(image.alarm(station.station, now_us=now_us()))
 
     def tell(image: StationImage, _kept: Path) -> None:
-        if (message := image.alert(station.station, made_ms=now_us() // 1_000)) is not None:
-            alert(message)
+        alert(partial(image.alert, station.station, made_ms=now_us() // 1_000))
 
     return StationWatch(
         station,

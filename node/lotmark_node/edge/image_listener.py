@@ -17,16 +17,18 @@ from http import HTTPStatus
 from pathlib import Path
 
 from lotmark_consensus.disk import replace_file
+from lotmark_inference.errors import InputRefused
 from lotmark_inference.image_reading import IMAGE_SIZE_MAX
-from lotmark_node.edge.image_sources import SUFFIXES
-from lotmark_node.edge.station_run import CONTEXT_SIZE_MAX, CONTEXT_SUFFIX
+from lotmark_node.edge.image_sources import CONTEXT_SUFFIX, SUFFIXES, read_image_file
+from lotmark_node.edge.station_run import CONTEXT_SIZE_MAX
 from lotmark_node.edge.station_settings import StationSettings
 from lotmark_node.monitoring.bounded_http import BoundedHandler, BoundedHttpServer
 
-WAITING_MAX = 256  # images in the folder
+WAITING_MAX = 256  # images in the folder, and as many contexts
 PUSH_S = 30.0  # for an image to come
 UNREAD_SIZE_MAX = 1 << 20  # that is read of what was refused, so that the answer arrives
 
+_FULL = f"{WAITING_MAX} wait; push it again later"
 _PATH = "/images/"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -59,21 +61,27 @@ class ImageInbox:
         self._folder = folder
         self._lock = threading.Lock()
 
-    def has_room(self) -> bool:
-        """Return whether fewer images wait than may.
+    def has_room(self, name: str) -> bool:
+        """Return whether fewer images wait than may; of a context's name, whether fewer contexts.
 
         Raises:
             OSError: The folder cannot be read.
         """
+        is_context = name.endswith(CONTEXT_SUFFIX)
         try:
             with os.scandir(self._folder) as entries:
-                count = sum(each.name.lower().endswith(SUFFIXES) for each in entries)
+                count = sum(
+                    each.name.endswith(CONTEXT_SUFFIX)
+                    if is_context
+                    else each.name.lower().endswith(SUFFIXES)
+                    for each in entries
+                )
         except FileNotFoundError:
             return True
         return count < WAITING_MAX
 
     def put(self, name: str, content: bytes) -> None:
-        """Put an image there, on disk when this returns; the same one twice is there once.
+        """Put an image or context there, on disk when this returns; the same twice is there once.
 
         Raises:
             FileExistsError: Another one of this name waits.
@@ -83,12 +91,24 @@ class ImageInbox:
         path = self._folder / name
         with self._lock:
             with suppress(FileNotFoundError):
-                if path.read_bytes() == content:
+                if _is_content(path, content):
                     return
                 raise FileExistsError(f"another {name} waits to be judged; give each its own name")
-            if not self.has_room():
-                raise BlockingIOError(f"{WAITING_MAX} images wait; push it again later")
+            if not self.has_room(name):
+                raise BlockingIOError(_FULL)
             replace_file(path, content)
+
+
+def _is_content(path: Path, content: bytes) -> bool:
+    """Return whether a file has this content; what is no plain file has none.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        return read_image_file(path).content == content
+    except InputRefused:
+        return False
 
 
 class ImageListener(BoundedHttpServer):
@@ -139,8 +159,8 @@ class _Handler(BoundedHandler):
         """Return the body's size, or None after an answer that says why it is not read."""
         lengths = self.headers.get_all("Content-Length", [])
         name = self.path.removeprefix(_PATH)
-        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122  # a name, not a path
-        most = CONTEXT_SIZE_MAX if suffix == CONTEXT_SUFFIX else IMAGE_SIZE_MAX
+        is_context = name.endswith(CONTEXT_SUFFIX)
+        most = CONTEXT_SIZE_MAX if is_context else IMAGE_SIZE_MAX
         if not self._has_key():
             self._refuse(HTTPStatus.UNAUTHORIZED, "give the key: Authorization: Bearer KEY")
         elif not self.path.startswith(_PATH) or not _NAME.fullmatch(name):
@@ -148,7 +168,7 @@ class _Handler(BoundedHandler):
                 HTTPStatus.NOT_FOUND,
                 f"POST to {_PATH}NAME; a name has at most 128 letters, digits and ._-",
             )
-        elif suffix not in (*SUFFIXES, CONTEXT_SUFFIX):
+        elif not is_context and not name.lower().endswith(SUFFIXES):
             self._refuse(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 f"NAME ends with one of {', '.join((*SUFFIXES, CONTEXT_SUFFIX))}",
@@ -159,17 +179,15 @@ class _Handler(BoundedHandler):
             self._refuse(HTTPStatus.BAD_REQUEST, "Content-Length is no number of bytes")
         elif int(lengths[0]) > most:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {most} bytes are taken")
-        elif not self._has_room():
-            self._refuse(
-                HTTPStatus.TOO_MANY_REQUESTS, f"{WAITING_MAX} images wait; push it again later"
-            )
+        elif not self._has_room(name):
+            self._refuse(HTTPStatus.TOO_MANY_REQUESTS, _FULL)
         else:
             return int(lengths[0])
         return None
 
-    def _has_room(self) -> bool:
+    def _has_room(self, name: str) -> bool:
         with suppress(OSError):  # which is told once the image is to be put there
-            return self.server.inbox.has_room()
+            return self.server.inbox.has_room(name)
         return True
 
     def _has_key(self) -> bool:

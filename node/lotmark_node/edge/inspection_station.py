@@ -246,14 +246,8 @@ class InspectionStation:
             extra={"station": self._name, "image": file.name, "why": _said(error)},
             exc_info=error if reason == STATION_FAILED else None,
         )
-        original = event_pb2.FileDigest(
-            sha256=file.digest,
-            size=file.size,
-            media_type=_UNREAD_MEDIA_TYPE,
-            name=_file_name(file),
-        )
         body = quality_pb2.Gap(source=self._name, reason=reason, missing_count=1)
-        return self._event(body, unit=occasion.unit, files=[original])
+        return self._event(body, unit=occasion.unit, files=[unread_original(file)])
 
     def _event(
         self, body: EventBody, *, unit: str = "", files: "list[event_pb2.FileDigest]"
@@ -268,6 +262,13 @@ class InspectionStation:
             files=files,
             nonce=self._nonce(),
         )
+
+
+def unread_original(file: ImageFile | LargeImage) -> event_pb2.FileDigest:
+    """Return what an event says of an image that nobody has decoded."""
+    return event_pb2.FileDigest(
+        sha256=file.digest, size=file.size, media_type=_UNREAD_MEDIA_TYPE, name=_file_name(file)
+    )
 
 
 def _reason(error: Exception) -> str:

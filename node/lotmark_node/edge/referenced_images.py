@@ -1,7 +1,8 @@
 """Images that a vision system's results name: each comes into the station's folder first.
 
 A result is kept once its image is in the folder, so a kill in between brings the image again and
-never loses it. An image that is not there in time is a gap on record, and the result is kept.
+never loses it. An image that is not there in time is a gap on record, and the result is kept; so is
+one that finds no place in the folder in time, whose original is kept all the same.
 """
 
 import asyncio
@@ -11,16 +12,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lotmark.client.new_event import new_event
+from lotmark.client.new_event import item, new_event
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_adapters.observation import Report, ReportTaker, SourceRecord
 from lotmark_inference.errors import InputRefused
 from lotmark_node.edge.image_listener import ImageInbox
 from lotmark_node.edge.image_sources import ImageFile, read_image_file, referenced_image
+from lotmark_node.edge.inspection_station import unread_original
 from lotmark_node.edge.station_settings import StationSettings
 
-IMAGE_MISSING = "image_missing"  # reason of a gap
-WAIT_S = 5.0  # for an image to be there whole, and for room in the folder
+IMAGE_MISSING = "image_missing"  # reason of a gap: it was not there whole, or is none
+IMAGE_NOT_TAKEN = "image_not_taken"  # likewise: it found no place in the folder
+WAIT_S = 5.0  # for an image to be there whole, and for its place in the folder
 LOOK_S = 0.1  # between two looks at it; it is whole where both see the same
 RESULT_KIND = "vision_result"
 
@@ -36,6 +39,7 @@ class ReferencedImages:
         taker: ReportTaker,
         stations: Sequence[StationSettings],
         put: Callable[[Sequence[bytes]], Awaitable[None]],
+        put_original: Callable[[str, bytes, Sequence[bytes]], Awaitable[Path]],
     ) -> None:
         """Stand before a taker.
 
@@ -44,9 +48,10 @@ class ReferencedImages:
             taker: Keeps them.
             stations: All of the site; those whose images are of another source get none.
             put: Puts events on record.
+            put_original: Keeps a station's original and puts events on record.
         """
         self._taker = taker
-        self._put = put
+        self._put, self._put_original = put, put_original
         self._wanted = [
             (each, each.images_from, ImageInbox(each.images))
             for each in stations
@@ -62,6 +67,8 @@ class ReferencedImages:
 
     async def _bring(self, record: SourceRecord) -> None:
         for station, wanted, inbox in self._wanted:
+            path: Path | None = None
+            file: ImageFile | None = None
             try:
                 async with asyncio.timeout(WAIT_S):
                     path = referenced_image(record, wanted.field, wanted.folder)
@@ -69,14 +76,21 @@ class ReferencedImages:
                     await _put_in(inbox, file)
             except (InputRefused, OSError) as error:  # a TimeoutError is one
                 logger.error(
-                    "a result's image is missing",
+                    "a result's image is missing"
+                    if file is None
+                    else "a result's image is not taken",
                     extra={
                         "station": station.station,
                         "record": record.record,
-                        "reason": str(error) or f"not there whole within {WAIT_S:g} s",
+                        "image": None if path is None else path.name,
+                        "reason": str(error) or f"not there within {WAIT_S:g} s",
                     },
                 )
-                await self._put([_gap(station)])
+                gap = _gap(station, path, file)
+                if file is None:
+                    await self._put([gap])
+                else:
+                    await self._put_original(station.station, file.content, [gap])
 
 
 async def _whole_file(path: Path) -> ImageFile:
@@ -95,20 +109,26 @@ async def _whole_file(path: Path) -> ImageFile:
 
 
 async def _put_in(inbox: ImageInbox, file: ImageFile) -> None:
+    """Put an image into a folder, once there is room and none of its name waits any more."""
     while True:
         try:
             await asyncio.to_thread(inbox.put, file.name, file.content)
-        except BlockingIOError:
+        except (BlockingIOError, FileExistsError):
             await asyncio.sleep(LOOK_S)
         else:
             return
 
 
-def _gap(station: StationSettings) -> bytes:
+def _gap(station: StationSettings, path: Path | None, file: ImageFile | None) -> bytes:
+    """Return the event that an image is not judged, with what is known of it."""
+    named = None if path is None else station.unit_and_feature(path.stem)
+    reason = IMAGE_MISSING if file is None else IMAGE_NOT_TAKEN
     return new_event(
-        quality_pb2.Gap(source=station.station, reason=IMAGE_MISSING, missing_count=1),
+        quality_pb2.Gap(source=station.station, reason=reason, missing_count=1),
         device=station.station,
         capture=event_pb2.CAPTURE_MODE_SENSOR_DIRECT,
         time=datetime.now(UTC),
         uncertainty_us=station.clock_uncertainty_us,
+        items=[] if named is None else [item(named[0])],
+        files=[] if file is None else [unread_original(file)],
     )

@@ -17,8 +17,11 @@ TELLING_S = 5.0  # for the alert that is being sent when the station stops
 
 
 @contextmanager
-def alerting(webhooks: Path | None) -> Iterator[Callable[[Message], None]]:
+def alerting(webhooks: Path | None) -> "Iterator[Callable[[Callable[[], Message | None]], None]]":
     """Give what tells people of a message; it never holds up or ends an inspection.
+
+    It is called with what makes the message, or None where there is nothing to tell, which is
+    asked only where somebody is told.
 
     Args:
         webhooks: Their settings; None: nobody is told.
@@ -27,17 +30,20 @@ def alerting(webhooks: Path | None) -> Iterator[Callable[[Message], None]]:
         AdapterError: The settings or the outbox cannot be used when it begins.
     """
     if webhooks is None:
-        yield lambda _message: None
+        yield lambda _make: None
         return
     targets = read_targets(webhooks)
     outbox = WebhookOutbox(webhooks.with_suffix(".sqlite"))
     teller = Teller(outbox, targets)
 
-    def alert(message: Message) -> None:
+    def alert(make: Callable[[], Message | None]) -> None:
         try:
-            teller.tell(message)
+            if (message := make()) is not None:
+                teller.tell(message)
         except WebhookOutboxUnusable as error:
-            logger.error("nobody is told", extra={"title": message.title, "why": str(error)})
+            logger.error("nobody is told", extra={"why": str(error)})
+        except Exception:  # in this program; the part was alarmed, and the next one is to be judged
+            logger.exception("nobody is told")
 
     try:
         yield alert

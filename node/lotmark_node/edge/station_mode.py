@@ -26,14 +26,17 @@ class ModeFile:
         """Keep it in a folder, which is made with the first mode."""
         self._path = folder / f"{station}.mode.json"
         self._written: StationMode | None = None
+        self._newest: StationMode | None = None  # also where it could not be written
 
     def read(self) -> StationMode | None:
-        """Return the mode that was kept; None: none ever was.
+        """Return the mode that was kept last, or was to be kept in this run; None: none ever was.
 
         Raises:
             PolicyRefused: The file is damaged.
             OSError: It cannot be read.
         """
+        if self._newest is not None:
+            return self._newest
         try:
             with self._path.open("rb") as file:
                 raw = file.read(FILE_SIZE_MAX + 1)
@@ -63,6 +66,7 @@ class ModeFile:
                 unit=None,
                 counts_down=True,
             )
+        self._newest = mode
         if mode == self._written:
             return
         replace_file(self._path, dump(_to_json(mode)))

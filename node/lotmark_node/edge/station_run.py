@@ -3,7 +3,7 @@
 The order of an image: judged, its alarm told, the original and its events on disk, the mode that
 followed from it, and last it is taken out of the folder. A kill in between judges it once more:
 that is a second result of the same image on record, never none, and never one whose image is
-missing.
+missing. Within one run, what is on record is not judged again, whatever fails behind that.
 """
 
 import logging
@@ -30,7 +30,14 @@ from lotmark_inference.model_registry import LicensedModel, model_to_run
 from lotmark_inference.onnx_limits import KIND, TARGET
 from lotmark_inference.opened_engine import opened_engine
 from lotmark_inference.policy import InspectionPolicy, Mode, Trigger
-from lotmark_node.edge.image_sources import ImageFile, ImageFolder, LargeImage, image_in_folder
+from lotmark_node.edge.image_sources import (
+    CONTEXT_SUFFIX,
+    ImageFile,
+    ImageFolder,
+    LargeImage,
+    image_in_folder,
+    open_plain,
+)
 from lotmark_node.edge.inspection_station import (
     Inspected,
     InspectionStation,
@@ -43,7 +50,6 @@ from lotmark_node.edge.station_settings import FILE_NAME_SIZE_MAX, StationSettin
 
 logger = logging.getLogger(__name__)
 
-CONTEXT_SUFFIX = ".json"  # of the file beside an image that has its context
 CONTEXT_SIZE_MAX = 4_096
 CONTEXT_VALUE_MAX = 2**53 - 1  # up to which every reader of JSON agrees
 
@@ -54,9 +60,16 @@ class StationImage:
 
     path: Path  # in the folder
     file: ImageFile | LargeImage
+    unit: str  # item id; "": its name tells none
     mode: Mode  # in which it was judged
     inspected: Inspected
     triggered_ns: int  # of the monotonic clock: when it was taken up
+
+    @property
+    def name(self) -> str:
+        """Of the file, as text that can be told: bytes that are no UTF-8 are written in hex."""
+        text = self.file.name[:FILE_NAME_SIZE_MAX]
+        return text.encode(errors="backslashreplace").decode()
 
     @property
     def verdict(self) -> str:
@@ -80,7 +93,7 @@ class StationImage:
         return {
             "station": station,
             "reason": "nonconforming",
-            "image": self.file.name[:FILE_NAME_SIZE_MAX],
+            "image": self.name,
             "sha256": self.file.digest.hex(),
             "feature": result.feature,
             "label": result.label,
@@ -92,7 +105,11 @@ class StationImage:
         }
 
     def alert(self, station: str, *, made_ms: int) -> Message | None:
-        """Return what people are told at once; None: the part conforms, or nobody can say."""
+        """Return what people are told at once; None: the part conforms, or nobody can say.
+
+        Raises:
+            WebhookRefused: A message cannot have that.
+        """
         judgement = self.inspected.judgement
         if judgement is None or not self.is_nonconforming:
             return None
@@ -105,7 +122,7 @@ class StationImage:
             fields={
                 "station": station,
                 "feature": result.feature,
-                "image": self.file.name[:FILE_NAME_SIZE_MAX],
+                "image": self.name,
                 "model": result.model,
                 "score": f"{result.score_ppm / 10_000:.2f} %",
                 "mode": self.mode.value,
@@ -174,10 +191,18 @@ def _opened_model(
 
 
 class StationRun:
-    """Takes what the camera has written, step by step; for one thread."""
+    """Takes what the camera has written, step by step; for one thread.
+
+    Attributes:
+        unread: Images of the last poll that could not be read, and why.
+    """
 
     def __init__(
-        self, settings: StationSettings, station: InspectionStation, mode_file: ModeFile
+        self,
+        settings: StationSettings,
+        station: InspectionStation,
+        mode_file: ModeFile,
+        folder: ImageFolder,
     ) -> None:
         """Begin.
 
@@ -185,15 +210,17 @@ class StationRun:
             settings: Of the station.
             station: Judges.
             mode_file: Where its mode is kept.
+            folder: Of the images, which knows what runs before this one have settled.
 
         Raises:
             OSError: The folder of images cannot be made.
         """
+        self.unread: dict[str, str] = {}
         self._settings = settings
         self._station = station
         self._mode_file = mode_file
+        self._folder = folder
         settings.images.mkdir(parents=True, exist_ok=True)
-        self._folder = ImageFolder(settings.images)
 
     def opened(self) -> tuple[bytes, ...]:
         """Return the event that the policy came into use, which comes first of all."""
@@ -211,29 +238,52 @@ class StationRun:
                 found.append((path, Trigger(path.stem)))
             else:
                 logger.warning("unknown trigger", extra={"file": path.name})
-                path.unlink(missing_ok=True)
+                self._folder.remove(path)
         return found
 
     def poll(self) -> list[Path]:
-        """Return the images that are in the folder whole, oldest first."""
-        return self._folder.poll()
+        """Return the images that are in the folder whole, oldest first.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        found = self._folder.poll()
+        names = {path.name for path in found}
+        self.unread = {name: why for name, why in self.unread.items() if name in names}
+        return found
 
     def judge(self, path: Path) -> StationImage | None:
         """Judge one image of the folder, where it stays.
 
         Returns:
-            None where it could not be read, which is logged.
+            None where it could not be read, which is logged once.
         """
         triggered_ns = time.monotonic_ns()
         try:
             file = image_in_folder(path)
         except (OSError, InputRefused) as error:
-            logger.warning("image not read", extra={"image": path.name, "why": str(error)})
+            if self.unread.get(path.name) != str(error):
+                logger.warning("image not read", extra={"image": path.name, "why": str(error)})
+            self.unread[path.name] = str(error)
             return None
-        mode = self._station.mode
-        inspected = self._inspected(file, path, triggered_ns)
+        self.unread.pop(path.name, None)
+        named = self._settings.unit_and_feature(path.stem)
+        if named is None:
+            logger.warning("image names no unit", extra={"image": path.name})
+        unit, feature = named or ("", "")
+        occasion = Occasion(
+            unit=unit,
+            feature=feature,
+            context=read_context(path.with_suffix(CONTEXT_SUFFIX)),
+            triggered_ns=triggered_ns,
+        )
         return StationImage(
-            path=path, file=file, mode=mode, inspected=inspected, triggered_ns=triggered_ns
+            path=path,
+            file=file,
+            unit=unit,
+            mode=self._station.mode,
+            inspected=self._station.inspect(file, occasion),
+            triggered_ns=triggered_ns,
         )
 
     def keep_in_folder(self, image: StationImage) -> Path:
@@ -247,30 +297,29 @@ class StationRun:
         return self._folder.refused_place(file)
 
     def settle(self, image: StationImage) -> None:
-        """Keep the mode and take the image away; original and events are where they belong."""
+        """Keep the mode and take the image away; original and events are where they belong.
+
+        Raises:
+            OSError: The mode cannot be kept; the image is not given out again all the same.
+        """
+        large = image.file if isinstance(image.file, LargeImage) else None
+        self._folder.settle(image.path, large)
         self.keep_mode()
-        if isinstance(image.file, LargeImage):
-            self._folder.set_aside(image.path, image.file)
-        else:
-            self._folder.remove(image.path)
-        image.path.with_suffix(CONTEXT_SUFFIX).unlink(missing_ok=True)
+        self._folder.remove(image.path, large)
+
+    def settle_trigger(self, path: Path) -> None:
+        """Keep the mode that followed from a trigger and take its file away; as `settle`."""
+        self._folder.settle(path)
+        self.keep_mode()
+        self._folder.remove(path)
 
     def keep_mode(self) -> None:
-        """Keep the mode, once the events that led to it are where they belong."""
-        self._mode_file.keep(self._station.remembered)
+        """Keep the mode, once the events that led to it are where they belong.
 
-    def _inspected(self, file: ImageFile | LargeImage, path: Path, triggered_ns: int) -> Inspected:
-        named = self._settings.unit_and_feature(path.stem)
-        if named is None:
-            logger.warning("image names no unit", extra={"image": path.name})
-        unit, feature = named or ("", "")
-        occasion = Occasion(
-            unit=unit,
-            feature=feature,
-            context=read_context(path.with_suffix(CONTEXT_SUFFIX)),
-            triggered_ns=triggered_ns,
-        )
-        return self._station.inspect(file, occasion)
+        Raises:
+            OSError: It cannot be kept.
+        """
+        self._mode_file.keep(self._station.remembered)
 
 
 def read_context(path: Path) -> Mapping[str, int]:
@@ -279,11 +328,11 @@ def read_context(path: Path) -> Mapping[str, int]:
     What is no whole number is left out, and so is named as missing in the result.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             table = load_foreign(file.read(CONTEXT_SIZE_MAX + 1), size_max=CONTEXT_SIZE_MAX)
     except FileNotFoundError:
         return {}
-    except (OSError, MalformedError) as error:
+    except (OSError, InputRefused, MalformedError) as error:
         logger.warning("context not read", extra={"file": path.name, "why": str(error)})
         return {}
     if not isinstance(table, dict):

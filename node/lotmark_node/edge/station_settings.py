@@ -86,8 +86,8 @@ class StationSettings:
             name: Of the file, without its ending.
         """
         match = self.file_name.fullmatch(name[:FILE_NAME_SIZE_MAX])
-        if match is None:
-            return None
+        if match is None or not match["unit"] or match["feature"] is None:
+            return None  # a group of a pattern may be optional
         unit, feature = f"{self.unit_prefix}{match['unit']}", match["feature"]
         try:
             check_identifier(unit, what="a unit")

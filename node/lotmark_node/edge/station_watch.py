@@ -21,6 +21,7 @@ from lotmark.errors import ProtocolError
 from lotmark_consensus.latency import Latency
 from lotmark_inference.errors import InferenceError
 from lotmark_inference.policy import InspectionPolicy, Trigger, read_policy
+from lotmark_node.edge.image_sources import ImageFolder
 from lotmark_node.edge.station_licence import NO_NODE, LicenceFile, StationLicence
 from lotmark_node.edge.station_mode import ModeFile
 from lotmark_node.edge.station_run import StationImage, StationRun, opened_station
@@ -66,7 +67,8 @@ class StationWatch:
         why: Why it does not; "" while it does.
         inference_count: Results of models.
         refused_count: Images that could not be judged, or not by every model that was asked.
-        unread_count: Looks at images that could not be read, and lie there still.
+        unnamed_count: Images whose name told no unit.
+        unread_count: Images that lie there and cannot be read.
         alarm_count: Images of parts that do not conform.
         seconds: From taking an image up until it is kept and its events are in the outbox.
         alarm_seconds: From taking an image up until its alarm was told.
@@ -91,14 +93,15 @@ class StationWatch:
             client: Whose word counts, and whom it asks.
             folder: Where licence and mode are kept; made if absent.
             keeper: Keeps originals and events.
-            alarm: Called first of all with an image whose part does not conform.
+            alarm: Called first of all with an image whose part does not conform, on the station's
+                thread, as `tell` is.
             tell: Called with every image once it is kept, and with where.
         """
         self.settings = settings
         self.state = StationState.OPENING
         self.why = ""
         self.inference_count = self.refused_count = self.alarm_count = 0
-        self.unread_count = 0
+        self.unnamed_count = self.unread_count = 0
         self.seconds, self.alarm_seconds = Latency(), Latency()
         self.licence_ms: int | None = None
         self._client = client
@@ -106,17 +109,29 @@ class StationWatch:
         self._alarm, self._tell = alarm, tell
         self._licence_file = LicenceFile(folder, settings.station)
         self._mode_file = ModeFile(folder, settings.station)
+        self._images = ImageFolder(settings.images)
+        self._settled_count = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=settings.station)
 
+    @property
+    def unremoved_count(self) -> int:
+        """Images that are on record, and lie there still as they cannot be removed."""
+        return self._images.unremoved_count
+
     async def run(self, stop: asyncio.Event) -> None:
-        """Judge until `stop` is set; a refusal is told, and tried again with growing pauses."""
+        """Judge until `stop` is set; a refusal is told, and tried again.
+
+        The pauses before that grow until an image was settled again.
+        """
         retry_s, told = RETRY_FIRST_S, ""
         while not stop.is_set():
+            settled_count = self._settled_count
             try:
                 await self.run_once(stop)
                 retry_s, told = RETRY_FIRST_S, ""
             except REFUSALS as error:
-                if self.state is StationState.JUDGING:
+                # That it judged is not enough: each opening has an event, and may fail behind it.
+                if self._settled_count > settled_count:
                     retry_s = RETRY_FIRST_S
                 self._give_up(StationState.REFUSED, str(error))
                 if str(error) != told:
@@ -148,12 +163,18 @@ class StationWatch:
         ask = partial(self._licence_file.obtained, settings, self._client, policy)
         licence = await _aside(partial(ask, now_ms=_unix_ms()))
         self.licence_ms = licence.read_ms
-        opening = opened_station(settings, policy, licence, self._mode_file.read())
+        remembered = await self._on_thread(self._mode_file.read)
+        opening = opened_station(settings, policy, licence, remembered)
         station = await self._on_thread(opening.__enter__)
         changed = asyncio.Event()
         renewing = asyncio.create_task(self._renew(policy, licence, changed))
         try:
-            run = await self._on_thread(partial(StationRun, settings, station, self._mode_file))
+            run = await self._on_thread(
+                partial(StationRun, settings, station, self._mode_file, self._images)
+            )
+            # What cannot be written or read now would fail behind the event of each opening.
+            await self._on_thread(run.keep_mode)
+            await self._on_thread(run.poll)
             await self._put(run, run.opened())
             for trigger in triggers:
                 await self._put(run, run.trigger(trigger))
@@ -167,27 +188,28 @@ class StationWatch:
     async def _judge(
         self, run: StationRun, ends: Sequence[asyncio.Event], *, only_present: bool
     ) -> None:
-        await self._on_thread(run.poll)
         while not any(end.is_set() for end in ends):
             await _set_within(ends[0], POLL_S)
             for path, trigger in await self._on_thread(run.told_triggers):
-                await self._put(run, run.trigger(trigger))
-                path.unlink(missing_ok=True)
+                if events := run.trigger(trigger):
+                    await self._keeper.put(events)
+                await self._on_thread(partial(run.settle_trigger, path))
             for path in await self._on_thread(run.poll):
                 if any(end.is_set() for end in ends):
                     return
                 await self._take(run, path)
+            self.unread_count = len(run.unread)
             if only_present:
                 return
 
     async def _take(self, run: StationRun, path: Path) -> None:
         image = await self._on_thread(partial(run.judge, path))
         if image is None:
-            self.unread_count += 1
             return
         judgement = image.inspected.judgement
         if image.is_nonconforming:
-            self._alarm(image)
+            # On its thread: a slow disk holds up no source, and no other station.
+            await self._on_thread(partial(self._alarm, image))
             self.alarm_count += 1
             self.alarm_seconds.add((time.monotonic_ns() - image.triggered_ns) / 1e9)
         kept = await self._keeper.keep(run, image)
@@ -196,8 +218,13 @@ class StationWatch:
             self.refused_count += 1
         if judgement is not None:
             self.inference_count += len(judgement.results)
-        await self._on_thread(partial(run.settle, image))
-        self._tell(image, kept)
+        if not image.unit:
+            self.unnamed_count += 1
+        try:
+            await self._on_thread(partial(run.settle, image))
+            self._settled_count += 1
+        finally:  # also where its mode cannot be kept: it is not judged again
+            await self._on_thread(partial(self._tell, image, kept))
 
     async def _put(self, run: StationRun, events: Sequence[bytes]) -> None:
         if events:

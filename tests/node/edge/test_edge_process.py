@@ -30,6 +30,14 @@ from tests.node.running_node import NodeProcess, lotmark, node_process
 
 OPENED = quality_pb2.SESSION_STATE_OPENED
 NARROW = "measurement,observation_window,gap,site_session"  # and no policy
+STATION_METRICS = {
+    "lotmark_edge_station_judges",
+    "lotmark_edge_inferences_total",
+    "lotmark_edge_refused_images_total",
+    "lotmark_edge_unnamed_images_total",
+    "lotmark_edge_unread_images",
+    "lotmark_edge_unremoved_images",
+}
 CLOSED = quality_pb2.SESSION_STATE_CLOSED
 BROKEN_OFF = quality_pb2.SESSION_STATE_BROKEN_OFF
 
@@ -282,7 +290,7 @@ def test_a_refused_source_stops_no_other_and_everybody_is_told_and_a_site_runs_o
     assert 'lotmark_edge_refused_events_total{outcome="KEY_NOT_PERMITTED"} 1.0' in metrics
     shown = set(re.findall(r"^(\w+?)(?:_bucket|_sum|_count)?(?:\{| )", metrics, re.MULTILINE))
     # No alert asks for what nobody shows, but for gaps and stations, of which there were none.
-    unshown = {"lotmark_edge_gaps_total", "lotmark_edge_station_judges"}
+    unshown = {"lotmark_edge_gaps_total", *STATION_METRICS}
     assert named_metrics(edge=True) - shown == unshown
 
 

@@ -1,5 +1,6 @@
 """Pushed images: what is taken is in the folder whole, and what is refused is told why."""
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -65,6 +66,7 @@ def test_what_is_refused_is_told_by_name_and_leaves_nothing(
         (404, "POST to /images/NAME", push(listener, "/images/../a.png")),
         (404, "POST to /images/NAME", push(listener, "/images/.png")),
         (415, "NAME ends with one of .png", push(listener, "/images/a.jpg")),
+        (415, "NAME ends with one of .png", push(listener, "/images/a.JSON")),
         (411, "give one Content-Length", push(listener, "/images/a.png", headers=chunked)),
         (400, "no number of bytes", push(listener, "/images/a.png", headers=long)),
         (413, f"at most {IMAGE_SIZE_MAX} bytes", push(listener, "/images/a.png", headers=huge)),
@@ -96,6 +98,30 @@ def test_beyond_as_many_as_may_wait_pushes_are_put_off(
     answers.append(push(listener, "/images/2.pgm")[0])
 
     assert answers == [202, 202, 429, 202]
+
+
+def test_contexts_without_images_are_bounded_and_hold_up_no_image(
+    listener: ImageListener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_listener, "WAITING_MAX", 2)
+
+    contexts = [push(listener, f"/images/{at}.json", b"{}")[0] for at in range(4)]
+    images = [push(listener, f"/images/{at}.pgm")[0] for at in range(3)]
+
+    assert contexts == [202, 202, 429, 429]
+    assert images == [202, 202, 429]
+    assert len(list((tmp_path / "images").iterdir())) == 4
+
+
+@pytest.mark.parametrize("name", ["a.pgm", "a.json"])
+def test_a_pipe_of_a_pushed_name_holds_up_no_push(
+    listener: ImageListener, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "images").mkdir()
+    os.mkfifo(tmp_path / "images" / name)
+
+    assert push(listener, f"/images/{name}", b"{}")[0] == 409
+    assert push(listener, "/images/b.pgm")[0] == 202
 
 
 def test_a_folder_that_cannot_be_written_puts_pushes_off(

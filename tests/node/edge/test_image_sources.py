@@ -1,5 +1,6 @@
 """Image sources: whole files, once, in order, bounded; and nothing that a name leads elsewhere."""
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ from lotmark_inference.errors import InputRefused
 from lotmark_inference.image_reading import IMAGE_SIZE_MAX
 from lotmark_node.edge import image_sources
 from lotmark_node.edge.image_sources import (
+    CONTEXT_ALONE_S,
     ImageFolder,
     LargeImage,
     image_in_folder,
@@ -99,6 +101,135 @@ def test_triggers_are_files_by_name_oldest_first(tmp_path: Path) -> None:
     assert [path.stem for path in found] == ["lot_change", "tool_change"]
 
 
+def test_a_folder_of_a_triggers_name_is_none(tmp_path: Path) -> None:
+    (tmp_path / "tool_change.trigger").mkdir()
+
+    assert ImageFolder(tmp_path).triggers() == []
+
+
+def refuse_removal(patch: pytest.MonkeyPatch) -> None:
+    """Let no file be removed, as in a folder of another user; tests may be run by root."""
+
+    def unlink(path: Path, *, missing_ok: bool = False) -> None:
+        if path.exists() or not missing_ok:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    patch.setattr(Path, "unlink", unlink)
+
+
+def test_what_cannot_be_removed_is_given_out_once_told_once_and_removed_when_it_can_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, names = ImageFolder(tmp_path), ["a.png", "b.png", "c.png"]
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "tool_change.trigger").touch()
+    (tmp_path / "tool_change.json").touch()  # of an image of that name, not of the trigger
+    folder.poll()
+    with pytest.MonkeyPatch.context() as patch:
+        refuse_removal(patch)
+        for path in folder.triggers():
+            folder.remove(path)
+        for path in folder.poll():
+            folder.remove(path)
+        for _ in range(5):
+            assert (folder.poll(), folder.triggers()) == ([], [])
+        assert folder.unremoved_count == 4
+        (tmp_path / "b.png").write_bytes(b"another one")
+        assert folder.poll() == []
+        assert folder.poll() == [tmp_path / "b.png"]
+        for _ in names:  # one that cannot be removed is tried at each poll
+            folder.poll()
+        assert folder.unremoved_count == 3
+    assert caplog.messages.count("judged files cannot be removed") == 1
+    folder.poll()
+
+    assert folder.unremoved_count == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.png", "tool_change.json"]
+
+
+def test_a_file_too_large_that_cannot_be_set_aside_is_given_out_once(tmp_path: Path) -> None:
+    folder, path = ImageFolder(tmp_path), tmp_path / "huge.png"
+    with path.open("wb") as file:
+        file.truncate(IMAGE_SIZE_MAX + 1)
+    (tmp_path / "refused").touch()  # no folder
+    folder.poll()
+    (found,) = folder.poll()
+    image = image_in_folder(found)
+    assert isinstance(image, LargeImage)
+    folder.remove(path, image)
+    assert (folder.poll(), folder.unremoved_count) == ([], 1)
+    (tmp_path / "refused").unlink()
+    folder.poll()
+
+    assert (path.exists(), folder.unremoved_count) == (False, 0)
+    assert folder.refused_place(image).stat().st_size == IMAGE_SIZE_MAX + 1
+
+
+def test_what_is_settled_is_not_given_out_again_before_it_is_removed(tmp_path: Path) -> None:
+    folder = ImageFolder(tmp_path)
+    (tmp_path / "a.png").touch()
+    folder.poll()
+    (path,) = folder.poll()
+    folder.settle(path)
+
+    assert folder.poll() == []
+    assert not path.exists()
+
+
+def test_a_kind_of_files_that_is_not_judged_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.jpg", "b.JPG", "c.tif", "d.json", "e.trigger", "f.png", "g.new"):
+        (tmp_path / name).touch()
+    (tmp_path / "judged").mkdir()
+    (tmp_path / "link.png").symlink_to(tmp_path / "f.png")
+    (tmp_path / "other.png").symlink_to(tmp_path / "f.png")
+    folder = ImageFolder(tmp_path)
+    for _ in range(3):
+        folder.poll()
+    for number in range(100):
+        (tmp_path / f"x.{number}").touch()
+    folder.poll()
+    folder.poll()
+
+    told = [vars(each)["why"] for each in caplog.records]
+    assert sorted(told[:3]) == ["it is no plain file", "its ending is .jpg", "its ending is .tif"]
+    assert len(told) == len(set(told)) == image_sources.UNJUDGED_TOLD_MAX
+
+
+def test_a_context_that_no_image_comes_to_is_removed_in_time(tmp_path: Path) -> None:
+    now = [0.0]
+    folder = ImageFolder(tmp_path, now_s=lambda: now[0])
+    for name in ("a.json", "b.json", "b.png", "c.json"):
+        (tmp_path / name).write_bytes(b"{}")
+    (tmp_path / "folder.json").mkdir()
+    folder.poll()
+    now[0] += CONTEXT_ALONE_S - 1
+    (tmp_path / "c.png").touch()  # late, but it came
+    folder.poll()
+    assert len(list(tmp_path.glob("*.json"))) == 4
+    now[0] += 1
+    folder.poll()
+
+    assert {path.name for path in tmp_path.glob("*.json")} == {"b.json", "c.json", "folder.json"}
+    (tmp_path / "a.json").touch()
+    now[0] += CONTEXT_ALONE_S - 1
+    folder.poll()
+    assert (tmp_path / "a.json").exists()
+
+
+def test_an_images_context_goes_with_it(tmp_path: Path) -> None:
+    folder = ImageFolder(tmp_path)
+    for name in ("a.png", "a.json", "b.json"):
+        (tmp_path / name).touch()
+    folder.poll()
+    folder.poll()
+    folder.remove(tmp_path / "a.png")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
+
+
 def test_links_pipes_and_huge_files_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"x")
     (tmp_path / "link.png").symlink_to(tmp_path / "secret")
@@ -124,12 +255,12 @@ def test_a_file_that_is_too_large_is_hashed_and_set_aside_unless_replaced(tmp_pa
     assert isinstance(image, LargeImage)
     assert (image.size, image.digest) == (len(content), hashlib.sha256(content).digest())
     path.write_bytes(b"another")
-    folder.set_aside(path, image)
+    folder.remove(path, image)
     assert path.read_bytes() == b"another"
 
     path.write_bytes(content)
     folder.poll()
-    folder.set_aside(path, image)
+    folder.remove(path, image)
 
     assert not path.exists()
     assert folder.refused_place(image) == tmp_path / "refused" / f"{image.digest.hex()}.png"

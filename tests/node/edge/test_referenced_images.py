@@ -1,6 +1,7 @@
 """Images that results name: in the station's folder before the result is kept, or a gap."""
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,11 @@ from lotmark.client.settings import SettingsError
 from lotmark.event import check_event
 from lotmark_adapters.observation import Position, Report, SourceRecord
 from lotmark_node.edge import referenced_images
+from lotmark_node.edge.image_listener import ImageInbox
 from lotmark_node.edge.referenced_images import ReferencedImages
 from lotmark_node.edge.settings_file import read_site_settings
 from lotmark_node.edge.station_settings import ImageReference, StationSettings
+from tests.node.edge.site_process import until
 from tests.node.edge.site_toml import SITE_TOML
 from tests.node.edge.test_station_settings import TEXT
 
@@ -62,6 +65,7 @@ class Taken:
         self.folder = folder
         self.seen: list[list[str]] = []
         self.events: list[bytes] = []
+        self.originals: list[bytes] = []
 
     async def take(self, report: Report) -> None:
         found = self.folder.iterdir() if self.folder.exists() else ()
@@ -70,10 +74,20 @@ class Taken:
     async def put(self, events: Sequence[bytes]) -> None:
         self.events += events
 
+    async def put_original(self, station: str, content: bytes, events: Sequence[bytes]) -> Path:
+        assert station == "aoi-cam07"
+        self.originals.append(content)
+        await self.put(events)
+        return self.folder
+
+
+def bringing(folder: Path, taken: Taken, source: str = "V1") -> ReferencedImages:
+    return ReferencedImages(source, taken, [station(folder)], taken.put, taken.put_original)
+
 
 def take(folder: Path, name: str, source: str = "V1") -> Taken:
     taken = Taken(folder / "images")
-    images = ReferencedImages(source, taken, [station(folder)], taken.put)
+    images = bringing(folder, taken, source)
     asyncio.run(images.take(told(name)))
     return taken
 
@@ -92,7 +106,12 @@ def test_a_results_image_is_in_the_stations_folder_before_the_result_is_kept(
     assert (tmp_path / "images" / "A1_weld_1.pgm").read_bytes() == b"P5 1 1 255\n\0"
 
 
-@pytest.mark.parametrize("name", ["gone.pgm", "link.pgm", "", "../secret.pgm"])
+NO_IMAGES = ["a.jpg", "b.tif", "noext", "C.json", "tool_change.trigger", "a.pgm.new", ".pgm/"]
+
+
+@pytest.mark.parametrize(
+    "name", ["gone.pgm", "link.pgm", "", "../secret.pgm", "x" * 300 + ".pgm", *NO_IMAGES]
+)
 def test_an_image_that_is_not_there_is_a_gap_and_the_result_is_kept(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +119,8 @@ def test_an_image_that_is_not_there_is_a_gap_and_the_result_is_kept(
     (tmp_path / "vision").mkdir()
     (tmp_path / "secret.pgm").write_bytes(b"x")
     (tmp_path / "vision" / "link.pgm").symlink_to(tmp_path / "secret.pgm")
+    for other in NO_IMAGES[:-1]:
+        (tmp_path / "vision" / other).write_bytes(b"x")
 
     taken = take(tmp_path, name)
 
@@ -107,6 +128,76 @@ def test_an_image_that_is_not_there_is_a_gap_and_the_result_is_kept(
     gap = check_event(event).message.gap
     assert (gap.source, gap.reason, gap.missing_count) == ("aoi-cam07", "image_missing", 1)
     assert taken.seen == [[]]
+
+
+def test_the_gap_of_an_image_that_is_not_there_names_the_unit_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(referenced_images, "WAIT_S", 0.3)
+
+    (event,) = take(tmp_path, "ST26_weld.pgm").events
+
+    message = check_event(event).message
+    assert [each.id for each in message.items] == ["ST26"]
+    assert list(message.files) == []
+
+
+def test_a_name_that_is_used_again_waits_until_the_image_before_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vision, images = tmp_path / "vision", tmp_path / "images"
+    vision.mkdir()
+    taken = Taken(images)
+    refusals: list[str] = []
+    put = ImageInbox.put
+
+    def noted(inbox: ImageInbox, name: str, content: bytes) -> None:
+        try:
+            put(inbox, name, content)
+        except FileExistsError:
+            refusals.append(name)
+            raise
+
+    monkeypatch.setattr(ImageInbox, "put", noted)
+    monkeypatch.setattr(referenced_images, "WAIT_S", 60)
+
+    async def scenario() -> None:
+        bring = bringing(tmp_path, taken)
+        (vision / "last.png").write_bytes(b"one")
+        await bring.take(told("last.png"))
+        (vision / "last.png").write_bytes(b"another")
+        second = asyncio.create_task(bring.take(told("last.png")))
+        await until(lambda: bool(refusals))
+        assert not second.done()
+        assert (images / "last.png").read_bytes() == b"one"
+        (images / "last.png").unlink()  # it is judged
+        await second
+
+    asyncio.run(scenario())
+
+    assert (images / "last.png").read_bytes() == b"another"
+    assert (taken.seen, taken.events) == ([["last.png"]] * 2, [])
+
+
+def test_an_image_that_finds_no_place_is_kept_and_its_gap_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(referenced_images, "WAIT_S", 0.5)
+    (tmp_path / "vision").mkdir()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "vision" / "ST26_weld.png").write_bytes(b"another")
+    (tmp_path / "images" / "ST26_weld.png").write_bytes(b"one")
+
+    taken = take(tmp_path, "ST26_weld.png")
+
+    (event,) = taken.events
+    message = check_event(event).message
+    assert message.gap.reason == "image_not_taken"
+    assert message.files[0].sha256 == hashlib.sha256(b"another").digest()
+    assert message.files[0].size == len(b"another")
+    assert [each.id for each in message.items] == ["ST26"]
+    assert taken.originals == [b"another"]
+    assert (tmp_path / "images" / "ST26_weld.png").read_bytes() == b"one"
 
 
 def test_a_source_without_results_gives_a_station_no_images(tmp_path: Path) -> None:

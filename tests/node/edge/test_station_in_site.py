@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
@@ -23,7 +24,9 @@ from lotmark_node.edge.station_run import StationImage, StationRun
 from lotmark_node.edge.station_settings import read_station_settings
 from lotmark_node.edge.station_watch import StationWatch
 from tests.adapters.opcua.vision_server import NODESET, VisionServer, address, opcua_server
+from tests.inference.test_image_reading import chunk
 from tests.node.edge.site_process import SiteProcess, agent_source, until
+from tests.node.edge.test_edge_process import STATION_METRICS
 from tests.node.running_node import lotmark, node_process
 from tests.node.test_commands_inference import (
     CLIENTS,
@@ -195,6 +198,61 @@ def test_a_station_judges_beside_sources_and_a_refused_one_stops_neither(
     checked = lotmark("doctor", "--site", str(site.settings))
     assert re.search(rf"{STATION} may run by what a node said \d+ s ago", checked.stdout)
     assert "aoi-cam08 has no licence yet" in checked.stdout
+
+
+HUGE = "G1_weld_1.png"
+
+
+def test_odd_files_end_no_station_and_repeat_nothing(ledger: Site, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    gbk = os.fsdecode("焊点_weld_1".encode("gbk"))
+
+    async def scenario() -> tuple[tuple[int, str], str, SiteProcess]:
+        site = edge_site(ledger, tmp_path, head='metrics_listen = "127.0.0.1:0"\n')
+        async with running(site):
+            (images / "refused").touch()  # no folder: what is too large cannot be put there
+            (images / "tool_change.trigger").mkdir()
+            os.mkfifo(images / "G2_weld_1.json")
+            (images / "G1_weld_1.jpg").touch()
+            with (images / HUGE).open("wb") as huge:
+                huge.truncate(IMAGE_SIZE_MAX + 1)
+            photograph(tmp_path, gbk, is_bright=False)
+            image = photograph(tmp_path, "G0_weld_1", is_bright=True)
+            end = chunk(b"IEND", b"")
+            damaged = image.removesuffix(end) + chunk(b"gAMA", b"\0") + end
+            assert await asyncio.to_thread(pushed, site, "G3_weld_1.png", damaged) == 202
+            for name in ("G2_weld_1", "G4_weld_1", "G5_weld_1", "G6_weld_1"):
+                photograph(tmp_path, name, is_bright=False)
+                await until(lambda: [path.name for path in images.glob("*.png")] == [HUGE])
+            await until(lambda: bool(results(ledger, "G6")))
+            ready = await asyncio.to_thread(asked, site, "/readyz")
+            _, metrics = await asyncio.to_thread(asked, site, "/metrics")
+        return ready, metrics, site
+
+    ready, metrics, site = asyncio.run(scenario())
+
+    assert ready[0] == 200, ready
+    for metric, value in (
+        ("inferences_total", 6),  # five units, and one whose name tells none
+        ("refused_images_total", 2),
+        ("unnamed_images_total", 1),
+        ("unread_images", 0),
+        ("unremoved_images", 1),
+    ):
+        assert f'lotmark_edge_{metric}{{station="{STATION}"}} {value:.1f}\n' in metrics, metric
+    assert set(re.findall(r"^\w+", metrics, re.MULTILINE)) >= STATION_METRICS
+    alarmed = {each["image"] for each in part_alarms(site)}
+    shown = r"\udcba\udcb8\udcb5\udce3_weld_1.png"
+    assert alarmed == {shown, *(f"G{unit}_weld_1.png" for unit in (2, 4, 5, 6))}
+    for unit in ("G0", "G2", "G4", "G5", "G6"):
+        assert len(results(ledger, unit)) == 1
+    gaps = [each for each in on_ledger(ledger) if each.HasField("gap") and each.items]
+    units = sorted(each.items[0].id[-2:] for each in gaps if each.items[0].id[-2] == "G")
+    assert units == ["G1", "G3"]
+    assert len(site.told("judged files cannot be removed")) == 1
+    unjudged = map(json.loads, site.told("such files are not judged"))
+    assert {each["file"] for each in unjudged} == {"refused", "G1_weld_1.jpg"}
+    assert site.told("station failed") == []
 
 
 def test_without_a_node_it_starts_by_its_last_licence_and_a_roll_back_takes_effect_at_once(

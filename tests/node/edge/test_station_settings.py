@@ -1,5 +1,6 @@
 """A station's settings: every key is checked, and what an image's name tells is found."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,43 @@ def test_context_that_is_no_whole_number_is_none(
     path.write_bytes(raw)
 
     assert read_context(path) == found
+
+
+@pytest.mark.parametrize("depth", [100, 2_000, CONTEXT_SIZE_MAX])
+def test_context_that_is_deeply_nested_is_none(tmp_path: Path, depth: int) -> None:
+    (tmp_path / "weld.json").write_bytes(b"[" * depth)
+
+    assert read_context(tmp_path / "weld.json") == {}
+
+
+def test_context_that_is_no_plain_file_is_none_and_never_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b'{"takt_ms": 1250}')
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "link.json").symlink_to(tmp_path / "secret")
+    (tmp_path / "folder.json").mkdir()
+
+    for name in ("pipe.json", "link.json", "folder.json"):
+        assert read_context(tmp_path / name) == {}
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(?P<unit>[A-Z0-9]+)(_(?P<feature>weld_[0-9]+))?",
+        "((?P<unit>[A-Z0-9]+)_)?(?P<feature>weld_[0-9]+)",
+        "(?P<unit>[A-Z0-9]*)_?(?P<feature>weld_[0-9]+)",
+        "((?P<unit>[A-Z0-9]+)_(?P<feature>weld_[0-9]+))?.*",
+    ],
+)
+def test_a_name_that_leaves_an_optional_group_out_tells_no_unit(
+    tmp_path: Path, pattern: str
+) -> None:
+    settings = read(tmp_path, TEXT.replace("(?P<unit>[A-Z0-9]+)_(?P<feature>weld_[0-9]+)", pattern))
+
+    found = [settings.unit_and_feature(name) for name in ("ST26_weld_1", "ST26", "weld_1", "")]
+
+    assert found[0] == ("https://id.gs1.org/01/04012345000023/21/ST26", "weld_1")
+    assert found[1:] == [None] * 3
 
 
 def test_images_may_be_pushed_from_other_machines_only_with_a_key(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import time
 from lotmark.client.provenance import ProvenanceReader
 from lotmark.v1 import event_pb2
 from lotmark_inference.policy import read_policy
+from lotmark_node.edge.image_sources import ImageFolder
 from lotmark_node.edge.station_licence import asked_licence
 from lotmark_node.edge.station_mode import ModeFile
 from lotmark_node.edge.station_run import StationRun, opened_station
@@ -35,7 +36,9 @@ def run(stage: Stage) -> str:
     )
     judged_s = 0.0
     with opened_station(settings, policy, licence) as station:
-        station_run = StationRun(settings, station, ModeFile(settings.folder, CAMERA))
+        station_run = StationRun(
+            settings, station, ModeFile(settings.folder, CAMERA), ImageFolder(settings.images)
+        )
         waiting += map(event_pb2.Event.FromString, station_run.opened())
         station_run.poll()  # a file is taken once it looks the same a second time
         for path in station_run.poll():

@@ -1,0 +1,155 @@
+"""A station's steps: what is on record is not judged again, and no image ends the run."""
+
+import dataclasses
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lotmark.v1 import quality_pb2
+from lotmark_inference.policy import Mode
+from lotmark_node.edge.image_sources import ImageFolder
+from lotmark_node.edge.station_mode import ModeFile
+from lotmark_node.edge.station_run import StationImage, StationRun
+from tests.inference.judging_models import SIZE, encoded, image_file
+from tests.inference.test_image_reading import chunk
+from tests.node.edge.test_inspection_station import Station, bodies
+from tests.node.edge.test_referenced_images import station as station_settings
+
+END = chunk(b"IEND", b"")
+SHORT_GAMMA = image_file()[: -len(END)] + chunk(b"gAMA", b"\0") + END
+
+
+class Line:
+    """A folder of images, and runs of a station over it, as one process has them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = dataclasses.replace(
+            station_settings(folder), unit_prefix="https://id.gs1.org/01/04012345000023/21/"
+        )
+        self.mode_file = ModeFile(folder / "data", "aoi-cam07")
+        self.folder = ImageFolder(self.settings.images)
+        self.station = Station()
+        self.run = self.opened()
+
+    def opened(self) -> StationRun:
+        """Return the next run of the process."""
+        return StationRun(self.settings, self.station.station, self.mode_file, self.folder)
+
+    def put(self, name: str, content: bytes) -> None:
+        (self.settings.images / name).write_bytes(content)
+
+    def judged(self) -> list[StationImage]:
+        """Return what is judged now, before it is settled."""
+        self.run.poll()
+        judged = [self.run.judge(path) for path in self.run.poll()]
+        return [each for each in judged if each is not None]
+
+
+def test_what_is_on_record_is_not_judged_again_where_its_mode_cannot_be_kept(
+    tmp_path: Path,
+) -> None:
+    line = Line(tmp_path)
+    (tmp_path / "data").touch()  # no folder, so no mode can be kept in it
+    line.station.odd = True
+    line.put("A1_weld_1.png", image_file())
+    (image,) = line.judged()
+    assert bodies(image.inspected.events)[-1] == "policy_switched"
+    with pytest.raises(OSError, match="data"):
+        line.run.settle(image)
+    line.run = line.opened()
+
+    assert line.judged() == []
+    remembered = line.mode_file.read()
+    assert remembered is not None
+    assert remembered.reinforced is not None  # which the next run goes on in
+    with pytest.raises(OSError, match="data"):
+        line.run.keep_mode()
+    (tmp_path / "data").unlink()
+    line.run.keep_mode()
+    assert ModeFile(tmp_path / "data", "aoi-cam07").read() == line.mode_file.read()
+
+
+def test_a_mode_that_was_not_kept_gives_way_to_the_next(tmp_path: Path) -> None:
+    line = Line(tmp_path)
+    line.run.keep_mode()
+    before = line.mode_file.read()
+    (tmp_path / "data").rename(tmp_path / "away")
+    (tmp_path / "data").touch()
+    line.station.odd = True
+    line.station.inspect(1, odd=True)
+    with suppress(OSError):
+        line.run.keep_mode()
+    assert line.mode_file.read() != before
+    for unit in (2, 3, 4):
+        line.station.inspect(unit)
+    line.run.keep_mode()
+
+    assert line.mode_file.read() == before
+
+
+def test_an_image_on_which_the_decoder_fails_is_a_gap_and_the_next_is_judged(
+    tmp_path: Path,
+) -> None:
+    line = Line(tmp_path)
+    line.put("A1_weld_1.png", SHORT_GAMMA)
+    line.put("A2_weld_1.png", image_file(2))
+    os.utime(line.settings.images / "A1_weld_1.png", ns=(0, 0))
+
+    first, second = line.judged()
+
+    assert bodies(first.inspected.events) == ["gap"]
+    assert "damaged" in first.inspected.trouble
+    assert second.inspected.judgement is not None
+
+
+def test_an_image_that_cannot_be_read_is_told_once_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = Line(tmp_path)
+    line.put("A1_weld_1.png", image_file())
+    line.run.poll()
+    (path,) = line.run.poll()
+    path.unlink()
+    path.symlink_to(tmp_path)
+    for _ in range(3):
+        assert line.run.judge(path) is None
+    assert caplog.messages.count("image not read") == len(line.run.unread) == 1
+    line.run.poll()
+
+    assert line.run.unread == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("焊点_weld_1.png", "焊点_weld_1.png"),
+        (os.fsdecode("焊点_weld_1.png".encode("gbk")), r"\udcba\udcb8\udcb5\udce3_weld_1.png"),
+    ],
+)
+def test_people_are_told_of_a_file_whatever_its_name(tmp_path: Path, name: str, shown: str) -> None:
+    line = Line(tmp_path)
+    line.station.odd = True
+    line.put(name, image_file())
+
+    (image,) = line.judged()
+
+    message = image.alert("aoi-cam07", made_ms=0)
+    assert message is not None
+    assert message.fields["image"] == image.alarm("aoi-cam07", now_us=0)["image"] == shown
+    assert image.unit == ""
+
+
+def test_a_unit_that_a_name_tells_is_known(tmp_path: Path) -> None:
+    line = Line(tmp_path)
+    line.put("A1_weld_1.png", encoded(np.eye(SIZE, dtype=np.uint8) * 200))
+
+    (image,) = line.judged()
+
+    assert image.unit == "https://id.gs1.org/01/04012345000023/21/A1_weld"
+    assert (image.mode, image.verdict) == (Mode.NORMAL, "CONFORMING")
+    assert not image.is_nonconforming
+    assert image.inspected.judgement is not None
+    assert image.inspected.judgement.verdict == quality_pb2.VERDICT_CONFORMING
