@@ -39,6 +39,10 @@ class ModelFolder:
         new.replace(place)
         return digest
 
+    def has(self, digest: bytes) -> bool:
+        """Whether there is a file of this name; what is in it, `get` checks."""
+        return self._place(digest).is_file()
+
     def get(self, digest: bytes, *, what: str) -> bytes:
         """Return the file of a hash; the bytes that are returned are those that were hashed.
 

@@ -101,7 +101,7 @@ def status_document(models: RegisteredModels) -> dict[str, object]:
                 "admitted": each.is_admitted,
                 "index": each.index,
             }
-            for (model, on), each in models.admitted.items()
+            for (model, on, _), each in models.admitted.items()
         ],
         "in_use": [
             {
@@ -121,9 +121,13 @@ def status_text(models: RegisteredModels) -> str:
         f"{each.model:<20}  registered by {each.party}, entry {each.index}"
         for each in models.registered.values()
     ]
-    for (model, on), trial in models.admitted.items():
+    for (model, on, artefact), trial in models.admitted.items():
         outcome = "admitted" if trial.is_admitted else "failed its trial"
-        lines.append(f"{model:<20}  {outcome} on {on.engine}, {on.target}, entry {trial.index}")
+        is_model = artefact == models.registered[model].onnx_sha256
+        file = "" if is_model else f", engine file {artefact.hex()[:16]}…"
+        lines.append(
+            f"{model:<20}  {outcome} on {on.engine}, {on.target}{file}, entry {trial.index}"
+        )
     for (station, _), used in models.in_use.items():
         approved = f", {len(used.approvals)} approvals" if used.approvals else ""
         lines.append(f"{used.model:<20}  in use at {station} since entry {used.index}{approved}")
