@@ -18,6 +18,7 @@ from lotmark_inference.engine import Engine, EngineIdentity
 from lotmark_inference.engine_process import EngineProcess, EngineProcessGone, SharedLayout
 from lotmark_inference.errors import EngineError
 from lotmark_inference.image_checks import check_batch
+from lotmark_inference.manifest_file import LABELS_MAX
 from lotmark_inference.model_manifest import ModelInput
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,6 @@ class WorkerLimits:
     start_s: float = 120.0  # to open the engine; on a GPU it may have to compile
     infer_s: float = 10.0  # for one batch
     batch_images_max: int = 16  # at once; larger batches go in parts
-    output_floats_per_image_max: int = 4_096
     inferences_max: int = 100_000  # of batches
     rss_growth_max_mb: float = 256.0  # since the engine was opened, in 10**6 bytes
 
@@ -62,8 +62,9 @@ class WorkerEngine:
             batch_images_max=self._limits.batch_images_max,
             height=image.height,
             width=image.width,
+            # Of this memory only what is written is there.
             output_floats_max=self._limits.batch_images_max
-            * self._limits.output_floats_per_image_max,
+            * (LABELS_MAX + image.height * image.width),
         )
         self._is_closed = False
         self._asked_count = 0  # batches that the present process was asked for

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -28,9 +29,11 @@ from tests.inference.engines_in_memory import (
     REFUSES,
     STICKS,
     WIDTH,
+    FineEngine,
     SoundEngine,
     images,
     open_faulty,
+    open_fine,
     open_refused,
     open_sound,
 )
@@ -231,11 +234,29 @@ def test_an_engine_that_cannot_be_opened_is_refused_with_its_own_words() -> None
         WorkerEngine(open_refused, INPUT)
 
 
-def test_outputs_beyond_their_room_are_refused_with_both_sizes() -> None:
-    limits = WorkerLimits(batch_images_max=2, output_floats_per_image_max=7)
-    worker = WorkerEngine(open_sound, INPUT, limits)
+@pytest.mark.parametrize(("rows", "columns"), [(128, 128), (1, 1), (61, 67), (1, 128 * 128)])
+def test_a_full_batch_has_room_for_a_heat_map_as_fine_as_its_images(
+    rows: int, columns: int
+) -> None:
+    image = replace(INPUT, height=128, width=128)
+    batch = np.zeros((WorkerLimits().batch_images_max, 128, 128), np.uint8)
+    worker = WorkerEngine(partial(open_fine, rows, columns), image)
     try:
-        with pytest.raises(EngineError, match="are 16 numbers, and there is room for 14"):
+        found = worker.infer(batch)["heat"]
+    finally:
+        worker.close()
+
+    assert found.shape == (len(batch), rows, columns)
+    assert np.array_equal(found, FineEngine(rows, columns).infer(batch)["heat"])
+
+
+def test_outputs_beyond_their_room_are_refused_with_both_sizes() -> None:
+    limits = WorkerLimits(batch_images_max=2)
+    worker = WorkerEngine(partial(open_fine, HEIGHT + 1_000, WIDTH), INPUT, limits)
+    try:
+        with pytest.raises(
+            EngineError, match=r"are 48772 numbers, and there is room for 896: .* fewer fields"
+        ):
             worker.infer(images(1, 2))
     finally:
         worker.close()
