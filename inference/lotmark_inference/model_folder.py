@@ -28,15 +28,18 @@ class ModelFolder:
             raise ModelRefused(f"a file of {len(content)} bytes; at most {FILE_SIZE_MAX} are kept")
         digest = hashlib.sha256(content).digest()
         place = self._place(digest)
-        if place.exists() and place.read_bytes() == content:
-            return digest
+        made = [path for path in (place.parent, *place.parent.parents) if not path.exists()]
         place.parent.mkdir(parents=True, exist_ok=True)
-        new = place.with_suffix(f".{os.getpid()}.new")
-        with new.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(place)
+        if not place.exists() or place.read_bytes() != content:
+            new = place.with_suffix(f".{os.getpid()}.new")
+            with new.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(place)
+        # Also where it was there: whoever put it may have died before its name was on disk.
+        for folder in (place.parent, self.path, *(path.parent for path in made)):
+            _sync_folder(folder)
         return digest
 
     def has(self, digest: bytes) -> bool:
@@ -72,3 +75,12 @@ class ModelFolder:
     def _place(self, digest: bytes) -> Path:
         name = digest.hex()
         return self.path / name[:2] / name
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the names in a folder on disk, without which a new file may be lost."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
