@@ -13,11 +13,13 @@ from lotmark_inference import tensorrt_engine
 from lotmark_inference.admission_gate import try_engine
 from lotmark_inference.cuda_driver import CudaDriver
 from lotmark_inference.engine_worker import WorkerEngine, WorkerLimits
+from lotmark_inference.engines_here import engines_here
 from lotmark_inference.errors import EngineError, ModelRefused
 from lotmark_inference.gpu_probe import Gpu, present_gpu
 from lotmark_inference.model_files import shipped_model
 from lotmark_inference.onnx_engine import OnnxEngine
 from lotmark_inference.opened_engine import opened_engine, opened_engine_file
+from lotmark_inference.registered_models import EngineTarget
 from lotmark_inference.tensorrt_plan_engine import PlanEngine
 from lotmark_inference.weld_images import FRESH_SEEDS, weld_image
 from tests.inference.gpu.conftest import Built, build
@@ -140,6 +142,12 @@ def test_a_plan_for_another_gpu_is_refused_with_both(built: Built, gpu: Gpu) -> 
 
     with pytest.raises(EngineError, match=rf"built for sm_61, this machine is {gpu.target}"):
         opened_engine(identity, built.plan, built.manifest)
+
+
+def test_what_runs_here_is_what_was_built_here(built: Built) -> None:
+    here = EngineTarget(built.identity.name, built.identity.target)
+
+    assert here in engines_here(built.identity.kind)
 
 
 def test_full_tensorrt_builds_for_no_gpu_but_its_own(gpu: Gpu) -> None:
