@@ -53,7 +53,8 @@ def _scored(engine: Engine, layout: SharedLayout, memory: mmap.mmap, count: int)
     if needed > layout.output_floats_max:
         raise EngineError(
             f"the outputs for {count} images are {needed} numbers, and there is room for"
-            f" {layout.output_floats_max}; raise output_floats_per_image_max"
+            f" {layout.output_floats_max}: those of a heat map as fine as the image, and scores;"
+            " give the model's heat map fewer fields"
         )
     floats, start = layout.outputs(memory), 0
     for name, output in outputs.items():

@@ -1,8 +1,9 @@
 """An engine in a process of its own, which may leak, hang or crash without harm to the caller's.
 
 Runtimes for neural networks are known to grow over weeks, and a driver's fault takes a whole
-process with it. So the process is replaced after so many inferences or so much growth, killed when
-it does not answer, and a batch that was in flight then is tried once more.
+process with it. So the process is replaced after so many inferences or so much growth, and after an
+error of its engine, since a GPU's context may be lost for good; it is killed when it does not
+answer, and a batch that was in flight then is tried once more.
 """
 
 import logging
@@ -17,6 +18,7 @@ from lotmark_inference.engine import Engine, EngineIdentity
 from lotmark_inference.engine_process import EngineProcess, EngineProcessGone, SharedLayout
 from lotmark_inference.errors import EngineError
 from lotmark_inference.image_checks import check_batch
+from lotmark_inference.manifest_file import LABELS_MAX
 from lotmark_inference.model_manifest import ModelInput
 
 logger = logging.getLogger(__name__)
@@ -29,7 +31,6 @@ class WorkerLimits:
     start_s: float = 120.0  # to open the engine; on a GPU it may have to compile
     infer_s: float = 10.0  # for one batch
     batch_images_max: int = 16  # at once; larger batches go in parts
-    output_floats_per_image_max: int = 4_096
     inferences_max: int = 100_000  # of batches
     rss_growth_max_mb: float = 256.0  # since the engine was opened, in 10**6 bytes
 
@@ -61,11 +62,12 @@ class WorkerEngine:
             batch_images_max=self._limits.batch_images_max,
             height=image.height,
             width=image.width,
+            # Of this memory only what is written is there.
             output_floats_max=self._limits.batch_images_max
-            * self._limits.output_floats_per_image_max,
+            * (LABELS_MAX + image.height * image.width),
         )
         self._is_closed = False
-        self._done = 0  # batches of the present process
+        self._asked_count = 0  # batches that the present process was asked for
         self._process: EngineProcess | None = self._started()
         self.identity: EngineIdentity = self._process.identity
 
@@ -87,9 +89,7 @@ class WorkerEngine:
     def close(self) -> None:
         """End the worker; a second time does nothing."""
         self._is_closed = True
-        if self._process is not None:
-            self._process.close()
-            self._process = None
+        self._end_process()
 
     def _infer_part(self, batch: NDArray[np.uint8]) -> Outputs:
         """Return the outputs for what one worker takes at once; try twice."""
@@ -110,20 +110,23 @@ class WorkerEngine:
             ) from second
 
     def _infer_once(self, batch: NDArray[np.uint8]) -> Outputs:
-        """Return the outputs; start a worker where there is none, and drop one that died."""
+        """Return the outputs; start a worker where there is none, and drop one that failed."""
         try:
             if self._process is None:
                 self._process = self._started()
                 self._demand_same_engine(self._process)
-            outputs = self._process.infer(batch, infer_s=self._limits.infer_s)
+            self._asked_count += 1
+            return self._process.infer(batch, infer_s=self._limits.infer_s)
         except EngineProcessGone:
             self._process = None
             raise
-        self._done += 1
-        return outputs
+        except EngineError as error:
+            logger.warning("engine failed, its worker is ended", extra={"reason": str(error)})
+            self._end_process()
+            raise
 
     def _started(self) -> EngineProcess:
-        self._done = 0
+        self._asked_count = 0
         return EngineProcess(self._open_engine, self._layout, start_s=self._limits.start_s)
 
     def _demand_same_engine(self, process: EngineProcess) -> None:
@@ -141,11 +144,16 @@ class WorkerEngine:
         if process is None:
             return
         grown_mb = process.rss_mb - process.rss_mb_at_start
-        if self._done < self._limits.inferences_max and grown_mb <= self._limits.rss_growth_max_mb:
+        is_worn = self._asked_count >= self._limits.inferences_max
+        if not is_worn and grown_mb <= self._limits.rss_growth_max_mb:
             return
         logger.info(
             "engine worker is replaced",
-            extra={"inferences": self._done, "grown_mb": round(grown_mb)},
+            extra={"inferences": self._asked_count, "grown_mb": round(grown_mb)},
         )
-        process.close()
-        self._process = None
+        self._end_process()
+
+    def _end_process(self) -> None:
+        if self._process is not None:
+            self._process.close()
+            self._process = None

@@ -1,15 +1,11 @@
-"""Whether this machine has a GPU that can be used: asked in a process of its own.
-
-TensorRT's libraries may end the process with a segmentation fault where the driver is missing, and
-a driver may hang on a broken device. Both happen to a child here, and are answers.
-"""
+"""Whether this machine has a GPU that can be used: asked in a process of its own."""
 
 import json
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from functools import cache
 
+from lotmark_inference.child_answer import child_answer
 from lotmark_inference.cuda_driver import LIBRARY, CudaDriver
 from lotmark_inference.errors import EngineError
 
@@ -47,32 +43,15 @@ def probe_gpu(*, library: str = LIBRARY, timeout_s: float = PROBE_S) -> Gpu:
     Raises:
         EngineError: There is no driver or no GPU, or the driver crashed, hung or talked nonsense.
     """
-    command = [sys.executable, "-m", "lotmark_inference.gpu_probe", library]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=False)  # noqa: S603 - our own module
-    except subprocess.TimeoutExpired as error:
-        raise EngineError(
-            f"no usable GPU: {library} gave no answer within {timeout_s:g} s; restart the machine"
-        ) from error
-    if done.returncode < 0:
-        raise EngineError(
-            f"no usable GPU: {library} crashed with signal {-done.returncode}; reinstall the driver"
-        )
-    try:
-        answer = json.loads(done.stdout)
-        if "refused" in answer:
-            raise EngineError(f"no usable GPU: {answer['refused']}")
-        major, minor = answer["compute_capability"]
-        return Gpu(
-            name=str(answer["name"]),
-            compute_capability=(int(major), int(minor)),
-            cuda_version=int(answer["cuda_version"]),
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        shown = (done.stdout + done.stderr)[-200:].decode(errors="replace")
-        raise EngineError(
-            f"no usable GPU: the probe ended with {done.returncode} and {shown!a}"
-        ) from error
+    answer = child_answer(
+        "lotmark_inference.gpu_probe", library, lacks="no usable GPU", timeout_s=timeout_s
+    )
+    name, capability, cuda_version = map(answer.get, ("name", "compute_capability", "cuda_version"))
+    assert isinstance(name, str), "our own module says so"
+    assert isinstance(capability, list)
+    assert isinstance(cuda_version, int)
+    major, minor = capability
+    return Gpu(name=name, compute_capability=(major, minor), cuda_version=cuda_version)
 
 
 def _answer(library: str) -> dict[str, object]:

@@ -46,15 +46,22 @@ class ModelFolder:
         return digest
 
     def _write(self, place: Path, content: bytes) -> None:
-        if place.exists() and place.read_bytes() == content:
-            return
+        made = [path for path in (place.parent, *place.parent.parents) if not path.exists()]
         place.parent.mkdir(parents=True, exist_ok=True)
-        new = place.with_suffix(f".{os.getpid()}.new")
-        with new.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(place)
+        if not place.exists() or place.read_bytes() != content:
+            new = place.with_suffix(f".{os.getpid()}.new")
+            with new.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(place)
+        # Also where it was there: whoever put it may have died before its name was on disk.
+        for folder in (place.parent, self.path, *(path.parent for path in made)):
+            _sync_folder(folder)
+
+    def has(self, digest: bytes) -> bool:
+        """Whether there is a file of this name; what is in it, `get` checks."""
+        return self._place(digest).is_file()
 
     def get(self, digest: bytes, *, what: str) -> bytes:
         """Return the file of a hash; the bytes that are returned are those that were hashed.
@@ -105,3 +112,12 @@ class ModelFolder:
     def _place(self, digest: bytes) -> Path:
         name = digest.hex()
         return self.path / name[:2] / name
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the names in a folder on disk, without which a new file may be lost."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

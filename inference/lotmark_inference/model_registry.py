@@ -1,5 +1,6 @@
 """Gives what may run: a model that is registered, admitted, in use here, and unchanged."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from lotmark_inference.errors import ModelRefused
@@ -19,7 +20,7 @@ class RunnableModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LicensedModel:
-    """A model that may run at a station by the ledger's word; no file of it was looked at."""
+    """A model that may run at a station by the ledger's word; no file of it was opened."""
 
     registered: Registration
     engine: EngineTarget
@@ -27,7 +28,12 @@ class LicensedModel:
 
 
 def licensed_model(
-    models: RegisteredModels, *, station: str, name: str, engine: EngineTarget
+    models: RegisteredModels,
+    *,
+    station: str,
+    name: str,
+    engines: Collection[EngineTarget],
+    folder: ModelFolder,
 ) -> LicensedModel:
     """Return the model of a name that is in use at a station.
 
@@ -35,7 +41,9 @@ def licensed_model(
         models: What the ledger says.
         station: Line or station.
         name: The model's name without version, such as "weld-light".
-        engine: What it is to run on.
+        engines: What it may run on, one at least.
+        folder: Where its files lie: of several admitted artefacts one that is there is meant, as
+            the others are other machines'; and of those the one that was tried last.
 
     Raises:
         ModelRefused: It may not run; the message says what is missing and how to mend it.
@@ -47,13 +55,22 @@ def licensed_model(
             f" {name}/VERSION --station {station}"
         )
     model = promotion.model
-    admission = models.admitted.get((model, engine))
-    if admission is None or not admission.is_admitted:
-        outcome = "was never tried" if admission is None else "failed its trial"
+    tried = [
+        (engine, admission)
+        for (of, engine, _), admission in models.admitted.items()
+        if of == model and engine in engines
+    ]
+    admitted = [(engine, admission) for engine, admission in tried if admission.is_admitted]
+    if not admitted:
+        outcome = "failed its trial" if tried else "was never tried"
+        places = " or ".join(f"{each.engine} for {each.target}" for each in engines)
         raise ModelRefused(
-            f"{model} {outcome} on {engine.engine} for {engine.target}; try it there with `lotmark"
-            " engine admit`, or use an engine on which it is admitted"
+            f"{model} {outcome} on {places}; try it there with `lotmark engine admit`, or use an"
+            " engine on which it is admitted"
         )
+    engine, admission = max(
+        admitted, key=lambda each: (folder.has(each[1].artefact_sha256), each[1].index)
+    )
     return LicensedModel(
         registered=models.registered[model],
         engine=engine,
@@ -72,7 +89,7 @@ def model_to_run(licensed: LicensedModel, folder: ModelFolder) -> RunnableModel:
     onnx = folder.get(registered.onnx_sha256, what=f"{registered.model}, ONNX file")
     if licensed.artefact_sha256 == registered.onnx_sha256:
         return RunnableModel(manifest, onnx, onnx)
-    what = f"{registered.model}, engine {licensed.engine.engine}"
+    what = f"{registered.model}, engine {licensed.engine.engine} for {licensed.engine.target}"
     return RunnableModel(manifest, onnx, folder.get(licensed.artefact_sha256, what=what))
 
 

@@ -49,7 +49,7 @@ def opened_engine(identity: EngineIdentity, artefact: bytes, manifest: ModelMani
             f"the engine is of {identity.name}, this machine has {here.name}; install that version,"
             " or build and admit an engine with this one"
         )
-    if identity.target not in (here.target, *_portable(identity.kind)):
+    if identity.target not in targets_of(here):
         raise EngineError(
             f"the engine was built for {identity.target}, this machine is {here.target}; build and"
             f" admit one for {here.target}"
@@ -115,5 +115,10 @@ def identity_here(kind: str, artefact: bytes) -> EngineIdentity:
     )
 
 
-def _portable(kind: str) -> tuple[str, ...]:
-    return (PORTABLE,) if kind == TENSORRT_RTX.kind else ()
+def targets_of(here: EngineIdentity) -> tuple[str, ...]:
+    """Return the targets of engines that run on a machine, its own first.
+
+    Args:
+        here: What an engine would be called there, from `identity_here`.
+    """
+    return (here.target, PORTABLE) if here.kind == TENSORRT_RTX.kind else (here.target,)

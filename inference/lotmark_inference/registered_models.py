@@ -36,7 +36,7 @@ class EngineTarget(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The outcome of a model's last trial on an engine."""
+    """The outcome of the last trial of one artefact of a model."""
 
     artefact_sha256: bytes
     report_digest: bytes
@@ -64,13 +64,14 @@ class RegisteredModels:
     Attributes:
         parties: Whose events count.
         registered: By model.
-        admitted: By model and what it runs on: the last trial's outcome.
+        admitted: By model, what it runs on, and the SHA-256 of the artefact: the last trial's
+            outcome. Each machine builds an artefact of its own, so one says nothing of another.
         in_use: By station and the model's name without version.
     """
 
     parties: frozenset[str]
     registered: Mapping[str, Registration] = field(default_factory=dict)
-    admitted: Mapping[tuple[str, EngineTarget], Admission] = field(default_factory=dict)
+    admitted: Mapping[tuple[str, EngineTarget, bytes], Admission] = field(default_factory=dict)
     in_use: Mapping[tuple[str, str], Promotion] = field(default_factory=dict)
 
     def apply(self, event: event_pb2.Event, party: str, index: int) -> Applied:
@@ -121,7 +122,7 @@ class RegisteredModels:
                 f" with {registered.onnx_sha256.hex()}"
             )
         admission = Admission(body.engine_digest, body.report_digest, body.admitted, index)
-        place = body.model, EngineTarget(body.engine, body.target)
+        place = body.model, EngineTarget(body.engine, body.target), body.engine_digest
         return replace(self, admitted={**self.admitted, place: admission}), COUNTS
 
     def _promote(self, body: quality_pb2.ModelPromoted, index: int) -> Applied:
@@ -157,7 +158,7 @@ class RegisteredModels:
             return f"{model} is not registered"
         if not any(
             admission.is_admitted
-            for (admitted, _), admission in self.admitted.items()
+            for (admitted, _, _), admission in self.admitted.items()
             if admitted == model
         ):
             return f"{model} is admitted on no engine"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lotmark_inference.engine import Engine, EngineIdentity
-from lotmark_inference.errors import EngineError
+from lotmark_inference.errors import EngineError, ModelRefused
 from lotmark_inference.model_manifest import (
     EvaluationCounts,
     LabelScore,
@@ -51,7 +51,7 @@ MANIFEST = ModelManifest(
     calibration=((0, 0), (10_000, 10_000)),
     vectors={},
 )
-DIES, HANGS, GROWS, REFUSES, BREAKS = 250, 251, 252, 253, 254
+DECLINES, STICKS, DIES, HANGS, GROWS, REFUSES, BREAKS = range(248, 255)
 
 
 class SoundEngine:
@@ -78,11 +78,19 @@ class FaultyEngine(SoundEngine):
         self._faults_max = faults_max
         self._log = log
         self._held: list[bytes] = []
+        self._is_stuck = False
 
     def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         told = int(batch[0, 0, 0])
-        if told >= DIES and self._may_fail_once_more():
+        if self._is_stuck:
+            raise EngineError("the device's context is corrupt")
+        if told >= DECLINES and self._may_fail_once_more():
             match told:
+                case 248:
+                    raise ModelRefused("no model of this engine")
+                case 249:
+                    self._is_stuck = True
+                    raise EngineError("an illegal address")
                 case 250:
                     os.kill(os.getpid(), signal.SIGKILL)
                 case 251:
@@ -104,8 +112,23 @@ class FaultyEngine(SoundEngine):
         return self._memory.stat().st_size <= self._faults_max
 
 
+class FineEngine(SoundEngine):
+    """Gives a heat map of its own size."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self._shape = rows, columns
+
+    def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        fields = np.arange(len(batch) * self._shape[0] * self._shape[1], dtype=np.float32)
+        return {**super().infer(batch), "heat": fields.reshape(len(batch), *self._shape)}
+
+
 def open_sound() -> Engine:
     return SoundEngine()
+
+
+def open_fine(rows: int, columns: int) -> Engine:
+    return FineEngine(rows, columns)
 
 
 def open_faulty(folder: Path, faults_max: int) -> Engine:

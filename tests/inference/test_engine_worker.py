@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,19 +17,23 @@ import pytest
 from numpy.typing import NDArray
 
 from lotmark_inference.engine_worker import WorkerEngine, WorkerLimits
-from lotmark_inference.errors import EngineError, InputRefused
+from lotmark_inference.errors import EngineError, InputRefused, ModelRefused
 from tests.inference.engines_in_memory import (
     BREAKS,
+    DECLINES,
     DIES,
     GROWS,
     HANGS,
     HEIGHT,
     INPUT,
     REFUSES,
+    STICKS,
     WIDTH,
+    FineEngine,
     SoundEngine,
     images,
     open_faulty,
+    open_fine,
     open_refused,
     open_sound,
 )
@@ -156,14 +161,51 @@ def test_a_worker_that_hangs_is_killed_and_the_batch_scored_by_the_next(tmp_path
         assert not Path(f"/proc/{hung}").exists()
 
 
-def test_an_engine_that_says_no_is_asked_once_and_keeps_its_worker(tmp_path: Path) -> None:
+def test_an_engine_that_fails_is_asked_once_and_its_worker_is_ended(tmp_path: Path) -> None:
     with faulty_worker(tmp_path, faults_max=9) as worker:
         before = worker.process_id
         with pytest.raises(EngineError, match=r"^the device is busy$"):
             worker.infer(telling(REFUSES))
 
-        assert worker.process_id == before
         assert (tmp_path / "faults").stat().st_size == 1
+        assert worker.process_id is None
+        assert not Path(f"/proc/{before}").exists()
+        assert "closed" in (tmp_path / "log").read_text()  # it gave back what it had
+
+
+def test_an_engine_that_fails_for_ever_fails_one_batch(tmp_path: Path) -> None:
+    limits = WorkerLimits(inferences_max=5)
+    with faulty_worker(tmp_path, faults_max=1, limits=limits) as worker:
+        for _ in range(3):
+            worker.infer(images(1, 1))
+        with pytest.raises(EngineError, match="an illegal address"):
+            worker.infer(telling(STICKS))
+        found = worker.infer(images(5, 2))
+
+        assert np.array_equal(found["scores"], SoundEngine().infer(images(5, 2))["scores"])
+        assert lives(tmp_path) == 2
+
+
+@pytest.mark.parametrize("fault", [STICKS, DIES, REFUSES, BREAKS])
+def test_whatever_an_engine_does_a_sound_batch_after_it_is_scored(
+    fault: int, tmp_path: Path
+) -> None:
+    with faulty_worker(tmp_path, faults_max=2) as worker:
+        with pytest.raises(EngineError):
+            worker.infer(telling(fault))
+        found = worker.infer(images(5, 2))
+
+        assert np.array_equal(found["scores"], SoundEngine().infer(images(5, 2))["scores"])
+
+
+def test_batches_that_are_declined_count_until_a_worker_is_replaced(tmp_path: Path) -> None:
+    limits = WorkerLimits(inferences_max=2)
+    with faulty_worker(tmp_path, faults_max=9, limits=limits) as worker:
+        for _ in range(5):
+            with pytest.raises(ModelRefused):
+                worker.infer(telling(DECLINES))
+
+        assert lives(tmp_path) == 3
 
 
 def test_a_worker_is_replaced_after_so_many_inferences(tmp_path: Path) -> None:
@@ -192,11 +234,29 @@ def test_an_engine_that_cannot_be_opened_is_refused_with_its_own_words() -> None
         WorkerEngine(open_refused, INPUT)
 
 
-def test_outputs_beyond_their_room_are_refused_with_both_sizes() -> None:
-    limits = WorkerLimits(batch_images_max=2, output_floats_per_image_max=7)
-    worker = WorkerEngine(open_sound, INPUT, limits)
+@pytest.mark.parametrize(("rows", "columns"), [(128, 128), (1, 1), (61, 67), (1, 128 * 128)])
+def test_a_full_batch_has_room_for_a_heat_map_as_fine_as_its_images(
+    rows: int, columns: int
+) -> None:
+    image = replace(INPUT, height=128, width=128)
+    batch = np.zeros((WorkerLimits().batch_images_max, 128, 128), np.uint8)
+    worker = WorkerEngine(partial(open_fine, rows, columns), image)
     try:
-        with pytest.raises(EngineError, match="are 16 numbers, and there is room for 14"):
+        found = worker.infer(batch)["heat"]
+    finally:
+        worker.close()
+
+    assert found.shape == (len(batch), rows, columns)
+    assert np.array_equal(found, FineEngine(rows, columns).infer(batch)["heat"])
+
+
+def test_outputs_beyond_their_room_are_refused_with_both_sizes() -> None:
+    limits = WorkerLimits(batch_images_max=2)
+    worker = WorkerEngine(partial(open_fine, HEIGHT + 1_000, WIDTH), INPUT, limits)
+    try:
+        with pytest.raises(
+            EngineError, match=r"are 48772 numbers, and there is room for 896: .* fewer fields"
+        ):
             worker.infer(images(1, 2))
     finally:
         worker.close()

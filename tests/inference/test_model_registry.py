@@ -2,6 +2,7 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -24,6 +25,7 @@ CPU = EngineTarget("onnxruntime-1.32.0", "cpu")
 GPU = EngineTarget("tensorrt-rtx-1.7", "sm_89")
 ONNX = b"stands for an ONNX file"
 ARTEFACT = b"stands for an engine built of it"
+ANOTHER = b"stands for an engine that another machine built of it"
 
 
 def _manifest(version: int = 1, onnx: bytes = ONNX) -> quality_pb2.ModelRegistered:
@@ -81,7 +83,9 @@ def after(*events: event_pb2.Event, party: str = PARTY) -> tuple[RegisteredModel
 
 
 def run(models: RegisteredModels, folder: ModelFolder, on: EngineTarget = CPU) -> RunnableModel:
-    licensed = licensed_model(models, station=STATION, name="weld-light", engine=on)
+    licensed = licensed_model(
+        models, station=STATION, name="weld-light", engines=(on,), folder=folder
+    )
     return model_to_run(licensed, folder)
 
 
@@ -112,6 +116,65 @@ def test_an_engine_built_of_it_is_given_with_the_artefact_that_was_admitted(
     assert run(models, folder, GPU).artefact == ARTEFACT
     with pytest.raises(ModelRefused, match=r"was never tried on onnxruntime-1\.32\.0 for cpu"):
         run(models, folder)
+
+
+@pytest.mark.parametrize("verdict", [True, False])
+def test_an_engine_that_another_machine_built_takes_no_machines_own_away(
+    folder: ModelFolder, verdict: bool
+) -> None:
+    folder.put(ARTEFACT)
+    ours = admitted(on=GPU, artefact=ARTEFACT)
+    models, whys = after(
+        registered(), ours, promoted(), admitted(on=GPU, artefact=ANOTHER, verdict=verdict)
+    )
+
+    assert whys == ["", "", "", ""]
+    assert run(models, folder, GPU).artefact == ARTEFACT
+
+
+def test_an_admitted_engine_whose_file_is_not_here_is_refused_by_its_name(
+    folder: ModelFolder,
+) -> None:
+    models, _ = after(registered(), admitted(on=GPU, artefact=ARTEFACT), promoted())
+
+    with pytest.raises(ModelRefused, match=r"engine tensorrt-rtx-1\.7 for sm_89: there is no file"):
+        run(models, folder, GPU)
+
+
+def test_an_engine_file_that_was_changed_is_refused(folder: ModelFolder) -> None:
+    digest = folder.put(ARTEFACT).hex()
+    (folder.path / digest[:2] / digest).write_bytes(ANOTHER)
+    models, _ = after(registered(), admitted(on=GPU, artefact=ARTEFACT), promoted())
+
+    with pytest.raises(ModelRefused, match=f"not {digest}: it was changed"):
+        run(models, folder, GPU)
+
+
+ENGINES = tuple(f"stands for build {number}".encode() for number in range(3))
+
+
+@given(
+    trials=st.lists(
+        st.tuples(st.sampled_from(ENGINES), st.sampled_from([CPU, GPU]), st.booleans()), max_size=12
+    ),
+    here=st.sampled_from(ENGINES),
+)
+def test_whatever_others_try_an_engine_runs_by_the_last_trial_of_its_own(
+    trials: list[tuple[bytes, EngineTarget, bool]], here: bytes
+) -> None:
+    tried = [admitted(on=on, artefact=each, verdict=verdict) for each, on, verdict in trials]
+    models, _ = after(registered(), admitted(), *tried, promoted())
+    own = [verdict for each, on, verdict in trials if (each, on) == (here, GPU)]
+    with TemporaryDirectory() as path:
+        folder = ModelFolder(Path(path))
+        folder.put(dump_manifest(sample_manifest(ONNX)))
+        folder.put(ONNX)
+        folder.put(here)
+        if own and own[-1]:
+            assert run(models, folder, GPU).artefact == here
+        else:
+            with pytest.raises(ModelRefused):
+                run(models, folder, GPU)
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,9 @@ from lotmark_inference.model_files import shipped_model
 from lotmark_inference.opened_engine import identity_here, opened_engine, opened_engine_file
 from lotmark_inference.scores import quantised
 from lotmark_inference.weld_images import weld_image
-from tests.inference.compiled_driver import compiled_driver
 from tests.inference.engines_in_memory import SoundEngine, images
+from tests.inference.gpu_in_memory import gpu_environment
 from tests.inference.tiny_models import noise, tiny_model
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("field", ["artefact", "registered"])
@@ -147,16 +145,7 @@ print(json.dumps(told))
 @pytest.fixture(scope="module")
 def told_on_a_gpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("gpu")
-    Path(compiled_driver(folder)).rename(folder / "libcuda.so.1")
-    for name in ("tensorrt_rtx_bindings", "tensorrt_bindings"):
-        (folder / f"{name}.py").write_text("from tests.inference.tensorrt_in_memory import *\n")
-    with (folder / "tensorrt_rtx_bindings.py").open("a") as file:
-        file.write("from tests.inference.tensorrt_in_memory import __version__\n")
-    (folder / "tensorrt_bindings.py").write_text("import ctypes\nctypes.CDLL('libnvinfer.so.11')\n")
-    environment = os.environ | {
-        "LD_LIBRARY_PATH": str(folder),
-        "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
-    }
+    environment = os.environ | gpu_environment(folder)
     done = subprocess.run(  # noqa: S603 - our own words
         [sys.executable, "-c", ON_A_GPU], env=environment, capture_output=True, check=True
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lotmark.client import Client
 from lotmark.client.settings import ClientSettings
+from lotmark_inference.engines_here import engines_here
 from lotmark_inference.label_catalogue import read_catalogue
 from lotmark_inference.manifest_file import dump_manifest
 from lotmark_inference.model_files import ModelFiles
@@ -29,7 +30,7 @@ from lotmark_node.consortium.plan import make_plan
 from lotmark_node.edge.edge_site import EdgeSite, machine_time_us, open_site
 from lotmark_node.edge.site_settings import Anchor, Policy, PolicyRule, SiteSettings, When
 from lotmark_node.edge.station_keeping import SiteKeeper
-from lotmark_node.edge.station_licence import LicenceFile, StationLicence, engine_here
+from lotmark_node.edge.station_licence import LicenceFile, StationLicence
 from lotmark_node.edge.station_run import StationImage, StationRun
 from lotmark_node.edge.station_settings import StationSettings
 from lotmark_node.edge.station_watch import StationState, StationWatch
@@ -215,6 +216,7 @@ def _licence(
 ) -> StationLicence:
     """Return what a ledger would allow the station."""
     labels = files("lotmark_inference") / "shipped" / "weld-labels.toml"
+    (engine,) = engines_here(settings.engine)
     licensed = {
         weight: LicensedModel(
             registered=Registration(
@@ -225,7 +227,7 @@ def _licence(
                 training_digest=each.manifest.training_digest,
                 index=1,
             ),
-            engine=engine_here(),
+            engine=engine,
             artefact_sha256=each.manifest.onnx_sha256,
         )
         for weight, each in models.items()

@@ -113,7 +113,7 @@ def status_document(models: RegisteredModels, approvals: Approvals) -> dict[str,
                 "admitted": each.is_admitted,
                 "index": each.index,
             }
-            for (model, on), each in models.admitted.items()
+            for (model, on, _), each in models.admitted.items()
         ],
         "in_use": [
             {
@@ -137,9 +137,13 @@ def status_text(models: RegisteredModels, approvals: Approvals) -> str:
         f"{each.model:<20}  registered by {each.party}, entry {each.index}"
         for each in models.registered.values()
     ]
-    for (model, on), trial in models.admitted.items():
+    for (model, on, artefact), trial in models.admitted.items():
         outcome = "admitted" if trial.is_admitted else "failed its trial"
-        lines.append(f"{model:<20}  {outcome} on {on.engine}, {on.target}, entry {trial.index}")
+        is_model = artefact == models.registered[model].onnx_sha256
+        file = "" if is_model else f", engine file {artefact.hex()[:16]}…"
+        lines.append(
+            f"{model:<20}  {outcome} on {on.engine}, {on.target}{file}, entry {trial.index}"
+        )
     for (station, name), used in models.in_use.items():
         refused = [why for why in approvals[station, name].values() if why]
         count = len(approvals[station, name]) - len(refused)

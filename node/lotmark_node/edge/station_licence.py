@@ -8,7 +8,6 @@ digests that it names. Where a node says no, the copy is removed, so that nothin
 
 import logging
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
 from lotmark.canonical_json import JsonValue, dump, load
@@ -18,9 +17,10 @@ from lotmark.errors import MalformedError
 from lotmark.event_rules import POLICY_DOCUMENT_SIZE_MAX
 from lotmark.json_fields import JsonFields
 from lotmark_consensus.disk import replace_file
+from lotmark_inference.engines_here import engines_here
 from lotmark_inference.errors import CatalogueRefused, ModelRefused
+from lotmark_inference.model_folder import ModelFolder
 from lotmark_inference.model_registry import LicensedModel, licensed_model
-from lotmark_inference.onnx_limits import KIND, TARGET
 from lotmark_inference.policy import InspectionPolicy
 from lotmark_inference.registered_models import EngineTarget, Registration
 from lotmark_node.edge.station_settings import StationSettings
@@ -58,16 +58,18 @@ def asked_licence(
 
     Raises:
         ModelRefused: A model is not in use there, or not admitted on this machine's engine.
+        EngineError: This machine lacks what the station's kind of engine needs.
         CatalogueRefused: The policy's catalogue is not in force.
         ConnectionError, TimeoutError: No node answers.
         ProtocolError: One answers what is not so.
     """
+    engines, folder = engines_here(settings.engine), ModelFolder(settings.registry)
     with LedgerSession(client) as session:
         approval = catalogue_approval(session, [client.party])
         models = models_of(session, client.party)
     catalogue = approval.catalogue(policy.catalogue)
     light, heavy = (
-        licensed_model(models, station=settings.station, name=name, engine=engine_here())
+        licensed_model(models, station=settings.station, name=name, engines=engines, folder=folder)
         if name
         else None
         for name in (settings.light, settings.heavy)
@@ -82,11 +84,6 @@ def asked_licence(
         policy_digest=policy.digest,
         read_ms=now_ms,
     )
-
-
-def engine_here() -> EngineTarget:
-    """Return what a station's models run on."""
-    return EngineTarget(f"{KIND}-{version(KIND)}", TARGET)
 
 
 class LicenceFile:
@@ -107,8 +104,8 @@ class LicenceFile:
         """Ask a node, and keep what it says; a refusal removes what was kept.
 
         Raises:
-            ModelRefused, CatalogueRefused, ConnectionError, TimeoutError, ProtocolError: As
-                `asked_licence`.
+            ModelRefused, EngineError, CatalogueRefused, ConnectionError, TimeoutError,
+                ProtocolError: As `asked_licence`.
             OSError: The file cannot be written.
         """
         try:
@@ -130,8 +127,8 @@ class LicenceFile:
         """Return what a node says now, or where none answers, what one said last.
 
         Raises:
-            ModelRefused, CatalogueRefused, ProtocolError, OSError: As `renewed`; or the last
-                licence is for another station, party, engine, model or policy.
+            ModelRefused, EngineError, CatalogueRefused, ProtocolError, OSError: As `renewed`; or
+                the last licence is for another station, party, engine, model or policy.
             ConnectionError, TimeoutError: No node answers, and none ever did.
         """
         try:
@@ -181,24 +178,25 @@ class LicenceFile:
         client: ClientSettings,
         policy: InspectionPolicy,
     ) -> None:
-        names = [_name(each) for each in (licence.light, licence.heavy)]
-        here = engine_here()
-        for what, licensed, wanted in (
+        light, heavy = (_name(each) for each in (licence.light, licence.heavy))
+        engines = [" ".join(each) for each in engines_here(settings.engine)]
+        for what, licensed, *wanted in (
             ("station", licence.station, settings.station),
             ("party", licence.party, client.party),
-            ("light model", names[0], settings.light),
-            ("heavy model", names[1], settings.heavy),
+            ("light model", light, settings.light),
+            ("heavy model", heavy, settings.heavy),
             ("policy", licence.policy_digest.hex(), policy.digest.hex()),
             *(
-                ("engine", " ".join(each.engine), " ".join(here))
+                ("engine", " ".join(each.engine), *engines)
                 for each in (licence.light, licence.heavy)
                 if each is not None
             ),
         ):
-            if licensed != wanted:
+            if licensed not in wanted:
                 raise ModelRefused(
                     f"no node answers, and the last licence {self._path} is for {what}"
-                    f" {licensed or 'none'}, not {wanted or 'none'}; let a node be reached once"
+                    f" {licensed or 'none'}, not {' or '.join(wanted) or 'none'}; let a node be"
+                    " reached once"
                 )
 
 

@@ -27,7 +27,6 @@ from lotmark_inference.label_catalogue import read_catalogue
 from lotmark_inference.model_folder import ModelFolder
 from lotmark_inference.model_manifest import ModelInput
 from lotmark_inference.model_registry import LicensedModel, model_to_run
-from lotmark_inference.onnx_limits import KIND, TARGET
 from lotmark_inference.opened_engine import opened_engine
 from lotmark_inference.policy import InspectionPolicy, Mode, Trigger
 from lotmark_node.edge.image_sources import (
@@ -179,9 +178,9 @@ def _opened_model(
 ) -> JudgingModel:
     runnable = model_to_run(licensed, ModelFolder(settings.registry))
     identity = EngineIdentity(
-        kind=KIND,
-        version=licensed.engine.engine.removeprefix(f"{KIND}-"),
-        target=TARGET,
+        kind=settings.engine,
+        version=licensed.engine.engine.removeprefix(f"{settings.engine}-"),
+        target=licensed.engine.target,
         artefact_sha256=licensed.artefact_sha256,
     )
     opening = partial(opened_engine, identity, runnable.artefact, runnable.manifest)

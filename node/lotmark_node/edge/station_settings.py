@@ -7,6 +7,7 @@ registry = "models"                # folder that `lotmark model register` fills
 policy = "weld.toml"               # see `lotmark_inference.policy`
 light = "weld-light"               # the model for every unit, by its name without version
 heavy = "weld-heavy"               # the one for first articles and doubts; may be left out
+engine = "onnxruntime"             # kind of engine that runs them; may be left out
 file_name = "(?P<unit>[A-Z0-9]+)_(?P<feature>weld_[0-9]+)"  # of an image, without its ending
 unit_prefix = "https://id.gs1.org/01/04012345000023/21/"    # of the item's id; the unit follows
 clock_uncertainty_ms = 1_000       # how far this machine's clock may be off
@@ -26,6 +27,8 @@ from lotmark.client.settings import SettingsError, complete_path, read_toml
 from lotmark.errors import MalformedError
 from lotmark.network_address import is_loopback, split_address
 from lotmark.text import check_identifier
+from lotmark_inference.onnx_limits import KIND
+from lotmark_inference.opened_engine import KINDS
 
 CLOCK_UNCERTAINTY_MAX_MS = 3_600_000
 RENEW_S, RENEW_MAX_S = 60, 86_400
@@ -40,6 +43,7 @@ _TEXTS = ("station", *_PATHS, "light", "file_name", "unit_prefix")
 _KEYS = (
     *_TEXTS,
     "heavy",
+    "engine",
     "webhooks",
     "clock_uncertainty_ms",
     "renew_s",
@@ -75,6 +79,7 @@ class StationSettings:
     webhooks: Path | None
     renew_s: int  # between two questions to the ledger
     folder: Path  # of the file
+    engine: str = KIND  # kind of engine that runs the models
     images_listen: str | None = None  # host:port
     images_key: bytes = field(default=b"", repr=False)  # b"": whoever pushes needs none
     images_from: ImageReference | None = None
@@ -135,6 +140,7 @@ def read_station_settings(path: Path) -> StationSettings:
         webhooks=webhooks,
         renew_s=_number(path, {"renew_s": RENEW_S, **table}, "renew_s", 1, RENEW_MAX_S),
         folder=path.absolute().parent,
+        engine=_engine(path, table),
         images_listen=images_listen,
         images_key=images_key,
         images_from=_images_from(path, table),
@@ -146,6 +152,13 @@ def _text(path: Path, table: dict[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value:
         raise SettingsError(f'{path}: key {key} is {value!a}; write {key} = "..."')
     return value
+
+
+def _engine(path: Path, table: dict[str, Any]) -> str:
+    kind = _text(path, {"engine": KIND, **table}, "engine")
+    if kind not in KINDS:
+        raise SettingsError(f"{path}: engine {kind[:40]!a} is none of {', '.join(KINDS)}")
+    return kind
 
 
 def _images_from(path: Path, table: dict[str, Any]) -> ImageReference | None:

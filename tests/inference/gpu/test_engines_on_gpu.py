@@ -1,9 +1,7 @@
-"""TensorRT on a real GPU: built here, admitted, exact, fast, and gone when it is closed."""
+"""TensorRT on a real GPU: built here, admitted, exact, and gone when it is closed."""
 
 import ctypes
 import hashlib
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,11 +13,13 @@ from lotmark_inference import tensorrt_engine
 from lotmark_inference.admission_gate import try_engine
 from lotmark_inference.cuda_driver import CudaDriver
 from lotmark_inference.engine_worker import WorkerEngine, WorkerLimits
+from lotmark_inference.engines_here import engines_here
 from lotmark_inference.errors import EngineError, ModelRefused
 from lotmark_inference.gpu_probe import Gpu, present_gpu
 from lotmark_inference.model_files import shipped_model
 from lotmark_inference.onnx_engine import OnnxEngine
 from lotmark_inference.opened_engine import opened_engine, opened_engine_file
+from lotmark_inference.registered_models import EngineTarget
 from lotmark_inference.tensorrt_plan_engine import PlanEngine
 from lotmark_inference.weld_images import FRESH_SEEDS, weld_image
 from tests.inference.gpu.conftest import Built, build
@@ -32,7 +32,6 @@ except EngineError as error:
     pytest.skip(str(error), allow_module_level=True)
 
 VECTORS = dict(enumerate(noise(3, 16)))
-LATENCY_P99_MAX_MS = 20.0  # of one small image; far above what a GPU needs, far below a line's takt
 
 
 def free_memory() -> int:
@@ -42,16 +41,6 @@ def free_memory() -> int:
     with CudaDriver().opened(0):
         assert library.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total)) == 0
     return free.value
-
-
-def percentile_ms(call: Callable[[], object], count: int) -> float:
-    """Return the 99th percentile of so many calls, in milliseconds."""
-    taken = []
-    for _ in range(count):
-        start = time.perf_counter()
-        call()
-        taken.append((time.perf_counter() - start) * 1_000)
-    return sorted(taken)[count * 99 // 100]
 
 
 def test_the_engine_is_admitted_beside_onnx_runtime(engine: PlanEngine, built: Built) -> None:
@@ -99,27 +88,6 @@ def test_a_pinned_batch_is_scored_as_any_other(engine: PlanEngine) -> None:
     pinned[:] = batch
 
     assert np.array_equal(engine.infer(pinned)["prob"], engine.infer(batch)["prob"])
-
-
-def test_one_image_is_scored_in_time(
-    engine: PlanEngine, built: Built, gpu: Gpu, record_property: Callable[[str, object], None]
-) -> None:
-    one = engine.pinned_batch(1)
-    one[:] = noise(1, 1)
-    percentile_ms(lambda: engine.infer(one), 50)  # the first runs compile
-    p99_ms = percentile_ms(lambda: engine.infer(one), 500)
-    full = engine.pinned_batch(engine.images_max)
-    full[:] = noise(1, engine.images_max)
-    start = time.perf_counter()
-    for _ in range(200):
-        engine.infer(full)
-    images_per_s = 200 * engine.images_max / (time.perf_counter() - start)
-    record_property("gpu", gpu.name)
-    record_property("p99_ms", round(p99_ms, 3))
-    record_property("images_per_s", round(images_per_s))
-    print(f"{built.identity.name} on {gpu.name}: p99 {p99_ms:.3f} ms, {images_per_s:.0f} images/s")  # noqa: T201
-
-    assert p99_ms <= LATENCY_P99_MAX_MS
 
 
 def test_a_closed_engine_leaves_the_gpus_memory_as_it_was(built: Built) -> None:
@@ -174,6 +142,12 @@ def test_a_plan_for_another_gpu_is_refused_with_both(built: Built, gpu: Gpu) -> 
 
     with pytest.raises(EngineError, match=rf"built for sm_61, this machine is {gpu.target}"):
         opened_engine(identity, built.plan, built.manifest)
+
+
+def test_what_runs_here_is_what_was_built_here(built: Built) -> None:
+    here = EngineTarget(built.identity.name, built.identity.target)
+
+    assert here in engines_here(built.identity.kind)
 
 
 def test_full_tensorrt_builds_for_no_gpu_but_its_own(gpu: Gpu) -> None:

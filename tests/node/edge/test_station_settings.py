@@ -36,6 +36,8 @@ def test_settings_are_read_with_complete_paths(tmp_path: Path) -> None:
     assert (settings.light, settings.heavy) == ("weld-light", "weld-heavy")
     assert settings.clock_uncertainty_us == 1_000_000
     assert settings.webhooks is None
+    assert settings.engine == "onnxruntime"
+    assert read(tmp_path, f'{TEXT}engine = "tensorrt"').engine == "tensorrt"
     assert read(tmp_path, f'{TEXT}webhooks = "w.toml"').webhooks == tmp_path / "w.toml"
     assert read(tmp_path, TEXT.replace('heavy = "weld-heavy"\n', "")).heavy == ""
 
@@ -58,6 +60,12 @@ def test_an_images_name_tells_unit_and_feature_or_nothing(tmp_path: Path) -> Non
         ('light = "weld-light"', "light = 3", "key light is 3"),
         ('light = "weld-light"', 'light = "x"\ncolour = "red"', "key 'colour' is unknown"),
         ('"aoi-cam07"', '"cam 7"', "not an identifier"),
+        (
+            'heavy = "weld-heavy"',
+            'engine = "cuda"',
+            "engine 'cuda' is none of onnxruntime, tensorrt, tensorrt-rtx",
+        ),
+        ('heavy = "weld-heavy"', "engine = 11", "key engine is 11"),
         ("1_000", "-1", "clock_uncertainty_ms is -1"),
         ("1_000", "1.5", "clock_uncertainty_ms is 1.5"),
         ("(?P<unit>", "(?P<part>", "must name"),
