@@ -1,20 +1,25 @@
 """Whether what a model sees is still what it was made for: PSI, KS, EWMA and CUSUM.
 
 Two ask whether a sample is like a reference (of scores, or of any number that describes an image):
-PSI by shares of bins, KS by the largest distance of the two distributions. Two watch a series for
-a mean that moves: EWMA for slow drift, CUSUM for small steps. None needs labels, and none proves
-that the model has become worse: what they find is a suspicion, for the policy and for people.
-What goes into events is integer.
+PSI by shares of bins, KS by the largest distance of the two distributions. Two follow the means of
+groups of a series for one that moves: EWMA for slow drift, CUSUM for small steps. None needs
+labels, and none proves that the model has become worse: what they find is a suspicion, for the
+policy and for people. What goes into events is integer.
+
+Textbook limits of EWMA and CUSUM hold for normal numbers of a known mean. Scores are neither:
+most are close to one end, a few to the other. So the limit is what the same groups reach in other
+orders: where nothing drifted, the order in which they came is as good as any.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import isfinite, log, sqrt
+import hashlib
+from dataclasses import dataclass
+from math import log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lotmark_inference.errors import InputRefused
+from lotmark_inference.philox_draws import Draws
 
 PPM = 1_000_000
 BIN_COUNT = 10
@@ -23,7 +28,17 @@ SAMPLE_COUNT_MAX = 1_000_000
 PSI_DRIFTED_PPM = (
     250_000  # the rule of thumb of credit scoring: beyond 0.25 it is another population
 )
+PSI_CHANCE = 27.877  # chi-squared of 9 degrees of freedom that chance exceeds once in 1,000
 KS_SIGNIFICANCE = 0.001  # of 1,000 samples of the same distribution one is taken for another
+GROUP_SIZE = 25  # values whose mean is one of a chart
+ORDER_COUNT = 999  # beside the one in which groups came: chance exceeds them once in 1,000
+
+EWMA_WEIGHT, EWMA_LIMIT = 0.2, 3.0  # of the newest mean; deviations of the weighted mean
+CUSUM_SLACK, CUSUM_LIMIT = 0.5, 5.0  # deviations
+
+_PURPOSE = b"lotmark/drift-orders/v1\n"
+_STREAM = 0
+_ORDERS_AT_ONCE = 100  # so that memory is bounded
 
 _SHARE_MIN = 1e-4  # an empty bin has no logarithm
 
@@ -70,7 +85,9 @@ class Reference:
         """
         shares = _shares(_checked(values), self.edges)
         index = float(np.sum((shares - self.shares) * np.log(shares / self.shares)))
-        return DriftFinding(metric="psi", value_ppm=round(index * PPM), limit_ppm=PSI_DRIFTED_PPM)
+        chance = PSI_CHANCE * (1 / len(self.values) + 1 / len(values))
+        limit_ppm = max(PSI_DRIFTED_PPM, round(chance * PPM))
+        return DriftFinding(metric="psi", value_ppm=round(index * PPM), limit_ppm=limit_ppm)
 
     def ks(self, values: NDArray[np.float64]) -> DriftFinding:
         """Return the two-sample Kolmogorov-Smirnov statistic and what chance alone reaches.
@@ -108,98 +125,88 @@ def _checked(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EwmaChart:
-    """An exponentially weighted mean and its control limits, value by value.
+def chart_findings(
+    reference: NDArray[np.int64], sample: NDArray[np.int64]
+) -> tuple[DriftFinding, DriftFinding]:
+    """Return what EWMA and CUSUM say of a sample that came after a reference.
+
+    A chart's value is how far it gets, its usual limit being a million; its limit is the farthest
+    of `ORDER_COUNT` other orders of the groups, which are drawn by the values themselves.
+
+    Args:
+        reference: Whole numbers up to 10,000, oldest first; at least `SAMPLE_COUNT_MIN`.
+        sample: As the reference. What fills no group is left out, of the oldest.
+    """
+    groups = np.concatenate([_groups(reference), _groups(sample)])
+    reference_count = len(reference) // GROUP_SIZE
+    values = np.concatenate([reference, sample]).astype("<i8").tobytes()
+    digest = hashlib.sha256(_PURPOSE + values).digest()
+    draws = Draws(int.from_bytes(digest[:8]), _STREAM)
+    came = np.arange(len(groups))[None]
+    observed = _reaches(groups, came, reference_count)
+    farthest = [0.0, 0.0]
+    for begun in range(0, ORDER_COUNT, _ORDERS_AT_ONCE):
+        orders = draws.orders(min(_ORDERS_AT_ONCE, ORDER_COUNT - begun), len(groups))
+        reached = _reaches(groups, orders, reference_count)
+        farthest = [max(*pair) for pair in zip(farthest, reached, strict=True)]
+    ewma, cusum = (
+        DriftFinding(metric=metric, value_ppm=round(value * PPM), limit_ppm=round(limit * PPM))
+        for metric, value, limit in zip(("ewma", "cusum"), observed, farthest, strict=True)
+    )
+    return ewma, cusum
+
+
+def ewma_reach(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far exponentially weighted means get, as shares of their limit.
 
     Source: Roberts (1959), with the exact variance of the first values.
+
+    Args:
+        means: Shape (series, values), in deviations from the mean while the process was well.
+
+    Returns:
+        Shape (series,).
     """
-
-    mean: float  # of the process while it was well
-    deviation: float  # of a single value, above 0
-    weight: float = 0.2  # of the newest value
-    limit: float = 3.0  # deviations of the weighted mean
-    level: float = 0.0  # distance of the weighted mean from `mean`
-    count: int = 0
-
-    def after(self, value: float) -> "EwmaChart":
-        """Return the chart after one more value.
-
-        Raises:
-            InputRefused: It is no number.
-        """
-        level = self.weight * _finite(value - self.mean) + (1 - self.weight) * self.level
-        return replace(self, level=level, count=self.count + 1)
-
-    @property
-    def reach(self) -> float:
-        """How far the weighted mean is, as a share of its limit."""
-        shrunk = 1 - (1 - self.weight) ** (2 * self.count)
-        sigma = self.deviation * sqrt(self.weight / (2 - self.weight) * shrunk)
-        return abs(self.level) / (self.limit * sigma) if sigma else 0.0
+    level = np.zeros(len(means))
+    farthest = np.zeros(len(means))
+    for count, newest in enumerate(means.T, start=1):
+        level = EWMA_WEIGHT * newest + (1 - EWMA_WEIGHT) * level
+        shrunk = 1 - (1 - EWMA_WEIGHT) ** (2 * count)
+        limit = EWMA_LIMIT * sqrt(EWMA_WEIGHT / (2 - EWMA_WEIGHT) * shrunk)
+        farthest = np.maximum(farthest, np.abs(level) / limit)
+    return farthest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CusumChart:
-    """Cumulative sums of what lies beyond a slack, upwards and downwards.
+def cusum_reach(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far cumulative sums of what lies beyond a slack get, as shares of their limit.
 
-    Source: Page (1954), in the tabular form; slack and limit in deviations. With the defaults a
-    step of one deviation is found after about ten values, chance alone alarms once in 465.
+    Source: Page (1954), in the tabular form, upwards and downwards. Arguments and result as for
+    `ewma_reach`.
     """
-
-    mean: float
-    deviation: float  # above 0
-    slack: float = 0.5
-    limit: float = 5.0
-    up: float = 0.0
-    down: float = 0.0
-
-    def after(self, value: float) -> "CusumChart":
-        """Return the chart after one more value.
-
-        Raises:
-            InputRefused: It is no number.
-        """
-        distance = _finite((value - self.mean) / self.deviation)
-        return replace(
-            self,
-            up=max(0.0, self.up + distance - self.slack),
-            down=max(0.0, self.down - distance - self.slack),
-        )
-
-    @property
-    def reach(self) -> float:
-        """How far the larger sum is, as a share of the limit."""
-        return max(self.up, self.down) / self.limit
+    up, down, farthest = np.zeros((3, len(means)))
+    for newest in means.T:
+        up = np.maximum(0, up + newest - CUSUM_SLACK)
+        down = np.maximum(0, down - newest - CUSUM_SLACK)
+        farthest = np.maximum(farthest, np.maximum(up, down) / CUSUM_LIMIT)
+    return farthest
 
 
-def _finite(value: float) -> float:
-    if not isfinite(value):
-        raise InputRefused(f"{value} is no value of a series; leave out what was not measured")
-    return value
+def _groups(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return sums and sums of squares of groups, shape (groups, 2)."""
+    whole = values[len(values) % GROUP_SIZE :].reshape(-1, GROUP_SIZE)
+    return np.stack([whole.sum(axis=1), (whole**2).sum(axis=1)], axis=1)
 
 
-def first_drifted(chart: EwmaChart | CusumChart, values: Sequence[float]) -> int | None:
-    """Return the place of the value with which a chart goes beyond its limit; None: it never does.
-
-    Raises:
-        InputRefused: A value is no number.
-    """
-    for place, value in enumerate(values):
-        chart = chart.after(value)
-        if chart.reach > 1:
-            return place
-    return None
-
-
-def farthest(metric: str, chart: EwmaChart | CusumChart, values: Sequence[float]) -> DriftFinding:
-    """Return the farthest that a chart gets over values, its limit being a million.
-
-    Raises:
-        InputRefused: A value is no number.
-    """
-    reach = 0.0
-    for value in values:
-        chart = chart.after(value)
-        reach = max(reach, chart.reach)
-    return DriftFinding(metric=metric, value_ppm=round(reach * PPM), limit_ppm=PPM)
+def _reaches(
+    groups: NDArray[np.int64], orders: NDArray[np.intp], reference_count: int
+) -> tuple[float, float]:
+    """Return the farthest that EWMA and CUSUM get in orders of groups, shape (orders, groups)."""
+    first = groups[orders[:, :reference_count]].sum(axis=1)
+    count = reference_count * GROUP_SIZE
+    # Whole numbers until here: the sums are the same on every machine. A score that never moved
+    # has no deviation; the first ten-thousandth off is one then.
+    variance = (count * first[:, 1] - first[:, 0] ** 2) / count**2
+    deviation = np.sqrt(np.maximum(variance, 1) / GROUP_SIZE)
+    means = groups[orders[:, reference_count:], 0] / GROUP_SIZE
+    distances = (means - (first[:, 0] / count)[:, None]) / deviation[:, None]
+    return float(ewma_reach(distances).max()), float(cusum_reach(distances).max())

@@ -3,6 +3,10 @@
 A review names one result. It labels every result of the same input, so the light model's too where
 the heavy one's was reviewed. An hour is that of the ledger's time at the review: what comes late
 counts when it comes, and the log read again gives the same hours.
+
+A `correction` of a review takes its label away, and the next review of the same image that stands
+labels it anew. That holds from the correction's hour on: what was said of earlier hours stands, so
+that an episode keeps its name.
 """
 
 from collections import OrderedDict
@@ -14,6 +18,7 @@ from lotmark.v1.quality_pb2 import VERDICT_NONCONFORMING, VERDICT_UNDETERMINED
 from lotmark_inference.f1_window import HOUR_MS, F1Watch, LabelCounts, WindowFinding
 
 RESULTS_MAX = 500_000  # remembered: reviews of older ones are not counted
+REVIEWS_MAX = 500_000  # remembered: corrections of older ones are not counted
 
 _CERTAIN = (quality_pb2.VERDICT_CONFORMING, VERDICT_NONCONFORMING)
 
@@ -25,6 +30,15 @@ class _Judged:
     is_watched: bool  # of the model and the station that are asked for
     verdict: quality_pb2.Verdict.ValueType
     input_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """What a review made of a result."""
+
+    review_id: bytes
+    hour: int
+    counts: LabelCounts
 
 
 class LabelledResults:
@@ -41,17 +55,23 @@ class LabelledResults:
         self._station = station
         self._judged: OrderedDict[bytes, _Judged] = OrderedDict()  # by event id
         self._of_input: dict[bytes, list[bytes]] = {}  # event ids by input digest
-        self._labelled: set[bytes] = set()  # event ids
+        self._labels: dict[bytes, _Label] = {}  # by event id of the result
+        self._reviews: OrderedDict[bytes, tuple[bytes, quality_pb2.Verdict.ValueType]] = (
+            OrderedDict()  # by event id: input digest, verdict; only those that stand
+        )
+        self._reviews_of_input: dict[bytes, list[bytes]] = {}
         self._hours: dict[int, LabelCounts] = {}
+        # By the hour of a correction: hours, and what it took from them.
+        self._taken_back: dict[int, list[tuple[int, LabelCounts]]] = {}
         self._first_hour: int | None = None
 
     @property
     def hours(self) -> Mapping[int, LabelCounts]:
-        """What was labelled, by hours since 1970."""
+        """Results and their labels, by hours since 1970, before any correction."""
         return self._hours
 
     def take(self, event: event_pb2.Event, event_id: bytes, *, time_ms: int) -> None:
-        """Take in an accepted event; one that is neither result nor review changes nothing.
+        """Take in an accepted event; one of another kind changes nothing.
 
         Args:
             event: The event.
@@ -62,60 +82,101 @@ class LabelledResults:
             case "inference_result":
                 self._take_result(event, event_id, time_ms)
             case "review_verdict":
-                self._take_review(event.review_verdict, time_ms)
+                self._take_review(event.review_verdict, event_id, time_ms // HOUR_MS)
+            case "correction":
+                self._take_correction(event.correction.event_id, time_ms // HOUR_MS)
 
     def findings(
-        self, *, baseline_ppm: int, until_hour: int
+        self, *, baseline: LabelCounts, until_hour: int
     ) -> Iterator[tuple[F1Watch, WindowFinding]]:
         """Return the watch and its finding after each hour from the first result on.
 
         Args:
-            baseline_ppm: F1 at the model's promotion.
+            baseline: What was counted at the model's promotion; some true positives.
             until_hour: The last hour that is over.
         """
         if self._first_hour is None:
             return
-        watch = F1Watch(model=self._model, station=self._station, baseline_ppm=baseline_ppm)
+        watch = F1Watch(model=self._model, station=self._station, baseline=baseline)
         for hour in range(self._first_hour, until_hour + 1):
+            for corrected_hour, counts in self._taken_back.get(hour, ()):
+                watch = watch.amended(corrected_hour, -counts)
             watch, finding = watch.after(hour, self._hours.get(hour, LabelCounts()))
             yield watch, finding
 
     def _take_result(self, event: event_pb2.Event, event_id: bytes, time_ms: int) -> None:
         result = event.inference_result
         is_watched = (result.model, event.device) == (self._model, self._station)
+        hour = time_ms // HOUR_MS
         if is_watched and self._first_hour is None:
-            self._first_hour = time_ms // HOUR_MS
+            self._first_hour = hour
+        if is_watched and result.verdict in _CERTAIN:
+            is_rejected = result.verdict == VERDICT_NONCONFORMING
+            self._count(hour, LabelCounts(rejected=is_rejected, passed=not is_rejected))
         self._judged[event_id] = _Judged(is_watched, result.verdict, result.input_digest)
         self._of_input.setdefault(result.input_digest, []).append(event_id)
         if len(self._judged) > RESULTS_MAX:
             old_id, old = self._judged.popitem(last=False)
-            self._of_input[old.input_digest].remove(old_id)
-            if not self._of_input[old.input_digest]:
-                del self._of_input[old.input_digest]
-            self._labelled.discard(old_id)
+            _drop(self._of_input, old.input_digest, old_id)
+            self._labels.pop(old_id, None)
 
-    def _take_review(self, review: quality_pb2.ReviewVerdict, time_ms: int) -> None:
+    def _take_review(self, review: quality_pb2.ReviewVerdict, review_id: bytes, hour: int) -> None:
         named = self._judged.get(review.event_id)
         if named is None or review.verdict not in _CERTAIN:
             return
-        is_positive = review.verdict == VERDICT_NONCONFORMING
-        hour = time_ms // HOUR_MS
+        self._reviews[review_id] = (named.input_digest, review.verdict)
+        self._reviews_of_input.setdefault(named.input_digest, []).append(review_id)
+        if len(self._reviews) > REVIEWS_MAX:
+            old_id, (digest, _) = self._reviews.popitem(last=False)
+            _drop(self._reviews_of_input, digest, old_id)
         for event_id in self._of_input[named.input_digest]:
-            judged = self._judged[event_id]
-            # The first label counts: a second look at the same image is no second image. What the
-            # model left to a person it did not get wrong.
-            if (
-                not judged.is_watched
-                or judged.verdict == VERDICT_UNDETERMINED
-                or event_id in self._labelled
-            ):
+            # The first label counts: a second look at the same image is no second image.
+            if event_id not in self._labels:
+                self._label(event_id, review_id, review.verdict, hour)
+
+    def _take_correction(self, review_id: bytes, hour: int) -> None:
+        if review_id not in self._reviews:
+            return
+        digest, _ = self._reviews.pop(review_id)
+        _drop(self._reviews_of_input, digest, review_id)
+        standing = self._reviews_of_input.get(digest, [])
+        for event_id in self._of_input.get(digest, ()):
+            label = self._labels.get(event_id)
+            if label is None or label.review_id != review_id:
                 continue
-            self._labelled.add(event_id)
-            found = judged.verdict == VERDICT_NONCONFORMING
-            made = LabelCounts(
-                true_positives=int(found and is_positive),
-                false_positives=int(found and not is_positive),
-                false_negatives=int(not found and is_positive),
-                true_negatives=int(not found and not is_positive),
-            )
-            self._hours[hour] = self._hours.get(hour, LabelCounts()) + made
+            del self._labels[event_id]
+            if label.hour == hour:
+                self._count(hour, -label.counts)
+            else:
+                self._taken_back.setdefault(hour, []).append((label.hour, label.counts))
+            if standing:
+                _, verdict = self._reviews[standing[0]]
+                self._label(event_id, standing[0], verdict, hour)
+
+    def _label(
+        self, event_id: bytes, review_id: bytes, verdict: quality_pb2.Verdict.ValueType, hour: int
+    ) -> None:
+        judged = self._judged[event_id]
+        # What the model left to a person it did not get wrong.
+        if not judged.is_watched or judged.verdict == VERDICT_UNDETERMINED:
+            return
+        is_positive = verdict == VERDICT_NONCONFORMING
+        found = judged.verdict == VERDICT_NONCONFORMING
+        counts = LabelCounts(
+            true_positives=int(found and is_positive),
+            false_positives=int(found and not is_positive),
+            false_negatives=int(not found and is_positive),
+            true_negatives=int(not found and not is_positive),
+        )
+        self._labels[event_id] = _Label(review_id, hour, counts)
+        self._count(hour, counts)
+
+    def _count(self, hour: int, counts: LabelCounts) -> None:
+        self._hours[hour] = self._hours.get(hour, LabelCounts()) + counts
+
+
+def _drop(ids_of_input: dict[bytes, list[bytes]], digest: bytes, event_id: bytes) -> None:
+    ids = ids_of_input[digest]
+    ids.remove(event_id)
+    if not ids:
+        del ids_of_input[digest]

@@ -56,6 +56,11 @@ class Draws:
             rest -= probability
         return count
 
+    def orders(self, count: int, size: int) -> NDArray[np.intp]:
+        """Return so many orders of 0 to `size` - 1, shape (count, size)."""
+        drawn = self._generator.random_raw(count * size).reshape(count, size)
+        return np.argsort(drawn, axis=1, kind="stable")
+
     def normals(self, height: int, width: int) -> FloatArray:
         """Return standard normal numbers, shape (height, width), an even number of them.
 

@@ -3,30 +3,17 @@
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lotmark.client.session import LedgerSession
-from lotmark_inference.drift import (
-    CusumChart,
-    DriftFinding,
-    EwmaChart,
-    Reference,
-    farthest,
-)
+from lotmark_inference.drift import DriftFinding, Reference, chart_findings
 from lotmark_inference.errors import InputRefused
 from lotmark_node.inference_ledger import INFERENCE, AcceptedEvent, accepted_events
 
-GROUP_COUNT = 25  # results whose mean is one value of a chart
 SAMPLE_COUNT_MIN = 100
 SAMPLE_COUNT_MAX = 100_000
-
-# Wider than in textbooks: the mean that a chart starts from is itself of a sample. Of 1,200
-# simulated pairs of samples without drift each alarms in 1; with the usual 3 and 5, in one of ten.
-EWMA_LIMIT = 5.0
-CUSUM_SLACK, CUSUM_LIMIT = 0.75, 8.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +88,7 @@ def drift_of(
         )
     if len({len(scores) for scores in (*first, *newest)}) != 1:
         raise InputRefused(f"{model} has results with different numbers of scores at {station}")
-    before, now = (np.array(each, dtype=np.float64) for each in (first, list(newest)))
+    before, now = (np.array(each, dtype=np.int64) for each in (first, list(newest)))
     return ScoreDrift(
         model=model,
         station=station,
@@ -113,22 +100,6 @@ def drift_of(
     )
 
 
-def _findings(before: NDArray[np.float64], now: NDArray[np.float64]) -> tuple[DriftFinding, ...]:
-    reference = Reference.of(before)
-    mean = float(before.mean())
-    # A score that never moved has no deviation; the first ten-thousandth off is one then.
-    deviation = max(float(before.std()), 1.0) / sqrt(GROUP_COUNT)
-    groups = [
-        float(now[at : at + GROUP_COUNT].mean())
-        for at in range(0, len(now) - GROUP_COUNT + 1, GROUP_COUNT)
-    ]
-    return (
-        reference.psi(now),
-        reference.ks(now),
-        farthest("ewma", EwmaChart(mean=mean, deviation=deviation, limit=EWMA_LIMIT), groups),
-        farthest(
-            "cusum",
-            CusumChart(mean=mean, deviation=deviation, slack=CUSUM_SLACK, limit=CUSUM_LIMIT),
-            groups,
-        ),
-    )
+def _findings(before: NDArray[np.int64], now: NDArray[np.int64]) -> tuple[DriftFinding, ...]:
+    reference, sample = Reference.of(before.astype(np.float64)), now.astype(np.float64)
+    return (reference.psi(sample), reference.ks(sample), *chart_findings(before, now))

@@ -30,7 +30,7 @@ from lotmark_adapters.webhooks.targets import (
     feishu_signature,
 )
 from lotmark_adapters.webhooks.teller import Teller
-from lotmark_adapters.webhooks.telling import told
+from lotmark_adapters.webhooks.telling import ticket_outbox, told
 from tests.adapters.webhook_receiver import HOUR_S, SECRET, Receiver, receiving
 
 NOW_MS = 1_768_200_000_000
@@ -361,21 +361,41 @@ def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
         Target(name="a", kind=TargetKind.JSON, url="https://a.example", secret="short")  # noqa: S106
 
 
-def test_what_a_program_could_not_tell_waits_beside_its_settings(tmp_path: Path) -> None:
+def test_what_a_program_could_not_tell_is_told_by_the_next_call_whatever_that_has_to_tell(
+    tmp_path: Path,
+) -> None:
+    outbox = ticket_outbox(tmp_path / "webhooks.toml")
     with receiving() as receiver:
-        path = written(tmp_path, SETTINGS.replace('feishu"', 'json"'))
-        path.write_text(
-            path.read_text().replace("https://open.feishu.example/hook/1", receiver.url)
-        )
-        receiver.answers = [(503, b"")]
+        targets = [Target(name="quality", kind=TargetKind.JSON, url=receiver.url, secret=SECRET)]
+        receiver.answers = [(503, b"busy")]
 
-        first = told(ticket(), path, now_ms=NOW_MS)
-        outbox = WebhookOutbox(path.with_suffix(".sqlite"))
-        waiting = outbox.due("quality", now_ms=2 * time.time_ns() // 1_000_000, count_max=9)
-        outbox.close()
+        first = told(ticket(), targets, outbox, now_ms=NOW_MS)
+        too_early = told(None, targets, outbox, now_ms=NOW_MS)
+        with sqlite3.connect(outbox) as database:  # as time does
+            database.execute("UPDATE message SET due_ms = 0")
+        database.close()
+        nothing_new = told(None, targets, outbox, now_ms=NOW_MS)
+        again = told(ticket(), targets, outbox, now_ms=NOW_MS)
 
-    assert (first.sent_count, len(first.failures)) == (0, 1)
-    assert [each.message for each in waiting] == [ticket()]
+        assert len(receiver.received) == 2
+    assert first.sent_count == 0
+    assert first.untold == ("quality: HTTP 503: 'busy'", "1 wait for the next call")
+    assert (too_early.sent_count, too_early.untold) == (0, ("1 wait for the next call",))
+    assert (nothing_new.sent_count, nothing_new.untold) == (1, ())
+    assert (again.sent_count, again.untold) == (0, ())
+
+
+def test_tickets_are_told_while_a_station_holds_the_outbox_of_its_alerts(tmp_path: Path) -> None:
+    settings = tmp_path / "webhooks.toml"
+    with receiving() as receiver:
+        targets = [Target(name="quality", kind=TargetKind.JSON, url=receiver.url, secret=SECRET)]
+        held = WebhookOutbox(settings.with_suffix(".sqlite"))
+        try:
+            made = told(ticket(), targets, ticket_outbox(settings), now_ms=NOW_MS)
+        finally:
+            held.close()
+
+    assert (made.sent_count, made.untold) == (1, ())
 
 
 def test_a_teller_sends_beside_its_program_and_keeps_what_it_could_not(tmp_path: Path) -> None:

@@ -1,17 +1,24 @@
 """Drift: the same figures as other libraries', and found where there is some."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import signal, stats
 
 from lotmark_inference.drift import (
+    CUSUM_LIMIT,
+    CUSUM_SLACK,
+    EWMA_LIMIT,
+    EWMA_WEIGHT,
+    GROUP_SIZE,
+    PSI_CHANCE,
     PSI_DRIFTED_PPM,
-    CusumChart,
-    EwmaChart,
     Reference,
-    farthest,
-    first_drifted,
+    chart_findings,
+    cusum_reach,
+    ewma_reach,
 )
 from lotmark_inference.errors import InputRefused
 
@@ -79,62 +86,97 @@ def test_a_sample_that_says_nothing_is_refused(values: NDArray[np.float64]) -> N
         REFERENCE.ks(values)
 
 
+def test_psi_of_few_values_has_to_be_beyond_chance_too() -> None:
+    assert pytest.approx(stats.chi2.isf(0.001, 9), abs=0.001) == PSI_CHANCE
+    few = Reference.of(drawn(0, 100))
+
+    found = [few.psi(drawn(seed, 100)) for seed in range(1, 101)]
+
+    assert {each.limit_ppm for each in found} == {round(PSI_CHANCE * 20_000)}
+    assert sum(each.value_ppm > PSI_DRIFTED_PPM for each in found) > 5
+    assert sum(each.is_drifted for each in found) <= 2
+
+
 def test_the_weighted_mean_is_that_of_a_filter() -> None:
     values = drawn(3, 200)
-    chart = EwmaChart(mean=0.0, deviation=1.0, weight=0.3)
-    for value in values:
-        chart = chart.after(float(value))
 
-    filtered = signal.lfilter([0.3], [1.0, -0.7], values)
+    filtered = signal.lfilter([EWMA_WEIGHT], [1.0, EWMA_WEIGHT - 1], values)
+    kept = (1 - EWMA_WEIGHT) ** (2 * np.arange(1, 201))
+    limits = EWMA_LIMIT * np.sqrt(EWMA_WEIGHT / (2 - EWMA_WEIGHT) * (1 - kept))
 
-    assert chart.level == pytest.approx(filtered[-1])
+    assert ewma_reach(values[None])[0] == pytest.approx(np.abs(filtered / limits).max())
 
 
 def test_the_cumulative_sums_are_those_of_their_closed_form() -> None:
     values = drawn(4, 200, 0.3)
-    chart = CusumChart(mean=0.0, deviation=1.0)
-    sums = np.concatenate([[0.0], np.cumsum(values - 0.5)])
-    for value in values:
-        chart = chart.after(float(value))
+    sums = np.concatenate([[0.0], np.cumsum(values - CUSUM_SLACK)])
+    farthest = (sums - np.minimum.accumulate(sums)).max()
 
-    assert chart.up == pytest.approx(sums[-1] - sums.min())
+    reaches = cusum_reach(np.stack([values, -values]))
+
+    assert reaches == pytest.approx([farthest / CUSUM_LIMIT] * 2)
 
 
-@pytest.mark.parametrize(
-    "chart", [EwmaChart(mean=0.0, deviation=1.0), CusumChart(mean=0.0, deviation=1.0)]
-)
+@pytest.mark.parametrize("reach", [ewma_reach, cusum_reach])
 def test_a_step_of_a_deviation_is_found_within_fifty_values_up_and_down(
-    chart: EwmaChart | CusumChart,
+    reach: Callable[[NDArray[np.float64]], NDArray[np.float64]],
 ) -> None:
-    for seed in range(20):
-        for step in (-1.0, 1.0):
-            found = first_drifted(chart, [float(value) for value in drawn(seed, 200, step)])
-            assert found is not None
-            assert found < 50
+    series = np.stack([drawn(seed, 50, step) for seed in range(20) for step in (-1.0, 1.0)])
+
+    assert (reach(series) > 1).all()
+    assert (reach(np.zeros((1, 1_000))) == 0).all()
 
 
-def test_a_steady_series_is_left_alone_mostly() -> None:
-    chart = CusumChart(mean=0.0, deviation=1.0)
+def scores(seed: int, count: int, *, defects: float) -> NDArray[np.int64]:
+    """Return scores as a good model gives them: close to one end, of defects to the other."""
+    random = np.random.default_rng(seed)
+    far = np.minimum(random.exponential(40, count), 10_000)
+    return np.where(random.random(count) < defects, 10_000 - far, far).astype(np.int64)
+
+
+@pytest.mark.parametrize("defects", [0.0, 0.01, 0.03])
+def test_scores_far_from_normal_do_not_drift_by_themselves(defects: float) -> None:
     found = [
-        first_drifted(chart, [float(value) for value in drawn(seed, 100)]) for seed in range(50)
+        each.is_drifted
+        for seed in range(40)
+        for each in chart_findings(
+            scores(seed, 1_000, defects=defects), scores(1_000 + seed, 1_000, defects=defects)
+        )
     ]
 
-    assert sum(each is not None for each in found) <= 20
-    assert first_drifted(EwmaChart(mean=5.0, deviation=1.0), [5.0] * 1_000) is None
+    assert sum(found) <= 1
 
 
-def test_the_farthest_of_a_chart_is_told_in_shares_of_its_limit() -> None:
-    chart = CusumChart(mean=0.0, deviation=1.0)
+def test_charts_find_more_defects_and_say_the_same_each_time() -> None:
+    for seed in range(10):
+        before, now = scores(seed, 1_000, defects=0.01), scores(50 + seed, 1_000, defects=0.08)
+        findings = chart_findings(before, now)
 
-    found = farthest("cusum", chart, [3.0, 3.0, -9.0])
-
-    assert (found.value_ppm, found.limit_ppm) == (1_700_000, 1_000_000)  # the sum below: 8.5
-    assert found.is_drifted
-    assert first_drifted(chart, [3.0, 3.0, -9.0]) == 2
-    assert farthest("ewma", EwmaChart(mean=0.0, deviation=1.0), []).value_ppm == 0
+        assert all(each.is_drifted for each in findings)
+        assert findings == chart_findings(before.copy(), now.astype(np.int64))
 
 
-def test_a_value_that_is_no_number_is_refused() -> None:
-    for chart in (EwmaChart(mean=0.0, deviation=1.0), CusumChart(mean=0.0, deviation=1.0)):
-        with pytest.raises(InputRefused):
-            chart.after(float("nan"))
+def test_the_limits_of_charts_are_the_same_on_every_machine() -> None:
+    values = np.arange(100, dtype=np.int64) ** 2
+
+    ewma, cusum = chart_findings(values, values[::-1])
+
+    assert (ewma.value_ppm, ewma.limit_ppm) == (2_447_830, 23_715_204)
+    assert (cusum.value_ppm, cusum.limit_ppm) == (1_476_093, 26_678_582)
+
+
+def test_what_fills_no_group_is_left_out_of_the_oldest() -> None:
+    before, now = scores(1, 100, defects=0.1), scores(2, 100, defects=0.1)
+    odd = np.full(GROUP_SIZE - 1, 9_999)
+
+    first, _ = chart_findings(np.concatenate([odd, before]), np.concatenate([odd, now]))
+    second, _ = chart_findings(before, now)
+
+    assert first.value_ppm == second.value_ppm
+
+
+def test_scores_that_never_moved_are_no_drift_and_their_first_step_is_one() -> None:
+    still = np.full(1_000, 5)
+
+    assert not any(each.is_drifted for each in chart_findings(still, still))
+    assert all(each.is_drifted for each in chart_findings(still, still + 1))

@@ -19,6 +19,10 @@ class AcceptedLog:
     def add(self, hour: int, **body: object) -> bytes:
         event = event_pb2.Event(device=STATION, **body)  # type: ignore[arg-type]  # one body
         event.nonce = len(self.events).to_bytes(16)
+        return self.put(hour, event)
+
+    def put(self, hour: int, event: event_pb2.Event) -> bytes:
+        """Add an event as it is."""
         raw = event.SerializeToString(deterministic=True)
         head = EntryHead(
             kind=EntryKind.EVENT, index=len(self.events), height=1, time_ms=hour * HOUR_MS

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from lotmark.client import Client
+from lotmark.client.session import LedgerSession
 from lotmark.client.settings import read_client_settings
 from lotmark.merkle import leaf_hash
 from lotmark.v1 import event_pb2
@@ -27,16 +30,23 @@ from lotmark_inference.onnx_engine import OnnxEngine
 from lotmark_inference.policy import read_policy
 from lotmark_inference.weld_images import weld_image
 from lotmark_inference.weld_surface import SIZE, WeldKind
+from lotmark_node import model_decay
+from lotmark_node.commands._client import read_settings
 from lotmark_node.edge.image_sources import ImageFolder, read_image_file
 from lotmark_node.edge.inspection_station import InspectionStation, Occasion
+from lotmark_node.inference_ledger import accepted_events
 from lotmark_node.main import app
 from tests.adapters.test_webhooks import wait_for
 from tests.adapters.webhook_receiver import receiving
 from tests.inference.sample_models import FIELD_COUNT, sample_manifest, tiny_onnx
+from tests.node.accepted_log import MODEL
+from tests.node.accepted_log import STATION as DECAY_STATION
 from tests.node.running_node import PROGRAM, NodeProcess, node_process
 from tests.node.submitting import submit_events
 from tests.node.test_commands_model import admit
 from tests.node.test_commands_operator import Console
+from tests.node.test_model_decay import BASELINE
+from tests.node.test_model_decay import Log as DecayLog
 
 PARTIES = ("OEM-A:oem", "T1-STATOR:supplier")
 CLIENTS = ("OEM-A/erp", "T1-STATOR/mes")
@@ -231,7 +241,10 @@ def test_decay_and_drift_say_what_is_missing(site: Site) -> None:
     asked = ("inference", "decay", "--model", "weld-light/1", "--station", STATION)
 
     no_baseline = site.lotmark(*asked, "--party", "T1-STATOR")
-    too_new = site.lotmark(*asked, "--party", "T1-STATOR", "--baseline-ppm", 950_000)
+    of_own_counts = (*asked, "--party", "T1-STATOR", "--baseline")
+    too_new = site.lotmark(*of_own_counts, "95,1,5,99")
+    odd_counts = [site.lotmark(*of_own_counts, each) for each in ("95", "0,1,5,99", "9,1,-5,9")]
+    own_ticket = site.lotmark(*of_own_counts, "95,1,5,99", "--ticket")
     no_ticket = site.lotmark(*asked, "--webhooks", site.policy)
     few = site.lotmark("inference", "drift", *asked[2:], "--party", "T1-STATOR")
 
@@ -240,6 +253,83 @@ def test_decay_and_drift_say_what_is_missing(site: Site) -> None:
     assert "never promoted at aoi-cam07" in no_baseline.output
     assert "an hour old" in too_new.output
     assert "--ticket" in no_ticket.output
+    assert [each.exit_code for each in (*odd_counts, own_ticket)] == [2, 2, 2, 2]
+    assert "is not TP,FP,FN,TN" in odd_counts[0].output
+    assert "found no defect" in odd_counts[1].output
+    assert "Leave out --baseline or --ticket" in own_ticket.output
+
+
+def test_two_callers_of_an_episode_make_one_ticket_and_what_was_not_told_is_told_later(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour = 491_000
+    log = DecayLog()
+    for each in range(hour, hour + 70):
+        log.hour(each, found=4, missed=1)
+
+    def reads(until_hour: int) -> None:
+        # As both see the log who begin before either has a ticket on it.
+        monkeypatch.setattr(
+            model_decay, "read_decay", lambda *_args, **_named: log.decay(until_hour=until_hour)
+        )
+
+    webhooks = tmp_path / "webhooks.toml"
+    asked = (
+        "inference", "decay", "--model", MODEL, "--station", DECAY_STATION, "--ticket", "--json",
+        "--outbox", tmp_path / "outbox.db", "--webhooks", webhooks,
+    )  # fmt: skip
+    monkeypatch.setattr(model_decay, "promoted_baseline", lambda *_args, **_named: BASELINE)
+    reads(hour + 69)
+    with receiving() as receiver:
+        receiver.answers = [(503, b"busy")]
+        write_webhook(webhooks, receiver.url)
+        first = site.lotmark(*asked, party="T1-STATOR", holder="mes")
+        second = site.lotmark(*asked[:7], "--ticket", "--json")
+        reads(hour + 60)  # no episode is open
+        early = site.lotmark(*asked, party="T1-STATOR", holder="mes")
+        with sqlite3.connect(webhooks.with_suffix(".tickets.sqlite")) as database:  # as time does
+            database.execute("UPDATE message SET due_ms = 0")
+        database.close()
+        later = site.lotmark(*asked, party="T1-STATOR", holder="mes")
+        told = [each.document["event_id"] for each in receiver.received]
+
+    assert (first.exit_code, second.exit_code, early.exit_code) == (3, 1, 3), first.output
+    documents = [json.loads(each.stdout) for each in (first, second, early, later)]
+    ticket_id = documents[0]["ticket"]
+    assert ticket_id == documents[1]["ticket"]
+    assert documents[0]["undone"] == [
+        "webhooks: quality: HTTP 503: 'busy'", "webhooks: 1 wait for the next call",
+    ]  # fmt: skip
+    assert documents[2]["undone"] == ["webhooks: 1 wait for the next call"]
+    assert (documents[3]["undone"], documents[3]["episode"]) == ([], None)
+    assert later.exit_code == 2  # too few labels, and nothing else to say
+    assert told == [ticket_id, ticket_id]
+    with LedgerSession(read_settings(site.node.client("OEM-A", "erp"))) as session:
+        tickets = list(accepted_events(session, ("retrain_ticket",)))
+    assert [each.event_id.hex() for each in tickets] == [ticket_id]
+
+
+def test_a_finding_is_shown_although_its_ticket_could_not_be_put_on_record(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = DecayLog()
+    for each in range(491_000, 491_070):
+        log.hour(each, found=4, missed=1)
+    monkeypatch.setattr(model_decay, "promoted_baseline", lambda *_args, **_named: BASELINE)
+    monkeypatch.setattr(
+        model_decay, "read_decay", lambda *_args, **_named: log.decay(until_hour=491_069)
+    )
+    outbox = tmp_path / "outbox.db"
+    with Client(read_settings(site.node.client("OEM-A", "erp")), outbox=outbox):
+        done = site.lotmark(
+            "inference", "decay", "--model", MODEL, "--station", DECAY_STATION, "--ticket",
+            "--json", "--outbox", outbox,
+        )  # fmt: skip
+
+    assert done.exit_code == 3
+    document = json.loads(done.stdout)
+    assert (document["grade"], document["ticket"]) == ("suspected", None)
+    assert document["undone"][0].startswith("ticket: ")
 
 
 def test_a_catalogue_is_in_force_once_operators_of_three_roles_have_signed(site: Site) -> None:
@@ -335,13 +425,18 @@ def test_a_station_goes_on_until_it_is_told_to_stop_and_tells_of_defects(
     assert json.loads(event.stdout)["event"]["inference_result"]["verdict"] == "NONCONFORMING"
 
 
-def name_webhook(settings: Path, url: str) -> None:
-    secret = settings.with_name("alerts.secret")
+def write_webhook(path: Path, url: str) -> None:
+    secret = path.with_suffix(".secret")
     secret.write_text("a secret of a test")
     secret.chmod(0o600)
-    settings.with_name("alerts.toml").write_text(
-        f'[[target]]\nname = "a"\nkind = "json"\nurl = "{url}"\nsecret_file = "alerts.secret"\n'
+    path.write_text(
+        f'[[target]]\nname = "quality"\nkind = "json"\nurl = "{url}"\n'
+        f'secret_file = "{secret.name}"\n'
     )
+
+
+def name_webhook(settings: Path, url: str) -> None:
+    write_webhook(settings.with_name("alerts.toml"), url)
     settings.write_text(f'{settings.read_text()}webhooks = "alerts.toml"\n')
 
 

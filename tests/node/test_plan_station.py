@@ -94,7 +94,7 @@ class GpuSite(Site):
         for number, pixels in enumerate(images(1, 6)):
             Image.fromarray(pixels).save(self.samples / f"{number}.png")
 
-    def admit(self, *options: str, registry: Path, **environment: str) -> None:
+    def try_engine(self, *options: str, registry: Path, **environment: str) -> None:
         """Have an engine of the model tried here."""
         client = str(self.node.client("T1-STATOR", "mes"))
         done = lotmark(
@@ -110,7 +110,7 @@ class GpuSite(Site):
         file = self.samples / "engine.plan"
         file.write_bytes(plan)
         rtx = ("--kind", "tensorrt-rtx", "--file", str(file), *options)
-        self.admit(*rtx, registry=registry, **self.gpu)
+        self.try_engine(*rtx, registry=registry, **self.gpu)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuSite]:
         found = GpuSite(Site(running, folder), folder)
         found.register()
         found.approve_catalogue()
-        found.admit(registry=found.registry)
+        found.try_engine(registry=found.registry)
         found.admit_plan(PLAN, registry=found.registry)
         # Another machine's, whose file is not here, and which is tried last.
         found.admit_plan(ANOTHER_PLAN, registry=folder / "elsewhere")

@@ -162,6 +162,14 @@ class WebhookOutbox:
         ((due_ms,),) = self._read("SELECT min(due_ms) FROM message")
         return None if due_ms is None else int(due_ms)
 
+    def waiting_count(self, targets: Sequence[str]) -> int:
+        """Return how many messages these targets have not taken, due or not."""
+        counts = [
+            self._read("SELECT count(*) FROM message WHERE target = ?", target)[0][0]
+            for target in targets
+        ]
+        return sum(counts)
+
     def given_up(self) -> list[GivenUp]:
         """Return what was tried too often, oldest first."""
         rows = self._read("SELECT target, raw, detail FROM given_up ORDER BY place")

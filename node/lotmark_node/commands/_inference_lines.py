@@ -156,8 +156,13 @@ def _audit_text(audit: RecordedAudit) -> str:
     return f"{audit.party} {_WORDS[audit.finding]} ({by}{drawn})"
 
 
-def decay_document(decay: Decay, ticket_id: bytes) -> dict[str, object]:
-    """Return how a model does, for programs."""
+def decay_document(decay: Decay, undone: Sequence[str]) -> dict[str, object]:
+    """Return how a model does, for programs.
+
+    Args:
+        decay: How it does.
+        undone: What was asked for and could not be done: the ticket, telling of it.
+    """
     finding = decay.finding
     return {
         "model": decay.watch.model,
@@ -170,17 +175,20 @@ def decay_document(decay: Decay, ticket_id: bytes) -> dict[str, object]:
         "breach_hours": finding.breach_hours,
         "episode": finding.episode or None,
         "grade": finding.grade.value if finding.grade else None,
-        "ticket": ticket_id.hex() or None,
+        "ticket": decay.ticket_id.hex() or None,
+        "undone": list(undone),
     }
 
 
-def decay_text(decay: Decay, ticket_id: bytes) -> str:
-    """Return how a model does, for people."""
+def decay_text(decay: Decay, undone: Sequence[str]) -> str:
+    """Return how a model does, for people; arguments as for `decay_document`."""
     finding = decay.finding
     lines = [f"{decay.watch.model} at {decay.watch.station}: {finding.said}"]
     if finding.grade:
+        ticket_id = decay.ticket_id
         ticket = f"ticket {ticket_id.hex()}" if ticket_id else "no ticket yet: --ticket makes one"
         lines.append(f"episode {finding.episode}, {finding.grade}: {ticket}")
+    lines += [f"not done yet: {each}" for each in undone]
     return "\n".join(lines)
 
 

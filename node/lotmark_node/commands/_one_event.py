@@ -65,7 +65,7 @@ def put_on_record(
     """Put an event with this body on the ledger; return what became of it, and why if refused."""
     from datetime import UTC, datetime
 
-    from lotmark.client import Client, SubmissionRefused, new_event
+    from lotmark.client import new_event
     from lotmark.v1 import event_pb2
 
     event = new_event(
@@ -75,6 +75,15 @@ def put_on_record(
         time=datetime.now(UTC),
         uncertainty_us=CLOCK_UNCERTAINTY_US,
     )
+    return put_event_on_record(settings, event, outbox)
+
+
+def put_event_on_record(
+    settings: "ClientSettings", event: bytes, outbox: Path | None
+) -> "tuple[EventResult, str]":
+    """Put an event on the ledger; return what became of it, and why if refused."""
+    from lotmark.client import Client, SubmissionRefused
+
     client = Client(settings, outbox=outbox)
     try:
         return client.submit(event).result(ACKNOWLEDGED_S), ""

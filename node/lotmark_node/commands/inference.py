@@ -1,5 +1,6 @@
 """`lotmark inference`: results run again, drawn for audit, and models watched for decay."""
 
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from lotmark.client.session import LedgerSession
     from lotmark.client.settings import ClientSettings
     from lotmark.v1.quality_pb2 import InferenceAudit
+    from lotmark_adapters.webhooks.targets import Target
+    from lotmark_inference.f1_window import LabelCounts
     from lotmark_inference.policy import InspectionPolicy, Trigger
     from lotmark_inference.rerun import Rerun
     from lotmark_node.inference_audits import ModelSearch
+    from lotmark_node.model_decay import Decay
 
 app = typer.Typer(
     help="Inferences: run again, audit by lottery, watch for decay; label catalogues."
@@ -175,9 +179,12 @@ def decay(
     client: ClientFile = None,
     model: ModelVersion,
     station: StationName,
-    baseline_ppm: Annotated[
-        int | None,
-        typer.Option(min=1, max=1_000_000, help="F1. [default: as the model was promoted]"),
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TP,FP,FN,TN",
+            help="Counts of a test to compare with. [default: as the model was promoted]",
+        ),
     ] = None,
     parties: Parties = None,
     ticket: Annotated[
@@ -192,45 +199,52 @@ def decay(
 ) -> None:
     """Compare a model's F1 over 72 hours with its baseline, by people's reviews on the ledger.
 
-    Exit status: 1 it has become worse, 2 there are too few labels to tell.
+    Exit status: 1 it has become worse, 2 there are too few labels to tell, 3 a ticket that was
+    asked for is not on the ledger yet, or not everybody was told: call again.
     """
-    import time
-
-    from lotmark_adapters.webhooks.telling import told
+    from lotmark_adapters.webhooks.settings import read_targets
     from lotmark_inference.f1_window import Standing
     from lotmark_node.commands._inference_lines import decay_document, decay_text
-    from lotmark_node.model_decay import promoted_baseline_ppm, read_decay
+    from lotmark_node.model_decay import promoted_baseline, read_decay
 
     if webhooks and not ticket:
         terminal.fail("--webhooks tells of a ticket.", "Let one be made: --ticket.")
+    if baseline and ticket:
+        terminal.fail(
+            "A ticket is of the baseline that is on the ledger, so that everybody makes the same.",
+            "Leave out --baseline or --ticket.",
+        )
+    targets = read_targets(webhooks) if webhooks else ()
     settings = read_settings(client)
     whose = parties or [settings.party]
     with reading(client) as session:
-        base = baseline_ppm or promoted_baseline_ppm(
-            session, model=model, station=station, parties=whose
+        base = (
+            _label_counts(baseline)
+            if baseline
+            else promoted_baseline(session, model=model, station=station, parties=whose)
         )
-        if not base:
+        if base is None:
             terminal.fail(
-                f"{model} was never promoted at {station} with counts.",
-                "Name the F1 to compare with: --baseline-ppm.",
+                f"{model} was never promoted at {station} with counts of defects found.",
+                "Name the counts to compare with: --baseline.",
             )
-        found = read_decay(session, model=model, station=station, baseline_ppm=base, parties=whose)
+        found = read_decay(session, model=model, station=station, baseline=base, parties=whose)
     if found is None:
         terminal.fail(
             f"{model} has no result at {station} that is an hour old.",
             "Results name both: see `lotmark entry` of one.",
         )
-    ticket_id = found.ticket_id
-    if ticket and found.ticket is not None:
-        ticket_id = _submit(settings, found.ticket, outbox)
-    if webhooks and ticket_id:
-        now_ms = time.time_ns() // 1_000_000
-        made = told(found.message(ticket_id, made_ms=now_ms), webhooks, now_ms=now_ms)
-        for failure in (*made.failures, *made.given_up):
-            terminal.note(f"Not told yet: {failure}")
+    undone: list[str] = []
+    if ticket:
+        found, refusal = _with_ticket(settings, found, outbox)
+        undone += [f"ticket: {refusal}"] if refusal else []
+    if webhooks:
+        undone += _untold(found, targets, webhooks)
     terminal.answer(
-        decay_document(found, ticket_id), lambda: decay_text(found, ticket_id), as_json=as_json
+        decay_document(found, undone), lambda: decay_text(found, undone), as_json=as_json
     )
+    if undone:
+        raise typer.Exit(terminal.ExitCode.UNREACHABLE)
     if found.finding.grade:
         raise typer.Exit(terminal.ExitCode.NO)
     if found.finding.standing is Standing.STARVED:
@@ -350,6 +364,54 @@ def propose_catalogue(
         f"{catalogue.full_name} is proposed; it waits for {who}",
         as_json=as_json,
     )
+
+
+def _label_counts(text: str) -> "LabelCounts":
+    from lotmark_inference.f1_window import LabelCounts
+
+    counts = text.split(",")
+    if len(counts) != 4 or not all(re.fullmatch("[0-9]{1,9}", each) for each in counts):
+        terminal.fail(f"{text[:40]!a} is not TP,FP,FN,TN.", "Give four numbers, such as 95,1,5,99.")
+    found, false, missed, sound = map(int, counts)
+    if not found:
+        terminal.fail("Nothing is worse than a model that found no defect.", "Test the model.")
+    return LabelCounts(
+        true_positives=found, false_positives=false, false_negatives=missed, true_negatives=sound
+    )
+
+
+def _with_ticket(
+    settings: "ClientSettings", decay: "Decay", outbox: Path | None
+) -> "tuple[Decay, str]":
+    """Put the open episode's ticket on the ledger; return how it stands, and why not if not."""
+    from dataclasses import replace
+
+    from lotmark.errors import ProtocolError
+    from lotmark_node.commands._one_event import put_event_on_record
+
+    if decay.ticket is None or decay.is_on_record:
+        return decay, ""
+    try:
+        _, refusal = put_event_on_record(settings, decay.ticket, outbox)
+    except (ProtocolError, OSError) as error:
+        refusal = str(error)
+    return replace(decay, is_on_record=not refusal), refusal
+
+
+def _untold(decay: "Decay", targets: "Sequence[Target]", webhooks: Path) -> list[str]:
+    """Tell of the ticket, and of what waits from before; return what was not told, and why."""
+    import time
+
+    from lotmark_adapters.errors import WebhookOutboxUnusable
+    from lotmark_adapters.webhooks.telling import ticket_outbox, told
+
+    now_ms = time.time_ns() // 1_000_000
+    message = decay.message(made_ms=now_ms) if decay.ticket_id else None
+    try:
+        untold = told(message, targets, ticket_outbox(webhooks), now_ms=now_ms).untold
+    except WebhookOutboxUnusable as error:
+        untold = (str(error),)
+    return [f"webhooks: {each}" for each in untold]
 
 
 def _triggers(names: list[str]) -> "list[Trigger]":
