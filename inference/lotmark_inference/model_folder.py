@@ -89,7 +89,13 @@ class ModelFolder:
             ModelRefused: There is none, or it was changed.
         """
         place = self._place(digest)
-        found = read_manifest(self._read(place, what))
+        raw = self._read(place, what)
+        try:
+            found = read_manifest(raw)
+        except ModelRefused as error:
+            raise ModelRefused(
+                f"{what}: {place}: {error}; copy it there again from where it was registered"
+            ) from error
         self._check(place, found.digest, digest, what)
         return found
 

@@ -134,13 +134,13 @@ def why_no_approvals(
     """
     found: dict[bytes, str] = {}
     credentials: set[bytes] = set()
-    for event_id in event_ids:
+    for event_id in dict.fromkeys(event_ids):
         try:
             credential = _approving_credential(session, event_id, registered)
         except InputRefused as error:
             found[event_id] = str(error)
             continue
-        is_second = credential in credentials and event_id not in found
+        is_second = credential in credentials
         found[event_id] = f"event {event_id.hex()} is of one who approved it" if is_second else ""
         credentials.add(credential)
     return found
@@ -154,8 +154,11 @@ def _approving_credential(
         entry = session.entry(event_id)
     except NotOnLedgerError as error:
         raise InputRefused(f"{what} is not on the ledger") from error
-    if entry.head.outcome or entry.withheld:
-        raise InputRefused(f"{what} was refused by the ledger, or is for other parties")
+    if entry.withheld:
+        raise InputRefused(f"{what} is for other parties; ask its author")
+    if entry.head.outcome:
+        meaning = MEANINGS[Outcome(entry.head.outcome)]
+        raise InputRefused(f"{what} was refused by the ledger: {meaning.text}")
     event = event_pb2.Event.FromString(entry.event)
     if event.WhichOneof("body") != "operator_signature":
         raise InputRefused(f"{what} is {event.WhichOneof('body')}, no operator's signature")

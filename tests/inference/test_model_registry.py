@@ -285,7 +285,11 @@ def test_a_manifest_whose_signature_or_content_was_changed_does_not_run(
     other = dump_manifest(replace(manifest, version=7), KEY)
     forged = json.loads(signed)
     forged["signature"]["value"] = json.loads(other)["signature"]["value"]
-    for raw, why in ((other, "it was changed"), (dump(forged), "does not hold")):
+    for raw, why in (
+        (other, "it was changed"),
+        (dump(forged), rf"{digest.hex()}: .* does not hold .*; copy it there again"),
+        (signed[:-1], rf"{digest.hex()}: .* not JSON.*; copy it there again"),
+    ):
         place.write_bytes(raw)
         with pytest.raises(ModelRefused, match=why):
             run(models, folder)

@@ -187,12 +187,15 @@ def test_what_is_no_approval_of_the_model_does_not_count(
 def test_an_approval_that_a_promotion_only_claims_is_shown_as_none(
     node: NodeProcess, model: Path, tmp_path: Path
 ) -> None:
-    ready(node, model, tmp_path)
+    registered = ready(node, model, tmp_path)
+    console = Console(node, tmp_path, "third", role="quality-manager")
+    console.register("approve")
+    first, second = (console.sign(registered, "approve") for _ in range(2))
     body = quality_pb2.ModelPromoted(
         model="weld-light/1",
         station="claimed",
         evaluation_digest=bytes(32),
-        approvals=[bytes(32)],
+        approvals=[bytes.fromhex(each) for each in ("00" * 32, first, second, first, second)],
     )
     put_on_record(node, body)
 
@@ -201,7 +204,12 @@ def test_an_approval_that_a_promotion_only_claims_is_shown_as_none(
         each for each in document("status", node=node)["in_use"] if each["station"] == "claimed"
     )
 
-    assert claimed["approvals"][0]["why_not"] == f"event {'00' * 32} is not on the ledger"
+    assert {each["event_id"]: each["why_not"] for each in claimed["approvals"]} == {
+        "00" * 32: f"event {'00' * 32} is not on the ledger",
+        first: "",
+        second: f"event {second} is of one who approved it",
+    }
+    assert "approved by 1 operator, no bias audit" in said
     assert f"no approval: event {'00' * 32} is not on the ledger" in said
 
 

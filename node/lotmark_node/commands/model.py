@@ -138,7 +138,7 @@ def promote(
 
     settings = read_settings(client)
     manifest = read_files(model).manifest
-    approved_by = [_event_id(each) for each in approvals or ()]
+    approved_by = [*dict.fromkeys(_event_id(each) for each in approvals or ())]
     _check_promotion(client, settings, manifest, approved_by)
     counts = manifest.evaluation
     body = quality_pb2.ModelPromoted(
