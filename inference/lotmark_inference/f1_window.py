@@ -225,7 +225,7 @@ class F1Watch:
     model: str
     station: str
     baseline: LabelCounts  # at its promotion
-    hours: tuple[tuple[int, LabelCounts], ...] = field(default=())  # with labels, the newest 72 h
+    hours: tuple[tuple[int, LabelCounts], ...] = field(default=())  # the newest 72 h
     last_hour: int | None = None
     breach_hours: int = 0
     well_hours: int = 0
@@ -241,7 +241,7 @@ class F1Watch:
 
         Args:
             hour: Hours since 1970; each once, ascending. Hours that are left out had no labels.
-            counts: What was labelled in it.
+            counts: Its results, and what was labelled in it.
         """
         assert self.last_hour is None or hour > self.last_hour, f"hour {hour} is over already"
         kept = tuple(each for each in self.hours if each[0] > hour - WINDOW_HOURS)
