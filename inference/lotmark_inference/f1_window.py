@@ -88,11 +88,6 @@ class LabelCounts:
         """All labels."""
         return self.positives + self.negatives
 
-    @property
-    def has_unseen_rejects(self) -> bool:
-        """Whether nobody has looked at anything that the model rejected."""
-        return self.rejected > 0 and not self.true_positives + self.false_positives
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Estimate:
@@ -214,8 +209,8 @@ class WindowFinding:
             return (
                 f"nothing can be said: {self.positives} labelled defects and labels in"
                 f" {self.coverage_ppm / 10_000:.0f} % of {WINDOW_HOURS} hours, where"
-                f" {POSITIVES_MIN} and {COVERAGE_MIN_PPM // 10_000} % are needed, and some of what"
-                f" the model rejected; the count of breaches stands at {self.breach_hours}"
+                f" {POSITIVES_MIN} and {COVERAGE_MIN_PPM // 10_000} % are needed; the count of"
+                f" breaches stands at {self.breach_hours}"
             )
         return (
             f"F1 {f1:.3f} over {WINDOW_HOURS} hours, {f1 / baseline:.1%} of the baseline"
@@ -230,7 +225,7 @@ class F1Watch:
     model: str
     station: str
     baseline: LabelCounts  # at its promotion
-    hours: tuple[tuple[int, LabelCounts], ...] = field(default=())  # with labels, the newest 72 h
+    hours: tuple[tuple[int, LabelCounts], ...] = field(default=())  # the newest 72 h
     last_hour: int | None = None
     breach_hours: int = 0
     well_hours: int = 0
@@ -246,7 +241,7 @@ class F1Watch:
 
         Args:
             hour: Hours since 1970; each once, ascending. Hours that are left out had no labels.
-            counts: What was labelled in it.
+            counts: Its results, and what was labelled in it.
         """
         assert self.last_hour is None or hour > self.last_hour, f"hour {hour} is over already"
         kept = tuple(each for each in self.hours if each[0] > hour - WINDOW_HOURS)
@@ -256,11 +251,7 @@ class F1Watch:
         coverage_ppm = sum(each.label_count > 0 for _, each in kept) * PPM // WINDOW_HOURS
         estimate = _Estimate.of(window)
         f1_ppm, baseline_ppm = self._compared(estimate)
-        is_starved = (
-            window.positives < POSITIVES_MIN
-            or coverage_ppm < COVERAGE_MIN_PPM
-            or window.has_unseen_rejects
-        )
+        is_starved = window.positives < POSITIVES_MIN or coverage_ppm < COVERAGE_MIN_PPM
         limit = Fraction(baseline_ppm * BREACH_PPM, PPM * PPM)
         if is_starved:
             standing = Standing.STARVED

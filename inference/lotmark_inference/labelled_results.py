@@ -15,7 +15,13 @@ from dataclasses import dataclass
 
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark.v1.quality_pb2 import VERDICT_NONCONFORMING, VERDICT_UNDETERMINED
-from lotmark_inference.f1_window import HOUR_MS, F1Watch, LabelCounts, WindowFinding
+from lotmark_inference.f1_window import (
+    HOUR_MS,
+    WINDOW_HOURS,
+    F1Watch,
+    LabelCounts,
+    WindowFinding,
+)
 
 RESULTS_MAX = 500_000  # remembered: reviews of older ones are not counted
 REVIEWS_MAX = 500_000  # remembered: corrections of older ones are not counted
@@ -61,8 +67,8 @@ class LabelledResults:
         )
         self._reviews_of_input: dict[bytes, list[bytes]] = {}
         self._hours: dict[int, LabelCounts] = {}
-        # By the hour of a correction: hours, and what it took from them.
-        self._taken_back: dict[int, list[tuple[int, LabelCounts]]] = {}
+        # By the hour of corrections: hours of the window then, and what they took from them.
+        self._taken_back: dict[int, dict[int, LabelCounts]] = {}
         self._first_hour: int | None = None
 
     @property
@@ -99,8 +105,8 @@ class LabelledResults:
             return
         watch = F1Watch(model=self._model, station=self._station, baseline=baseline)
         for hour in range(self._first_hour, until_hour + 1):
-            for corrected_hour, counts in self._taken_back.get(hour, ()):
-                watch = watch.amended(corrected_hour, -counts)
+            for label_hour, counts in self._taken_back.get(hour, {}).items():
+                watch = watch.amended(label_hour, -counts)
             watch, finding = watch.after(hour, self._hours.get(hour, LabelCounts()))
             yield watch, finding
 
@@ -147,8 +153,9 @@ class LabelledResults:
             del self._labels[event_id]
             if label.hour == hour:
                 self._count(hour, -label.counts)
-            else:
-                self._taken_back.setdefault(hour, []).append((label.hour, label.counts))
+            elif label.hour > hour - WINDOW_HOURS:
+                taken = self._taken_back.setdefault(hour, {})
+                taken[label.hour] = taken.get(label.hour, LabelCounts()) + label.counts
             if standing:
                 _, verdict = self._reviews[standing[0]]
                 self._label(event_id, standing[0], verdict, hour)

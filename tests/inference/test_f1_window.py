@@ -159,12 +159,16 @@ def test_a_confirmed_episode_had_72_breaches_in_a_row_and_one_episode_has_one_na
             assert after.breach_hours == before.breach_hours
 
 
-def test_labels_of_what_it_let_pass_alone_say_nothing_of_what_it_rejected() -> None:
-    passed_only = LabelCounts(false_negatives=1, true_negatives=50, rejected=19, passed=80)
-    _, findings = watched([passed_only] * 72)
+@pytest.mark.parametrize("missed", [0, 1, 4])
+def test_rejects_that_nobody_reviewed_are_taken_for_right_and_misses_count(missed: int) -> None:
+    passed_only = LabelCounts(false_negatives=missed, true_negatives=80, rejected=19, passed=84)
+    reviewed = LabelCounts(true_positives=19, false_negatives=missed, true_negatives=80, passed=84)
 
-    assert findings[-1].positives == 72
-    assert {each.standing for each in findings} == {Standing.STARVED}
+    (*_, found), (*_, other) = (watched([counts] * 72)[1] for counts in (passed_only, reviewed))
+
+    assert found.f1_ppm == other.f1_ppm
+    assert other.standing is (Standing.BREACH if missed == 4 else Standing.WELL)
+    assert found.standing is (other.standing if missed else Standing.STARVED)
 
 
 def test_counts_that_are_taken_back_change_what_comes_and_not_what_was_said() -> None:

@@ -280,9 +280,9 @@ def drift(
     whose = parties or [read_settings(client).party]
     with reading(client) as session:
         found = read_drift(session, model=model, station=station, parties=whose, count=count)
+    terminal.answer(drift_document(found), lambda: drift_text(found), as_json=as_json)
     if found.is_drifted and trigger_in is not None:
         (trigger_in / f"{Trigger.DRIFT_SUSPECTED}{TRIGGER_SUFFIX}").touch()
-    terminal.answer(drift_document(found), lambda: drift_text(found), as_json=as_json)
     if found.is_drifted:
         raise typer.Exit(terminal.ExitCode.NO)
 
@@ -402,14 +402,14 @@ def _untold(decay: "Decay", targets: "Sequence[Target]", webhooks: Path) -> list
     """Tell of the ticket, and of what waits from before; return what was not told, and why."""
     import time
 
-    from lotmark_adapters.errors import WebhookOutboxUnusable
+    from lotmark_adapters.errors import AdapterError
     from lotmark_adapters.webhooks.telling import ticket_outbox, told
 
     now_ms = time.time_ns() // 1_000_000
     message = decay.message(made_ms=now_ms) if decay.ticket_id else None
     try:
         untold = told(message, targets, ticket_outbox(webhooks), now_ms=now_ms).untold
-    except WebhookOutboxUnusable as error:
+    except (AdapterError, OSError) as error:
         untold = (str(error),)
     return [f"webhooks: {each}" for each in untold]
 
