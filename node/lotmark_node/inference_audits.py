@@ -19,7 +19,7 @@ from lotmark_inference.onnx_engine import OnnxEngine
 from lotmark_inference.policy import InspectionPolicy
 from lotmark_inference.registered_models import RegisteredModels, Registration
 from lotmark_inference.rerun import PriorRecord, Rerun, cannot_tell, run_again
-from lotmark_node.edge.image_sources import SUFFIXES, read_image_file
+from lotmark_node.edge.image_file import SUFFIXES, read_image_file
 from lotmark_node.inference_ledger import (
     AUDIT,
     INFERENCE,

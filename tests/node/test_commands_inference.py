@@ -32,7 +32,8 @@ from lotmark_inference.weld_images import weld_image
 from lotmark_inference.weld_surface import SIZE, WeldKind
 from lotmark_node import model_decay
 from lotmark_node.commands._client import read_settings
-from lotmark_node.edge.image_sources import ImageFolder, read_image_file
+from lotmark_node.edge.image_file import read_image_file
+from lotmark_node.edge.image_folder import ImageFolder
 from lotmark_node.edge.inspection_station import InspectionStation, Occasion
 from lotmark_node.inference_ledger import accepted_events
 from lotmark_node.main import app

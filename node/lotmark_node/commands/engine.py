@@ -206,7 +206,7 @@ def _images(folder: Path, wanted: "ModelInput") -> "Sequence[NDArray[np.uint8]]"
     """Return the images in a folder; one that no station would judge ends the command."""
     from lotmark_inference.errors import InputRefused
     from lotmark_inference.image_reading import IMAGE_SIZE_MAX, read_image
-    from lotmark_node.edge.image_sources import SUFFIXES
+    from lotmark_node.edge.image_file import SUFFIXES
 
     try:
         paths = sorted(each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES)

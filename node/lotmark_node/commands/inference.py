@@ -84,7 +84,7 @@ def rerun(
     found, it is not on the ledger.
     """
     from lotmark_node.commands._inference_lines import rerun_document, rerun_text
-    from lotmark_node.edge.image_sources import read_image_file
+    from lotmark_node.edge.image_file import read_image_file
     from lotmark_node.inference_audits import audited
     from lotmark_node.inference_ledger import proven_result
 
@@ -274,7 +274,7 @@ def drift(
     """
     from lotmark_inference.policy import Trigger
     from lotmark_node.commands._inference_lines import drift_document, drift_text
-    from lotmark_node.edge.image_sources import TRIGGER_SUFFIX
+    from lotmark_node.edge.image_folder import TRIGGER_SUFFIX
     from lotmark_node.model_drift import read_drift
 
     whose = parties or [read_settings(client).party]

@@ -19,7 +19,8 @@ from pathlib import Path
 from lotmark_consensus.disk import replace_file
 from lotmark_inference.errors import InputRefused
 from lotmark_inference.image_reading import IMAGE_SIZE_MAX
-from lotmark_node.edge.image_sources import CONTEXT_SUFFIX, SUFFIXES, read_image_file
+from lotmark_node.edge.image_file import SUFFIXES, read_image_file
+from lotmark_node.edge.image_folder import CONTEXT_SUFFIX
 from lotmark_node.edge.station_run import CONTEXT_SIZE_MAX
 from lotmark_node.edge.station_settings import StationSettings
 from lotmark_node.monitoring.bounded_http import BoundedHandler, BoundedHttpServer

@@ -29,7 +29,7 @@ from lotmark_inference.policy import (
     Triggered,
     UnitJudged,
 )
-from lotmark_node.edge.image_sources import SUFFIXES, ImageFile, LargeImage
+from lotmark_node.edge.image_file import SUFFIXES, ImageFile, LargeImage
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lotmark.canonical_json import JsonValue, load
 from lotmark.client.new_event import item, new_event
+from lotmark.errors import MalformedError
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_adapters.observation import Report, ReportTaker, SourceRecord
 from lotmark_inference.errors import InputRefused
+from lotmark_node.edge.image_file import SUFFIXES, ImageFile, read_image_file
 from lotmark_node.edge.image_listener import ImageInbox
-from lotmark_node.edge.image_sources import ImageFile, read_image_file, referenced_image
 from lotmark_node.edge.inspection_station import unread_original
 from lotmark_node.edge.station_settings import StationSettings
 
@@ -26,6 +28,8 @@ IMAGE_NOT_TAKEN = "image_not_taken"  # likewise: it found no place in the folder
 WAIT_S = 5.0  # for an image to be there whole, and for its place in the folder
 LOOK_S = 0.1  # between two looks at it; it is whole where both see the same
 RESULT_KIND = "vision_result"
+
+_RECORD_SIZE_MAX = 1_000_000
 
 logger = logging.getLogger(__name__)
 
@@ -132,3 +136,46 @@ def _gap(station: StationSettings, path: Path | None, file: ImageFile | None) ->
         items=[] if named is None else [item(named[0])],
         files=[] if file is None else [unread_original(file)],
     )
+
+
+def referenced_image(record: SourceRecord, field: str, folder: Path) -> Path:
+    """Return the file that a vision system's result names.
+
+    Args:
+        record: What the source told, as JSON.
+        field: Where in it the file's name stands, such as "ResultContent/0/ImageFile".
+        folder: Where the vision system puts its images; the file lies directly in it.
+
+    Raises:
+        InputRefused: The record has no such field, or it names no file of that folder, or one of
+            another ending than images have.
+    """
+    try:
+        value: JsonValue = load(record.content, size_max=_RECORD_SIZE_MAX)
+    except MalformedError as error:
+        raise InputRefused(f"{record.kind} {record.record} is no JSON: {error}") from error
+    for part in field.split("/"):
+        value = _member(value, part)
+    if not isinstance(value, str) or not value:
+        raise InputRefused(
+            f"{record.kind} {record.record} names no file in {field}; see which field has it"
+        )
+    # Some systems tell their own path to the file; what lies here has the same name.
+    name = value.replace("\\", "/").rpartition("/")[2]
+    if name in ("", ".", "..") or "\0" in name:
+        raise InputRefused(f"{record.kind} {record.record} names {value[:80]!a}, which is no file")
+    if not name.lower().endswith(SUFFIXES):
+        raise InputRefused(
+            f"{record.kind} {record.record} names {value[:80]!a}, which is no image that is judged:"
+            f" let the vision system write {', '.join(SUFFIXES)}"
+        )
+    return folder / name
+
+
+def _member(value: JsonValue, part: str) -> JsonValue:
+    if isinstance(value, dict):
+        return value.get(part)
+    if isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+        item: JsonValue = value[int(part)]
+        return item
+    return None

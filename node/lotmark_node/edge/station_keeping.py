@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lotmark.client.client import Client
-from lotmark_node.edge.image_sources import LargeImage
+from lotmark_node.edge.image_file import LargeImage
 from lotmark_node.edge.pipeline import SitePipeline
 from lotmark_node.edge.station_run import StationImage, StationRun
 

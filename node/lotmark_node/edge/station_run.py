@@ -29,14 +29,8 @@ from lotmark_inference.model_manifest import ModelInput
 from lotmark_inference.model_registry import LicensedModel, model_to_run
 from lotmark_inference.opened_engine import opened_engine
 from lotmark_inference.policy import InspectionPolicy, Mode, Trigger
-from lotmark_node.edge.image_sources import (
-    CONTEXT_SUFFIX,
-    ImageFile,
-    ImageFolder,
-    LargeImage,
-    image_in_folder,
-    open_plain,
-)
+from lotmark_node.edge.image_file import ImageFile, LargeImage, image_in_folder, open_plain
+from lotmark_node.edge.image_folder import CONTEXT_SUFFIX, ImageFolder
 from lotmark_node.edge.inspection_station import (
     Inspected,
     InspectionStation,

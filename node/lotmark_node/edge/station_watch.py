@@ -21,7 +21,7 @@ from lotmark.errors import ProtocolError
 from lotmark_consensus.latency import Latency
 from lotmark_inference.errors import InferenceError
 from lotmark_inference.policy import InspectionPolicy, Trigger, read_policy
-from lotmark_node.edge.image_sources import ImageFolder
+from lotmark_node.edge.image_folder import ImageFolder
 from lotmark_node.edge.station_licence import NO_NODE, LicenceFile, StationLicence
 from lotmark_node.edge.station_mode import ModeFile
 from lotmark_node.edge.station_run import StationImage, StationRun, opened_station

@@ -12,7 +12,7 @@ from lotmark.merkle import leaf_hash
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark_inference.inspection import Inspector
 from lotmark_inference.policy import Mode, Trigger
-from lotmark_node.edge.image_sources import ImageFile
+from lotmark_node.edge.image_file import ImageFile
 from lotmark_node.edge.inspection_station import Inspected, InspectionStation, Occasion
 from tests.inference.judging_models import INPUT, Scores, image_file, model
 from tests.inference.test_inspection import COLD_SOLDER, CONTEXT, FINE, GREY

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from lotmark.canonical_json import dump
+from lotmark.canonical_json import JsonValue, dump
 from lotmark.client.settings import SettingsError
 from lotmark.event import check_event
 from lotmark_adapters.observation import Position, Report, SourceRecord
+from lotmark_inference.errors import InputRefused
 from lotmark_node.edge import referenced_images
 from lotmark_node.edge.image_listener import ImageInbox
-from lotmark_node.edge.referenced_images import ReferencedImages
+from lotmark_node.edge.referenced_images import ReferencedImages, referenced_image
 from lotmark_node.edge.settings_file import read_site_settings
 from lotmark_node.edge.station_settings import ImageReference, StationSettings
 from tests.node.edge.site_process import until
@@ -213,3 +214,34 @@ def test_a_source_without_results_gives_a_station_no_images(tmp_path: Path) -> N
 
     assert found.images_from is not None
     assert found.images_from.folder == tmp_path / "vision"
+
+
+def record(content: JsonValue) -> SourceRecord:
+    return SourceRecord(
+        kind="vision_result",
+        record="r-1",
+        signal="results",
+        made_us=0,
+        media_type="application/json",
+        content=dump(content),
+    )
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["weld_137.png", "D:\\images\\weld_137.png", "/srv/out/weld_137.png", "../weld_137.png"],
+)
+def test_a_result_names_a_file_of_the_folder_whatever_its_path(named: str, tmp_path: Path) -> None:
+    told = record({"ResultContent": [{"ImageFile": named}]})
+
+    assert (
+        referenced_image(told, "ResultContent/0/ImageFile", tmp_path) == tmp_path / "weld_137.png"
+    )
+
+
+@pytest.mark.parametrize("named", ["", "..", "a/..", "/", "x\0.png", 7, None, ["weld.png"]])
+def test_a_result_that_names_no_file_is_refused(named: JsonValue, tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match="vision_result r-1 names"):
+        referenced_image(record({"ImageFile": named}), "ImageFile", tmp_path)
+    with pytest.raises(InputRefused, match="names no file in Other/3"):
+        referenced_image(record({"ImageFile": named}), "Other/3", tmp_path)

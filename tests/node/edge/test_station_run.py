@@ -10,7 +10,7 @@ import pytest
 
 from lotmark.v1 import quality_pb2
 from lotmark_inference.policy import Mode
-from lotmark_node.edge.image_sources import ImageFolder
+from lotmark_node.edge.image_folder import ImageFolder
 from lotmark_node.edge.station_mode import ModeFile
 from lotmark_node.edge.station_run import StationImage, StationRun
 from tests.inference.judging_models import SIZE, encoded, image_file

@@ -28,7 +28,7 @@ from lotmark_node.edge.station_watch import (
 from tests.inference.judging_models import image_file
 from tests.inference.weld_policy import weld_policy
 from tests.node.edge.site_process import until
-from tests.node.edge.test_image_sources import refuse_removal
+from tests.node.edge.test_image_folder import refuse_removal
 from tests.node.edge.test_inspection_station import Station, bodies
 from tests.node.edge.test_referenced_images import station as station_settings
 

@@ -5,7 +5,7 @@ import time
 from lotmark.client.provenance import ProvenanceReader
 from lotmark.v1 import event_pb2
 from lotmark_inference.policy import read_policy
-from lotmark_node.edge.image_sources import ImageFolder
+from lotmark_node.edge.image_folder import ImageFolder
 from lotmark_node.edge.station_licence import asked_licence
 from lotmark_node.edge.station_mode import ModeFile
 from lotmark_node.edge.station_run import StationRun, opened_station

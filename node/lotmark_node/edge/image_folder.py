@@ -1,11 +1,5 @@
-"""Where images come from: a folder that a camera writes to, or a vision system's result.
+"""A folder that a camera writes to: images once they are whole, their contexts, and triggers."""
 
-Whatever the source, what is handed on is the file as it came, whole and bounded in size; nothing
-here decodes it.
-"""
-
-import hashlib
-import io
 import logging
 import os
 import stat
@@ -14,16 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lotmark.canonical_json import JsonValue, load
-from lotmark.errors import MalformedError
-from lotmark_adapters.observation import SourceRecord
 from lotmark_consensus.disk import make_folder, replace_file, sync_folder
-from lotmark_inference.errors import InputRefused
-from lotmark_inference.image_reading import IMAGE_SIZE_MAX
+from lotmark_node.edge.image_file import SUFFIXES, ImageFile, LargeImage
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = (".png", ".pgm", ".bmp")
 CONTEXT_SUFFIX = ".json"  # of the file beside an image that has its context
 CONTEXT_ALONE_S = 600.0  # after which a context is removed that no image has come to
 FOLDER_FILES_MAX = 10_000  # looked at in one poll, of images and of contexts
@@ -33,34 +22,6 @@ JUDGED, REFUSED = "judged", "refused"  # folders beneath the watched one
 UNJUDGED_TOLD_MAX = 16  # kinds of files that are not judged, each once
 
 _UNFINISHED_SUFFIX = ".new"  # of what is being pushed, see `replace_file`
-_RECORD_SIZE_MAX = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """An image as its source gave it."""
-
-    name: str
-    content: bytes
-
-    @property
-    def size(self) -> int:
-        """Bytes of the content."""
-        return len(self.content)
-
-    @property
-    def digest(self) -> bytes:
-        """SHA-256 of the content."""
-        return hashlib.sha256(self.content).digest()
-
-
-@dataclass(frozen=True, slots=True)
-class LargeImage:
-    """A file that is too large to be an image: it is hashed where it lies, and not read whole."""
-
-    name: str
-    size: int  # bytes
-    digest: bytes  # SHA-256
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,91 +267,3 @@ def _remove_context(path: Path) -> None:
         logger.warning(
             "context not removed", extra={"file": context.name, "reason": error.strerror}
         )
-
-
-def read_image_file(path: Path) -> ImageFile:
-    """Return a file.
-
-    Raises:
-        InputRefused: It is too large, or no plain file.
-        OSError: It cannot be read.
-    """
-    file = image_in_folder(path)
-    if isinstance(file, LargeImage):
-        raise InputRefused(f"{path} has {file.size} bytes; at most {IMAGE_SIZE_MAX} are read")
-    return file
-
-
-def image_in_folder(path: Path) -> ImageFile | LargeImage:
-    """Return a file of a folder that others write to.
-
-    Raises:
-        InputRefused: It is no plain file.
-        OSError: It cannot be read.
-    """
-    with open_plain(path) as file:
-        content = file.read(IMAGE_SIZE_MAX + 1)
-        if len(content) <= IMAGE_SIZE_MAX:
-            return ImageFile(path.name, content)
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").digest()
-        return LargeImage(path.name, file.tell(), digest)
-
-
-def open_plain(path: Path) -> io.BufferedReader:
-    """Open a file of a folder that others write to, for reading; it never waits.
-
-    Raises:
-        InputRefused: It is no plain file.
-        OSError: It cannot be opened, or is a symbolic link.
-    """
-    # Not through a link: somebody who may write into the folder shall not have other files judged.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    file = open(descriptor, "rb")  # noqa: PTH123, SIM115  # of a descriptor; its caller closes it
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
-        raise InputRefused(f"{path} is no plain file; hand in the image itself")
-    return file
-
-
-def referenced_image(record: SourceRecord, field: str, folder: Path) -> Path:
-    """Return the file that a vision system's result names.
-
-    Args:
-        record: What the source told, as JSON.
-        field: Where in it the file's name stands, such as "ResultContent/0/ImageFile".
-        folder: Where the vision system puts its images; the file lies directly in it.
-
-    Raises:
-        InputRefused: The record has no such field, or it names no file of that folder, or one of
-            another ending than images have.
-    """
-    try:
-        value: JsonValue = load(record.content, size_max=_RECORD_SIZE_MAX)
-    except MalformedError as error:
-        raise InputRefused(f"{record.kind} {record.record} is no JSON: {error}") from error
-    for part in field.split("/"):
-        value = _member(value, part)
-    if not isinstance(value, str) or not value:
-        raise InputRefused(
-            f"{record.kind} {record.record} names no file in {field}; see which field has it"
-        )
-    # Some systems tell their own path to the file; what lies here has the same name.
-    name = value.replace("\\", "/").rpartition("/")[2]
-    if name in ("", ".", "..") or "\0" in name:
-        raise InputRefused(f"{record.kind} {record.record} names {value[:80]!a}, which is no file")
-    if not name.lower().endswith(SUFFIXES):
-        raise InputRefused(
-            f"{record.kind} {record.record} names {value[:80]!a}, which is no image that is judged:"
-            f" let the vision system write {', '.join(SUFFIXES)}"
-        )
-    return folder / name
-
-
-def _member(value: JsonValue, part: str) -> JsonValue:
-    if isinstance(value, dict):
-        return value.get(part)
-    if isinstance(value, list) and part.isdecimal() and int(part) < len(value):
-        item: JsonValue = value[int(part)]
-        return item
-    return None

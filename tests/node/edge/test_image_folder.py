@@ -1,4 +1,4 @@
-"""Image sources: whole files, once, in order, bounded; and nothing that a name leads elsewhere."""
+"""A camera's folder: whole files, once, in order, bounded; and nothing that it leaves is lost."""
 
 import errno
 import hashlib
@@ -7,19 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lotmark.canonical_json import JsonValue, dump
-from lotmark_adapters.observation import SourceRecord
-from lotmark_inference.errors import InputRefused
 from lotmark_inference.image_reading import IMAGE_SIZE_MAX
-from lotmark_node.edge import image_sources
-from lotmark_node.edge.image_sources import (
-    CONTEXT_ALONE_S,
-    ImageFolder,
-    LargeImage,
-    image_in_folder,
-    read_image_file,
-    referenced_image,
-)
+from lotmark_node.edge import image_folder
+from lotmark_node.edge.image_file import LargeImage, image_in_folder, read_image_file
+from lotmark_node.edge.image_folder import CONTEXT_ALONE_S, ImageFolder
 
 
 def test_a_file_is_taken_once_it_has_stopped_growing(tmp_path: Path) -> None:
@@ -81,7 +72,7 @@ def test_an_image_that_its_camera_has_replaced_meanwhile_is_not_lost(tmp_path: P
 def test_a_folder_of_too_many_files_is_looked_at_in_part_and_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(image_sources, "FOLDER_FILES_MAX", 3)
+    monkeypatch.setattr(image_folder, "FOLDER_FILES_MAX", 3)
     for number in range(5):
         (tmp_path / f"{number}.png").write_bytes(b"x")
     folder = ImageFolder(tmp_path)
@@ -195,7 +186,7 @@ def test_a_kind_of_files_that_is_not_judged_is_told_once(
 
     told = [vars(each)["why"] for each in caplog.records]
     assert sorted(told[:3]) == ["it is no plain file", "its ending is .jpg", "its ending is .tif"]
-    assert len(told) == len(set(told)) == image_sources.UNJUDGED_TOLD_MAX
+    assert len(told) == len(set(told)) == image_folder.UNJUDGED_TOLD_MAX
 
 
 def test_a_context_that_no_image_comes_to_is_removed_in_time(tmp_path: Path) -> None:
@@ -230,21 +221,6 @@ def test_an_images_context_goes_with_it(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
 
 
-def test_links_pipes_and_huge_files_are_not_read(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_bytes(b"x")
-    (tmp_path / "link.png").symlink_to(tmp_path / "secret")
-    os.mkfifo(tmp_path / "pipe.png")
-    with (tmp_path / "huge.png").open("wb") as file:
-        file.truncate(IMAGE_SIZE_MAX + 1)
-
-    with pytest.raises(OSError, match="symbolic links"):
-        read_image_file(tmp_path / "link.png")
-    with pytest.raises(InputRefused, match="no plain file"):
-        read_image_file(tmp_path / "pipe.png")
-    with pytest.raises(InputRefused, match=f"{IMAGE_SIZE_MAX + 1} bytes; at most"):
-        read_image_file(tmp_path / "huge.png")
-
-
 def test_a_file_that_is_too_large_is_hashed_and_set_aside_unless_replaced(tmp_path: Path) -> None:
     folder, path = ImageFolder(tmp_path), tmp_path / "huge.PNG"
     content = bytes(IMAGE_SIZE_MAX + 1)
@@ -265,34 +241,3 @@ def test_a_file_that_is_too_large_is_hashed_and_set_aside_unless_replaced(tmp_pa
     assert not path.exists()
     assert folder.refused_place(image) == tmp_path / "refused" / f"{image.digest.hex()}.png"
     assert folder.refused_place(image).read_bytes() == content
-
-
-def record(content: JsonValue) -> SourceRecord:
-    return SourceRecord(
-        kind="vision_result",
-        record="r-1",
-        signal="results",
-        made_us=0,
-        media_type="application/json",
-        content=dump(content),
-    )
-
-
-@pytest.mark.parametrize(
-    "named",
-    ["weld_137.png", "D:\\images\\weld_137.png", "/srv/out/weld_137.png", "../weld_137.png"],
-)
-def test_a_result_names_a_file_of_the_folder_whatever_its_path(named: str, tmp_path: Path) -> None:
-    told = record({"ResultContent": [{"ImageFile": named}]})
-
-    assert (
-        referenced_image(told, "ResultContent/0/ImageFile", tmp_path) == tmp_path / "weld_137.png"
-    )
-
-
-@pytest.mark.parametrize("named", ["", "..", "a/..", "/", "x\0.png", 7, None, ["weld.png"]])
-def test_a_result_that_names_no_file_is_refused(named: JsonValue, tmp_path: Path) -> None:
-    with pytest.raises(InputRefused, match="vision_result r-1 names"):
-        referenced_image(record({"ImageFile": named}), "ImageFile", tmp_path)
-    with pytest.raises(InputRefused, match="names no file in Other/3"):
-        referenced_image(record({"ImageFile": named}), "Other/3", tmp_path)
