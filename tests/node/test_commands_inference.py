@@ -327,7 +327,7 @@ def test_a_finding_is_shown_although_its_ticket_could_not_be_put_on_record(
             "--json", "--outbox", outbox,
         )  # fmt: skip
 
-    assert done.exit_code == 3
+    assert done.exit_code == 4
     document = json.loads(done.stdout)
     assert (document["grade"], document["ticket"]) == ("suspected", None)
     assert document["undone"][0].startswith("ticket: ")

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 CLIENT_VARIABLE = "LOTMARK_CLIENT"
 
+OutboxFile = Annotated[
+    Path | None,
+    typer.Option("--outbox", metavar="FILE", help="Another outbox than the client's own."),
+]
 ClientFile = Annotated[
     Path | None,
     typer.Option(

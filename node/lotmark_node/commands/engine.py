@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lotmark_node import terminal
-from lotmark_node.commands._client import ClientFile, read_settings, reading
+from lotmark_node.commands._client import ClientFile, OutboxFile, read_settings, reading
 from lotmark_node.commands._one_event import submit_body
-from lotmark_node.commands.model import ModelName, OutboxFile, read_files
+from lotmark_node.commands.model import ModelName, read_files
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,6 +1,5 @@
 """`lotmark inference`: results run again, drawn for audit, and models watched for decay."""
 
-import re
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,24 +10,22 @@ from lotmark_node import terminal
 from lotmark_node.commands._client import (
     ClientFile,
     EntryName,
+    OutboxFile,
     parse_entry_name,
     read_settings,
     reading,
 )
+from lotmark_node.commands._inference_decay import decay, drift
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lotmark.client.new_event import EventBody
     from lotmark.client.session import LedgerSession
     from lotmark.client.settings import ClientSettings
     from lotmark.v1.quality_pb2 import InferenceAudit
-    from lotmark_adapters.webhooks.targets import Target
-    from lotmark_inference.f1_window import LabelCounts
     from lotmark_inference.policy import InspectionPolicy, Trigger
     from lotmark_inference.rerun import Rerun
     from lotmark_node.inference_audits import ModelSearch
-    from lotmark_node.model_decay import Decay
 
 app = typer.Typer(
     help="Inferences: run again, audit by lottery, watch for decay; label catalogues."
@@ -47,19 +44,6 @@ Registry = Annotated[
 PolicyFile = Annotated[
     Path | None,
     typer.Option("--policy", metavar="FILE", help="Inspection policy, to decide again as well."),
-]
-OutboxFile = Annotated[
-    Path | None,
-    typer.Option("--outbox", metavar="FILE", help="Another outbox than the client's own."),
-]
-
-ModelVersion = Annotated[str, typer.Option(metavar="NAME/VERSION", help="As results name it.")]
-StationName = Annotated[str, typer.Option(metavar="NAME", help="The device of its results.")]
-Parties = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--party", help="Whose events count; again for more. [default: the client's own party]"
-    ),
 ]
 
 
@@ -173,118 +157,8 @@ def audit(
     raise typer.Exit(_exit_code(reruns))
 
 
-@app.command()
-def decay(
-    *,
-    client: ClientFile = None,
-    model: ModelVersion,
-    station: StationName,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TP,FP,FN,TN",
-            help="Counts of a test to compare with. [default: as the model was promoted]",
-        ),
-    ] = None,
-    parties: Parties = None,
-    ticket: Annotated[
-        bool, typer.Option("--ticket", help="Put the open episode's ticket on the ledger, once.")
-    ] = False,
-    webhooks: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Webhooks to tell of the ticket, see docs/inference.md."),
-    ] = None,
-    outbox: OutboxFile = None,
-    as_json: terminal.JsonFlag = False,
-) -> None:
-    """Compare a model's F1 over 72 hours with its baseline, by people's reviews on the ledger.
-
-    Exit status: 1 it has become worse, 2 there are too few labels to tell, 3 a ticket that was
-    asked for is not on the ledger yet, or not everybody was told: call again.
-    """
-    from lotmark_adapters.webhooks.settings import read_targets
-    from lotmark_inference.f1_window import Standing
-    from lotmark_node.commands._inference_lines import decay_document, decay_text
-    from lotmark_node.model_decay import promoted_baseline, read_decay
-
-    if webhooks and not ticket:
-        terminal.fail("--webhooks tells of a ticket.", "Let one be made: --ticket.")
-    if baseline and ticket:
-        terminal.fail(
-            "A ticket is of the baseline that is on the ledger, so that everybody makes the same.",
-            "Leave out --baseline or --ticket.",
-        )
-    targets = read_targets(webhooks) if webhooks else ()
-    settings = read_settings(client)
-    whose = parties or [settings.party]
-    with reading(client) as session:
-        base = (
-            _label_counts(baseline)
-            if baseline
-            else promoted_baseline(session, model=model, station=station, parties=whose)
-        )
-        if base is None:
-            terminal.fail(
-                f"{model} was never promoted at {station} with counts of defects found.",
-                "Name the counts to compare with: --baseline.",
-            )
-        found = read_decay(session, model=model, station=station, baseline=base, parties=whose)
-    if found is None:
-        terminal.fail(
-            f"{model} has no result at {station} that is an hour old.",
-            "Results name both: see `lotmark entry` of one.",
-        )
-    undone: list[str] = []
-    if ticket:
-        found, refusal = _with_ticket(settings, found, outbox)
-        undone += [f"ticket: {refusal}"] if refusal else []
-    if webhooks:
-        undone += _untold(found, targets, webhooks)
-    terminal.answer(
-        decay_document(found, undone), lambda: decay_text(found, undone), as_json=as_json
-    )
-    if undone:
-        raise typer.Exit(terminal.ExitCode.UNREACHABLE)
-    if found.finding.grade:
-        raise typer.Exit(terminal.ExitCode.NO)
-    if found.finding.standing is Standing.STARVED:
-        raise typer.Exit(terminal.ExitCode.CANNOT_TELL)
-
-
-@app.command()
-def drift(
-    *,
-    client: ClientFile = None,
-    model: ModelVersion,
-    station: StationName,
-    parties: Parties = None,
-    count: Annotated[
-        int,
-        typer.Option(min=100, max=100_000, help="Results to compare, the first and the newest."),
-    ] = 1_000,
-    trigger_in: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where it is found, tell the station whose folder it is."),
-    ] = None,
-    as_json: terminal.JsonFlag = False,
-) -> None:
-    """Compare a model's newest scores with its first ones since its promotion.
-
-    Exit status: 1 they have drifted, 2 there are too few to tell.
-    """
-    from lotmark_inference.policy import Trigger
-    from lotmark_node.commands._inference_lines import drift_document, drift_text
-    from lotmark_node.edge.image_folder import TRIGGER_SUFFIX
-    from lotmark_node.model_drift import read_drift
-
-    whose = parties or [read_settings(client).party]
-    with reading(client) as session:
-        found = read_drift(session, model=model, station=station, parties=whose, count=count)
-    terminal.answer(drift_document(found), lambda: drift_text(found), as_json=as_json)
-    if found.is_drifted and trigger_in is not None:
-        (trigger_in / f"{Trigger.DRIFT_SUSPECTED}{TRIGGER_SUFFIX}").touch()
-    if found.is_drifted:
-        raise typer.Exit(terminal.ExitCode.NO)
+for _command in (decay, drift):
+    app.command()(_command)
 
 
 @app.command()
@@ -366,54 +240,6 @@ def propose_catalogue(
     )
 
 
-def _label_counts(text: str) -> "LabelCounts":
-    from lotmark_inference.f1_window import LabelCounts
-
-    counts = text.split(",")
-    if len(counts) != 4 or not all(re.fullmatch("[0-9]{1,9}", each) for each in counts):
-        terminal.fail(f"{text[:40]!a} is not TP,FP,FN,TN.", "Give four numbers, such as 95,1,5,99.")
-    found, false, missed, sound = map(int, counts)
-    if not found:
-        terminal.fail("Nothing is worse than a model that found no defect.", "Test the model.")
-    return LabelCounts(
-        true_positives=found, false_positives=false, false_negatives=missed, true_negatives=sound
-    )
-
-
-def _with_ticket(
-    settings: "ClientSettings", decay: "Decay", outbox: Path | None
-) -> "tuple[Decay, str]":
-    """Put the open episode's ticket on the ledger; return how it stands, and why not if not."""
-    from dataclasses import replace
-
-    from lotmark.errors import ProtocolError
-    from lotmark_node.commands._one_event import put_event_on_record
-
-    if decay.ticket is None or decay.is_on_record:
-        return decay, ""
-    try:
-        _, refusal = put_event_on_record(settings, decay.ticket, outbox)
-    except (ProtocolError, OSError) as error:
-        refusal = str(error)
-    return replace(decay, is_on_record=not refusal), refusal
-
-
-def _untold(decay: "Decay", targets: "Sequence[Target]", webhooks: Path) -> list[str]:
-    """Tell of the ticket, and of what waits from before; return what was not told, and why."""
-    import time
-
-    from lotmark_adapters.errors import AdapterError
-    from lotmark_adapters.webhooks.telling import ticket_outbox, told
-
-    now_ms = time.time_ns() // 1_000_000
-    message = decay.message(made_ms=now_ms) if decay.ticket_id else None
-    try:
-        untold = told(message, targets, ticket_outbox(webhooks), now_ms=now_ms).untold
-    except (AdapterError, OSError) as error:
-        untold = (str(error),)
-    return [f"webhooks: {each}" for each in untold]
-
-
 def _triggers(names: list[str]) -> "list[Trigger]":
     from lotmark_inference.policy import Trigger
 
@@ -472,13 +298,3 @@ def _put_audits(
             "What was found stands in the answer.",
             terminal.ExitCode.NOT_RECORDED,
         )
-
-
-def _submit(settings: "ClientSettings", body: "EventBody", outbox: Path | None) -> bytes:
-    """Put an event with this body on the ledger, and return its id."""
-    from lotmark_node.commands._one_event import put_on_record
-
-    result, refusal = put_on_record(settings, body, outbox)
-    if refusal:
-        terminal.fail(refusal, exit_code=terminal.ExitCode.NO)
-    return result.event_id

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lotmark_node import terminal
-from lotmark_node.commands._client import ClientFile, parse_entry_name, read_settings, reading
+from lotmark_node.commands._client import (
+    ClientFile,
+    OutboxFile,
+    parse_entry_name,
+    read_settings,
+    reading,
+)
 from lotmark_node.commands._one_event import submit_body
 
 if TYPE_CHECKING:
@@ -37,10 +43,6 @@ Parties = Annotated[
     typer.Option(
         "--party", help="Whose events count; again for more. [default: the client's own party]"
     ),
-]
-OutboxFile = Annotated[
-    Path | None,
-    typer.Option("--outbox", metavar="FILE", help="Another outbox than the client's own."),
 ]
 
 

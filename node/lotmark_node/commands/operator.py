@@ -12,6 +12,7 @@ from lotmark_node import terminal
 from lotmark_node.commands._client import (
     ClientFile,
     EntryName,
+    OutboxFile,
     parse_entry_name,
     read_settings,
     reading,
@@ -49,10 +50,6 @@ AssertionFile = Annotated[
         metavar="FILE",
         help="What navigator.credentials.get gave, as JSON (credential.toJSON()).",
     ),
-]
-OutboxFile = Annotated[
-    Path | None,
-    typer.Option("--outbox", metavar="FILE", help="Another outbox than the client's own."),
 ]
 
 
