@@ -18,7 +18,7 @@ from lotmark_inference.errors import EngineError
 for kind in sys.argv[1:]:
     try: print(kind, *map(" ".join, engines_here(kind)), sep=", ")
     except EngineError as error: print(error)
-print([name for name in sys.modules if "bindings" in name])
+print([name for name in sys.modules if name.startswith("tensorrt")])
 """
 
 
