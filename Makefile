@@ -3,7 +3,7 @@ PROTO_SOURCES := $(wildcard proto/lotmark/v1/*.proto)
 # uv from the PATH, or one of our own under .uv/.
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 
-.PHONY: bench cel-oracle check demo determinism fix help kills proto simulate test test-order test-rest
+.PHONY: bench cel-oracle check demo determinism fix help kills proto simulate test test-node test-parts
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST))
 
@@ -15,12 +15,13 @@ test: | $(UV) ## all tests
 	$(TESTS)
 
 # Two processes, which take about as long as each other: networks of real processes mostly wait.
-TESTS := $(MAKE) --no-print-directory --jobs=2 test-order test-rest
-ORDER := tests/network tests/consensus tests/simulation tests/contracts tests/foreign tests/inference
-test-order: ## of all tests, those of networks, order, rules, models and the foreign verifier
-	$(UV) run --no-sync pytest $(ORDER)
-test-rest: ## of all tests, the others
-	$(UV) run --no-sync pytest $(ORDER:%=--ignore=%)
+TESTS := $(MAKE) --no-print-directory --jobs=2 test-parts test-node
+PARTS := tests/network tests/consensus tests/simulation tests/contracts tests/foreign tests/inference \
+    tests/adapters tests/proto
+test-parts: ## of all tests, those of the parts that a node is made of, of networks and of a foreign verifier
+	$(UV) run --no-sync pytest $(PARTS)
+test-node: ## of all tests, the others: of nodes, edge sites and commands
+	$(UV) run --no-sync pytest $(PARTS:%=--ignore=%)
 
 check: | $(UV) ## everything that must pass before a commit lands
 	$(UV) run ruff format --check .
