@@ -24,6 +24,7 @@ from lotmark_inference.model_manifest import ModelManifest
 VECTORS_MIN = 4
 SCORE_DIFFERENCE_MAX = 1  # ten-thousandths
 SAME_DIFFERENCE_MAX = 1e-6  # of scores that should be equal: the last bits of a sum may differ
+PART_IMAGES_MAX = 16  # at once: heat maps as fine as their images are four times as large
 
 _COPIES = 4  # of one image in a batch
 _ORDER_SEED = 0
@@ -103,10 +104,10 @@ def try_engine(
         raise ModelRefused(
             f"{len(tried)} images to try an engine with; at least {VECTORS_MIN} are needed"
         )
-    batch = np.stack(list(tried.values()))
-    expected = _alone(reference, manifest, batch)
+    pixels = tuple(tried.values())
+    expected = _alone(reference, manifest, pixels)
     _demand_manifest_scores(reference, manifest, dict(zip(tried, expected, strict=True)))
-    trial = _Trial(candidate, manifest, tuple(tried), batch, expected)
+    trial = _Trial(candidate, manifest, tuple(tried), pixels, expected)
     findings = tuple(trial.findings())
     return AdmissionReport(
         model=manifest.name,
@@ -204,38 +205,53 @@ class _Trial:
         candidate: Engine,
         manifest: ModelManifest,
         vectors: tuple[Vector, ...],
-        batch: NDArray[np.uint8],
+        images: tuple[NDArray[np.uint8], ...],
         expected: NDArray[np.float32],
     ) -> None:
         self._candidate = candidate
         self._manifest = manifest
         self._vectors = vectors
-        self._batch = batch
+        self._images = images
         self._expected = expected
         self.difference_max = 0
 
     def findings(self) -> Iterator[Finding]:
         """Try the rules; go on only where what is left can be judged."""
-        outputs = self._candidate.infer(self._batch)
-        if not _has_outputs(outputs, self._manifest, len(self._batch)):
-            yield self._finding(Rule.OUTPUTS, 0, 0.0)
-            return
-        together = outputs[self._manifest.scores_output]
-        alone = _alone(self._candidate, self._manifest, self._batch)
-        is_finite = np.isfinite(together).all(axis=1) & np.isfinite(alone).all(axis=1)
-        for output in outputs.values():
-            is_finite &= np.isfinite(output).reshape(len(output), -1).all(axis=1)
+        rows = range(len(self._images))
+        looks = []
+        for part in _parts(rows):
+            look = self._look(part)
+            if look is None:
+                yield self._finding(Rule.OUTPUTS, part[0], 0.0)
+                return
+            looks.append(look)
+        together, is_finite = (np.concatenate(each) for each in zip(*looks, strict=True))
+        alone = _alone(self._candidate, self._manifest, self._images)
+        is_finite &= np.isfinite(alone).all(axis=1)
         if not is_finite.all():
             for row in np.flatnonzero(~is_finite):
                 yield self._finding(Rule.FINITE, row, 0.0)
             return
         yield from self._beside_the_reference(alone, together)
-        yield from self._differing(Rule.REPEATED, self._scores(self._batch), together)
+        yield from self._differing(Rule.REPEATED, self._scores(rows), together)
         yield from self._identical_rows()
-        order = np.random.default_rng(_ORDER_SEED).permutation(len(self._batch))
+        order = np.random.default_rng(_ORDER_SEED).permutation(len(rows))
         permuted = np.empty_like(together)
-        permuted[order] = self._scores(self._batch[order])
+        permuted[order] = self._scores(order.tolist())
         yield from self._differing(Rule.PERMUTATION, permuted, together)
+
+    def _look(self, rows: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+        """Return the scores of some images, and of which all outputs are numbers.
+
+        None: the outputs are not the manifest's. Heat maps are let go here, part by part.
+        """
+        outputs = self._infer(rows)
+        if not _has_outputs(outputs, self._manifest, len(rows)):
+            return None
+        is_finite = np.ones(len(rows), np.bool_)
+        for output in outputs.values():
+            is_finite &= np.isfinite(output).reshape(len(output), -1).all(axis=1)
+        return outputs[self._manifest.scores_output], is_finite
 
     def _beside_the_reference(
         self, alone: NDArray[np.float32], together: NDArray[np.float32]
@@ -253,8 +269,8 @@ class _Trial:
             yield self._finding(Rule.LABELS, row, differences[row] / 10_000)
 
     def _identical_rows(self) -> Iterator[Finding]:
-        for row, image in enumerate(self._batch):
-            scores = self._scores(np.repeat(image[np.newaxis], _COPIES, axis=0))
+        for row in range(len(self._images)):
+            scores = self._scores([row] * _COPIES)
             difference = float(np.ptp(scores, axis=0).max())
             if not difference <= SAME_DIFFERENCE_MAX:
                 yield self._finding(Rule.IDENTICAL_ROWS, row, difference)
@@ -267,8 +283,12 @@ class _Trial:
         for row in np.flatnonzero(~(differences <= SAME_DIFFERENCE_MAX)):
             yield self._finding(rule, row, float(differences[row]))
 
-    def _scores(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._candidate.infer(batch)[self._manifest.scores_output]
+    def _scores(self, rows: Sequence[int]) -> NDArray[np.float32]:
+        name = self._manifest.scores_output
+        return np.concatenate([self._infer(part)[name] for part in _parts(rows)])
+
+    def _infer(self, rows: Sequence[int]) -> Mapping[str, NDArray[np.float32]]:
+        return self._candidate.infer(np.stack([self._images[row] for row in rows]))
 
     def _finding(self, rule: Rule, row: int | np.intp, difference: float) -> Finding:
         ppm = np.nan_to_num(difference * 1e6, nan=_SHOWN_PPM_MAX, posinf=_SHOWN_PPM_MAX)
@@ -280,11 +300,16 @@ class _Trial:
 
 
 def _alone(
-    engine: Engine, manifest: ModelManifest, batch: NDArray[np.uint8]
+    engine: Engine, manifest: ModelManifest, images: Sequence[NDArray[np.uint8]]
 ) -> NDArray[np.float32]:
     """Return the scores of images that come one by one."""
-    scores = [engine.infer(image[np.newaxis])[manifest.scores_output] for image in batch]
+    scores = [engine.infer(np.stack([image]))[manifest.scores_output] for image in images]
     return np.concatenate(scores)
+
+
+def _parts(rows: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(rows), PART_IMAGES_MAX):
+        yield rows[start : start + PART_IMAGES_MAX]
 
 
 def _has_outputs(

@@ -29,7 +29,7 @@ class WorkerLimits:
     """What a worker may use before it is replaced."""
 
     start_s: float = 120.0  # to open the engine; on a GPU it may have to compile
-    infer_s: float = 10.0  # for one batch
+    infer_s: float = 10.0  # for each image of a batch
     batch_images_max: int = 16  # at once; larger batches go in parts
     inferences_max: int = 100_000  # of batches
     rss_growth_max_mb: float = 256.0  # since the engine was opened, in 10**6 bytes
@@ -116,7 +116,7 @@ class WorkerEngine:
                 self._process = self._started()
                 self._demand_same_engine(self._process)
             self._asked_count += 1
-            return self._process.infer(batch, infer_s=self._limits.infer_s)
+            return self._process.infer(batch, infer_s=self._limits.infer_s * len(batch))
         except EngineProcessGone:
             self._process = None
             raise

@@ -78,7 +78,7 @@ class Inspector:
 
         Raises:
             CatalogueRefused: A label is not in the catalogue, or the policy names another one.
-            ModelRefused: A model that the policy asks for is missing, or cannot say what conforms.
+            ModelRefused: A model that the policy asks for is missing.
             PolicyRefused: Its grey zone reaches down to a score of 0, so that nothing conforms.
         """
         if policy.catalogue != catalogue.full_name:
@@ -215,10 +215,6 @@ def _check_labels(model: JudgingModel, policy: InspectionPolicy, catalogue: Labe
                 f"{each.label} is {_defect(each.is_defect)} to model {model.manifest.model} and"
                 f" {_defect(known.is_defect)} in {catalogue.full_name}"
             )
-    if all(each.is_defect for each in manifest.labels):
-        raise ModelRefused(
-            f"model {model.manifest.model} knows defects alone; it needs a label for what conforms"
-        )
 
 
 def _check_grey_zone(model: JudgingModel, policy: InspectionPolicy) -> None:

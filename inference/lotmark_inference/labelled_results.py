@@ -1,8 +1,9 @@
 """People's verdicts as labels of models' results, hour by hour, from accepted events alone.
 
-A review names one result. It labels every result of the same input, so the light model's too where
-the heavy one's was reviewed. An hour is that of the ledger's time at the review: what comes late
-counts when it comes, and the log read again gives the same hours.
+A review names one result. It labels every result of the same input and station, so the light
+model's too where the heavy one's was reviewed. What other stations found is not remembered: it
+would push out what waits for its review. An hour is that of the ledger's time at the review: what
+comes late counts when it comes, and the log read again gives the same hours.
 
 A `correction` of a review takes its label away, and the next review of the same image that stands
 labels it anew. That holds from the correction's hour on: what was said of earlier hours stands, so
@@ -23,8 +24,8 @@ from lotmark_inference.f1_window import (
     WindowFinding,
 )
 
-RESULTS_MAX = 500_000  # remembered: reviews of older ones are not counted
-REVIEWS_MAX = 500_000  # remembered: corrections of older ones are not counted
+RESULTS_MAX = 500_000  # of the station, remembered: reviews of older ones are not counted
+REVIEWS_MAX = 500_000  # of these, remembered: corrections of older ones are not counted
 
 _CERTAIN = (quality_pb2.VERDICT_CONFORMING, VERDICT_NONCONFORMING)
 
@@ -33,7 +34,7 @@ _CERTAIN = (quality_pb2.VERDICT_CONFORMING, VERDICT_NONCONFORMING)
 class _Judged:
     """A result as its label will need it."""
 
-    is_watched: bool  # of the model and the station that are asked for
+    is_watched: bool  # of the model that is asked for
     verdict: quality_pb2.Verdict.ValueType
     input_digest: bytes
 
@@ -55,7 +56,7 @@ class LabelledResults:
 
         Args:
             model: Name and version.
-            station: The device that makes the events of its results.
+            station: The device that makes the events of its results; other devices' change nothing.
         """
         self._model = model
         self._station = station
@@ -111,8 +112,10 @@ class LabelledResults:
             yield watch, finding
 
     def _take_result(self, event: event_pb2.Event, event_id: bytes, time_ms: int) -> None:
+        if event.device != self._station:
+            return
         result = event.inference_result
-        is_watched = (result.model, event.device) == (self._model, self._station)
+        is_watched = result.model == self._model
         hour = time_ms // HOUR_MS
         if is_watched and self._first_hour is None:
             self._first_hour = hour

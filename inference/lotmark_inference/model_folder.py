@@ -46,6 +46,8 @@ class ModelFolder:
         return digest
 
     def _write(self, place: Path, content: bytes) -> None:
+        # Nearly what `replace_file` of lotmark_consensus does: these two packages do not know each
+        # other, and an fsync is too little for a package of its own beneath both.
         made = [path for path in (place.parent, *place.parent.parents) if not path.exists()]
         place.parent.mkdir(parents=True, exist_ok=True)
         if not place.exists() or place.read_bytes() != content:

@@ -14,7 +14,6 @@ class RunnableModel:
     """A model that may run, with the bytes to open."""
 
     manifest: ModelManifest
-    onnx: bytes
     artefact: bytes  # what the engine opens; on ONNX Runtime the ONNX file itself
 
 
@@ -81,6 +80,9 @@ def licensed_model(
 def model_to_run(licensed: LicensedModel, folder: ModelFolder) -> RunnableModel:
     """Return a licensed model's bytes, once they are those that the ledger names.
 
+    The ONNX file has to be there beside an engine that was built of it, too: it is the model, by
+    which anybody runs again what the engine said.
+
     Raises:
         ModelRefused: A file is missing or was changed, or the manifest says something else.
     """
@@ -88,9 +90,9 @@ def model_to_run(licensed: LicensedModel, folder: ModelFolder) -> RunnableModel:
     manifest = _manifest(folder, registered)
     onnx = folder.get(registered.onnx_sha256, what=f"{registered.model}, ONNX file")
     if licensed.artefact_sha256 == registered.onnx_sha256:
-        return RunnableModel(manifest, onnx, onnx)
+        return RunnableModel(manifest, onnx)
     what = f"{registered.model}, engine {licensed.engine.engine} for {licensed.engine.target}"
-    return RunnableModel(manifest, onnx, folder.get(licensed.artefact_sha256, what=what))
+    return RunnableModel(manifest, folder.get(licensed.artefact_sha256, what=what))
 
 
 def _manifest(folder: ModelFolder, registered: Registration) -> ModelManifest:

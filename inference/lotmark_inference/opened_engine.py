@@ -28,6 +28,8 @@ KINDS: Final = (KIND, *_EDITIONS)
 def opened_engine(identity: EngineIdentity, artefact: bytes, manifest: ModelManifest) -> Engine:
     """Return an engine, opened from the bytes whose hash was compared.
 
+    With its arguments bound by `functools.partial` it is what `WorkerEngine` opens.
+
     Args:
         identity: What was registered, or what `identity_here` says of a candidate on trial.
         artefact: The ONNX file for ONNX Runtime, a plan for TensorRT.
@@ -61,18 +63,6 @@ def opened_engine(identity: EngineIdentity, artefact: bytes, manifest: ModelMani
         return OnnxEngine(artefact, manifest)
     bindings = load_edition(_EDITIONS[identity.kind])
     return PlanEngine(bindings, CudaDriver().opened(0), artefact, identity, manifest)
-
-
-def opened_engine_file(identity: EngineIdentity, path: Path, manifest: ModelManifest) -> Engine:
-    """Return an engine from its file, which is read once: what is hashed is what is opened.
-
-    With its arguments bound by `functools.partial` it is what `WorkerEngine` opens.
-
-    Raises:
-        ModelRefused: As `opened_engine`; or the file cannot be read, or is too large.
-        EngineError: As `opened_engine`.
-    """
-    return opened_engine(identity, read_artefact(path), manifest)
 
 
 def read_artefact(path: Path) -> bytes:

@@ -7,6 +7,7 @@ first pixel to misbehave as a native library can.
 import ctypes
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -121,6 +122,21 @@ class FineEngine(SoundEngine):
     def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         fields = np.arange(len(batch) * self._shape[0] * self._shape[1], dtype=np.float32)
         return {**super().infer(batch), "heat": fields.reshape(len(batch), *self._shape)}
+
+
+class SlowEngine(SoundEngine):
+    """Takes so long for each image."""
+
+    def __init__(self, image_s: float) -> None:
+        self._image_s = image_s
+
+    def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        time.sleep(self._image_s * len(batch))
+        return super().infer(batch)
+
+
+def open_slow(image_s: float) -> Engine:
+    return SlowEngine(image_s)
 
 
 def open_sound() -> Engine:

@@ -163,6 +163,47 @@ def test_numbers_that_turn_bad_later_are_refused_by_the_rule_that_saw_them() -> 
     assert broken(bad_for_copies) == {Rule.IDENTICAL_ROWS}
 
 
+@pytest.mark.parametrize("count", [4, 16, 17, 40])
+def test_no_engine_has_more_images_at_once_than_a_part_has(count: int) -> None:
+    sizes: list[int] = []
+
+    def counted(batch: Batch, outputs: dict[str, NDArray[np.float32]]) -> Outputs:
+        sizes.append(len(batch))
+        return outputs
+
+    vectors = dict(enumerate(images(2, count)))
+    report = try_engine(LyingEngine(counted), SoundEngine(), MANIFEST, vectors)
+
+    assert report.is_admitted
+    assert max(sizes) == min(count, 16)
+    assert sum(sizes) == 8 * count  # together, alone, again, four times each, in another order
+
+
+@pytest.mark.parametrize(
+    ("lie", "rule"),
+    [
+        (lambda outputs: outputs["heat"].reshape(-1)[:1].fill(np.nan), Rule.FINITE),
+        (lambda outputs: outputs.pop("heat"), Rule.OUTPUTS),
+    ],
+    ids=["no number", "no heat"],
+)
+@pytest.mark.parametrize("row", [0, 16, 32])
+def test_what_is_wrong_with_any_part_is_found_at_its_first_image(
+    lie: Callable[[dict[str, NDArray[np.float32]]], object], rule: Rule, row: int
+) -> None:
+    batch = images(2, 37)
+
+    def lies_from(part: Batch, outputs: dict[str, NDArray[np.float32]]) -> Outputs:
+        if len(part) > 4 and np.array_equal(part[0], batch[row]):
+            lie(outputs)
+        return outputs
+
+    vectors = dict(enumerate(batch))
+    report = try_engine(LyingEngine(lies_from), SoundEngine(), MANIFEST, vectors)
+
+    assert [(each.rule, each.vector) for each in report.findings] == [(rule, row)]
+
+
 @pytest.mark.parametrize(
     "lie",
     [

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lotmark_inference.admission_gate import try_engine
 from lotmark_inference.engine_worker import WorkerEngine, WorkerLimits
 from lotmark_inference.errors import EngineError, InputRefused, ModelRefused
 from tests.inference.engines_in_memory import (
@@ -26,6 +27,7 @@ from tests.inference.engines_in_memory import (
     HANGS,
     HEIGHT,
     INPUT,
+    MANIFEST,
     REFUSES,
     STICKS,
     WIDTH,
@@ -35,6 +37,7 @@ from tests.inference.engines_in_memory import (
     open_faulty,
     open_fine,
     open_refused,
+    open_slow,
     open_sound,
 )
 
@@ -159,6 +162,34 @@ def test_a_worker_that_hangs_is_killed_and_the_batch_scored_by_the_next(tmp_path
 
         assert np.array_equal(found["scores"], SoundEngine().infer(telling(HANGS))["scores"])
         assert not Path(f"/proc/{hung}").exists()
+
+
+# An image takes a tenth of what it may, so a batch of 11 takes longer than an image may.
+SLOW = WorkerLimits(infer_s=0.5)
+SLOW_IMAGE_S = 0.05
+
+
+def test_a_slow_engine_whose_single_images_come_in_time_is_admitted() -> None:
+    worker = WorkerEngine(partial(open_slow, SLOW_IMAGE_S), INPUT, SLOW)
+    try:
+        report = try_engine(worker, SoundEngine(), MANIFEST, dict(enumerate(images(1, 12))))
+    finally:
+        worker.close()
+
+    assert report.is_admitted, report.findings
+
+
+@pytest.mark.parametrize("count", [1, 11, 20])
+def test_a_batch_has_the_time_of_all_its_images(count: int) -> None:
+    worker = WorkerEngine(partial(open_slow, SLOW_IMAGE_S), INPUT, SLOW)
+    try:
+        process_id = worker.process_id
+        found = worker.infer(images(1, count))["scores"]
+
+        assert np.array_equal(found, SoundEngine().infer(images(1, count))["scores"])
+        assert worker.process_id == process_id
+    finally:
+        worker.close()
 
 
 def test_an_engine_that_fails_is_asked_once_and_its_worker_is_ended(tmp_path: Path) -> None:

@@ -29,7 +29,6 @@ from lotmark_inference.policy import Doubt, Mode
 from tests.inference.judging_models import (
     COLD,
     INPUT,
-    POROSITY,
     SOUND,
     asked_count,
     image_file,
@@ -318,16 +317,13 @@ def test_a_grey_zone_in_which_no_image_could_conform_is_refused(
     assert strict.verdict == quality_pb2.VERDICT_CONFORMING
 
 
-def test_models_that_a_policy_needs_must_be_there_and_know_what_conforms() -> None:
+def test_models_that_a_policy_needs_must_be_there_and_be_of_its_catalogue() -> None:
     policy, labels = weld_policy(), weld_labels()
-    defects = (label(COLD, is_defect=True), label(POROSITY, is_defect=True))
 
     with pytest.raises(ModelRefused, match="asks for a light model"):
         Inspector(policy, labels, heavy=model(FINE))
     with pytest.raises(ModelRefused, match="asks for a heavy model"):
         Inspector(policy, labels, light=model(FINE))
-    with pytest.raises(ModelRefused, match="knows defects alone"):
-        inspector(model(FINE, labels=defects), model(FINE))
     with pytest.raises(CatalogueRefused, match="is for weld-labels/9"):
         inspector(model(FINE), model(FINE), changed("weld-labels/1", "weld-labels/9"))
     with pytest.raises(CatalogueRefused, match="cannot be told from 'x_ray'"):

@@ -195,6 +195,49 @@ def test_memory_is_bounded_and_reviews_of_what_was_forgotten_do_not_count(
     assert log.labels == {HOUR: LabelCounts(true_positives=2)}
 
 
+def test_results_of_another_station_push_out_none_that_waits_for_its_review(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(labelled_results, "RESULTS_MAX", 3)
+    log = Log()
+    part = log.result(VERDICT_NONCONFORMING)
+    for _ in range(3):
+        log.result(VERDICT_CONFORMING, station="cam08")
+    log.review(part, VERDICT_NONCONFORMING)
+
+    assert log.labels == {HOUR: LabelCounts(true_positives=1)}
+
+
+@pytest.mark.parametrize("model", [LIGHT, HEAVY])
+@pytest.mark.parametrize("others", [0, 1, 3, 40])
+def test_traffic_of_other_stations_changes_no_label(
+    model: str, others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelled_results, "RESULTS_MAX", 4)
+    monkeypatch.setattr(labelled_results, "REVIEWS_MAX", 2)
+    log = Log()
+
+    def traffic() -> None:
+        for number in range(others):
+            theirs = log.result(VERDICT_CONFORMING, model=model, station=f"cam{number + 8:02}")
+            log.correct(log.review(theirs, VERDICT_NONCONFORMING))
+            log.review(theirs, VERDICT_NONCONFORMING)
+
+    missed, sound = log.result(VERDICT_CONFORMING), log.result(VERDICT_CONFORMING, image=7)
+    heavy = log.result(VERDICT_NONCONFORMING, model=HEAVY, image=7)
+    traffic()
+    wrong = log.review(heavy, VERDICT_NONCONFORMING)
+    log.review(missed, VERDICT_NONCONFORMING)
+    traffic()
+    log.correct(wrong)
+    log.review(sound, VERDICT_CONFORMING, hour=HOUR + 1)
+
+    assert log.labels == {
+        HOUR: LabelCounts(false_negatives=1),
+        HOUR + 1: LabelCounts(true_negatives=1),
+    }
+
+
 def test_every_hour_from_the_first_result_on_has_a_finding() -> None:
     log = Log()
     log.result(VERDICT_CONFORMING)

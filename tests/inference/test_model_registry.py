@@ -104,7 +104,7 @@ def test_a_model_that_is_registered_admitted_and_promoted_runs(folder: ModelFold
 
     assert whys == ["", "", ""]
     assert found.manifest == sample_manifest(ONNX)
-    assert found.onnx == found.artefact == ONNX
+    assert found.artefact == ONNX
 
 
 def test_an_engine_built_of_it_is_given_with_the_artefact_that_was_admitted(
@@ -253,10 +253,20 @@ def test_a_file_that_was_changed_after_it_was_registered_does_not_run(folder: Mo
         run(models, folder)
 
     folder.put(ONNX)
-    assert run(models, folder).onnx == ONNX
+    assert run(models, folder).artefact == ONNX
     place.unlink()
     with pytest.raises(ModelRefused, match="there is no file"):
         run(models, folder)
+
+
+def test_an_engine_does_not_run_without_the_model_that_it_was_built_of(folder: ModelFolder) -> None:
+    folder.put(ARTEFACT)
+    models, _ = after(registered(), admitted(on=GPU, artefact=ARTEFACT), promoted())
+    digest = hashlib.sha256(ONNX).hexdigest()
+    (folder.path / digest[:2] / digest).unlink()
+
+    with pytest.raises(ModelRefused, match=r"weld-light/1, ONNX file: there is no file"):
+        run(models, folder, GPU)
 
 
 def test_a_signed_manifest_is_kept_with_its_signature_and_named_without_it(

@@ -18,7 +18,7 @@ from lotmark_inference.engine import EngineIdentity
 from lotmark_inference.engine_worker import WorkerEngine
 from lotmark_inference.errors import EngineError, ModelRefused
 from lotmark_inference.model_files import shipped_model
-from lotmark_inference.opened_engine import identity_here, opened_engine, opened_engine_file
+from lotmark_inference.opened_engine import identity_here, opened_engine, read_artefact
 from lotmark_inference.scores import quantised
 from lotmark_inference.weld_images import weld_image
 from tests.inference.engines_in_memory import SoundEngine, images
@@ -72,13 +72,11 @@ def test_the_bytes_of_another_model_are_refused_although_they_are_registered() -
         opened_engine(identity_here("onnxruntime", onnx), onnx, manifest)
 
 
-def test_onnx_runtime_in_a_worker_is_admitted_beside_itself(tmp_path: Path) -> None:
+def test_onnx_runtime_in_a_worker_is_admitted_beside_itself() -> None:
     onnx, manifest = tiny_model()
-    path = tmp_path / "model.onnx"
-    path.write_bytes(onnx)
     identity = identity_here("onnxruntime", onnx)
     reference = opened_engine(identity, onnx, manifest)
-    worker = WorkerEngine(partial(opened_engine_file, identity, path, manifest), manifest.input)
+    worker = WorkerEngine(partial(opened_engine, identity, onnx, manifest), manifest.input)
     try:
         report = try_engine(worker, reference, manifest, dict(enumerate(noise(1, 6))))
     finally:
@@ -102,14 +100,17 @@ def test_the_shipped_model_in_a_worker_scores_as_its_manifest_says() -> None:
         worker.close()
 
 
-def test_a_file_that_is_not_there_is_refused_by_its_worker(tmp_path: Path) -> None:
-    onnx, manifest = tiny_model()
-    opening = partial(
-        opened_engine_file, identity_here("onnxruntime", onnx), tmp_path / "gone", manifest
-    )
-
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match=r"gone cannot be read: .*No such file"):
-        WorkerEngine(opening, manifest.input)
+        read_artefact(tmp_path / "gone")
+
+
+def test_what_a_worker_may_not_open_is_refused_with_the_words_of_its_process() -> None:
+    onnx, manifest = tiny_model()
+    identity = replace(identity_here("onnxruntime", onnx), artefact_sha256=bytes(32))
+
+    with pytest.raises(ModelRefused, match=f"registered is {bytes(32).hex()}"):
+        WorkerEngine(partial(opened_engine, identity, onnx, manifest), manifest.input)
 
 
 # Run where the driver and the library are those in memory: asks for engines, and tells what came.

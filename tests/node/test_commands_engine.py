@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -33,7 +34,8 @@ def model(
     """Write the tiny model; the scores that its manifest may name are none of its own."""
     folder.mkdir()
     metadata = metadata_of(sample_manifest(b"", name=name))
-    onnx = tiny_onnx(weights=tiny_weights()[: (size // 8) ** 2], metadata=metadata, size=size)
+    weights = np.resize(tiny_weights(), ((size // 8) ** 2, 3))
+    onnx = tiny_onnx(weights=weights, metadata=metadata, size=size)
     manifest = sample_manifest(onnx, name=name)
     taken = replace(manifest.input, height=size, width=size)
     manifest = replace(manifest, input=taken)
@@ -163,6 +165,26 @@ def test_images_that_do_not_do_for_a_trial_are_refused(
 
     assert done.exit_code == 2
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(("size", "most"), [(2_048, 64), (1_024, 256), (64, 4_096)])
+def test_more_images_than_memory_is_meant_for_are_refused_before_one_is_read(
+    node: NodeProcess, tmp_path: Path, size: int, most: int
+) -> None:
+    large, images = model(tmp_path / "large", name=f"large-{size}", size=size), tmp_path / "images"
+    register(node, large)
+    images.mkdir()
+    for number in range(most + 1):
+        (images / f"part_{number:04}.png").touch()
+    asked = ("engine", "admit", large, "--registry", tmp_path / "registry", "--images", images)
+    refused = lotmark(*asked, node=node)
+    (images / f"part_{most:04}.png").unlink()
+    taken = lotmark(*asked, node=node)
+
+    assert (refused.exit_code, taken.exit_code) == (2, 2)
+    assert f"has {most + 1} images; of {size} x {size} pixels {most} are tried" in refused.stderr
+    assert "Name a folder with fewer" in refused.stderr
+    assert "part_0000.png: " in taken.stderr  # it was read, and is none
 
 
 def test_a_model_of_another_size_cannot_name_scores_of_generated_welds(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Engines: what runs here, building one, admitting it.")
 
 VECTORS_MAX = 4_096
+FOLDER_PIXELS_MAX = 256 * 2**20  # of all images of a folder: a byte each, in memory for the trial
 
 Kind = Annotated[str, typer.Option(metavar="KIND", help="onnxruntime, tensorrt or tensorrt-rtx.")]
 
@@ -210,9 +211,12 @@ def _images(folder: Path, wanted: "ModelInput") -> "Sequence[NDArray[np.uint8]]"
 
     try:
         paths = sorted(each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES)
-        if len(paths) > VECTORS_MAX:
+        images_max = min(VECTORS_MAX, FOLDER_PIXELS_MAX // (wanted.height * wanted.width))
+        if len(paths) > images_max:
             terminal.fail(
-                f"{folder} has {len(paths)} images; {VECTORS_MAX} are tried at most.",
+                f"{folder} has {len(paths)} images; of {wanted.height} x {wanted.width} pixels"
+                f" {images_max} are tried at most ({VECTORS_MAX}, and {FOLDER_PIXELS_MAX} pixels"
+                " in all).",
                 "Name a folder with fewer.",
             )
         pixels = []

@@ -4,7 +4,6 @@ import ctypes
 import hashlib
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from lotmark_inference.errors import EngineError, ModelRefused
 from lotmark_inference.gpu_probe import Gpu, present_gpu
 from lotmark_inference.model_files import shipped_model
 from lotmark_inference.onnx_engine import OnnxEngine
-from lotmark_inference.opened_engine import opened_engine, opened_engine_file
+from lotmark_inference.opened_engine import opened_engine
 from lotmark_inference.registered_models import EngineTarget
 from lotmark_inference.tensorrt_plan_engine import PlanEngine
 from lotmark_inference.weld_images import FRESH_SEEDS, weld_image
@@ -101,11 +100,9 @@ def test_a_closed_engine_leaves_the_gpus_memory_as_it_was(built: Built) -> None:
     assert before - free_memory() < 32 * 2**20
 
 
-def test_a_worker_is_replaced_with_its_engine_and_scores_on(built: Built, tmp_path: Path) -> None:
-    path = tmp_path / "engine.plan"
-    path.write_bytes(built.plan)
+def test_a_worker_is_replaced_with_its_engine_and_scores_on(built: Built) -> None:
     worker = WorkerEngine(
-        partial(opened_engine_file, built.identity, path, built.manifest),
+        partial(opened_engine, built.identity, built.plan, built.manifest),
         built.manifest.input,
         WorkerLimits(inferences_max=2),
     )
