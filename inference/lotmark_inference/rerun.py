@@ -68,7 +68,7 @@ class Rerun:
 class PriorRecord:
     """What the ledger held before a result, of what the result relies on."""
 
-    is_engine_admitted: bool  # whether its party had its engine admitted for its model
+    is_engine_admitted: bool  # whether its engine had passed its last trial for its model
     policy: event_pb2.FileDigest | None  # the document that its station came to use; None: none is
 
 
@@ -141,12 +141,12 @@ def _missing(result: quality_pb2.InferenceResult, prior: PriorRecord) -> list[st
     """Return what would have to be on record for the result to hold, and is not."""
     missing = []
     if not result.scores:
-        missing.append("the result states no scores, as before releases that sign them")
+        missing.append("the result states no scores")
     if not prior.is_engine_admitted:
         # No refutation: which admissions there are is the node's word.
         missing.append(
             f"no engine {' '.join(filter(None, (result.engine, result.engine_digest.hex())))} was"
-            f" admitted for {result.model} before the result"
+            f" admitted for {result.model} by its last trial before the result"
         )
     return missing
 

@@ -37,7 +37,7 @@ class _PartyModels:
     """What a party has put on record of its models, with the events that say so."""
 
     registered: Mapping[str, tuple[Registration, AcceptedEvent]]  # by model
-    admissions: Sequence[AcceptedEvent]  # trials that were passed, in order
+    trials: Sequence[AcceptedEvent]  # of engines, passed or not, in order
 
 
 class ModelSearch:
@@ -103,16 +103,16 @@ class ModelSearch:
             ProofError: What the node shows of that is not proven to be there.
         """
         body, index = result.accepted.event.inference_result, result.accepted.index
+        last = {  # trials, by what they were made on: the result names no target
+            (each.event.model_admitted.engine, each.event.model_admitted.target): each
+            for each in self._models_of(result.party).trials
+            if each.index < index
+            and each.event.model_admitted.model == body.model
+            and each.event.model_admitted.engine_digest == body.engine_digest
+            and body.engine in ("", each.event.model_admitted.engine)  # "": not said
+        }
         admission = next(
-            (
-                each
-                for each in self._models_of(result.party).admissions
-                if each.index < index
-                and each.event.model_admitted.model == body.model
-                and each.event.model_admitted.engine_digest == body.engine_digest
-                and body.engine in ("", each.event.model_admitted.engine)  # "": not said
-            ),
-            None,
+            (each for each in last.values() if each.event.model_admitted.admitted), None
         )
         opening = next(
             (
@@ -136,7 +136,7 @@ class ModelSearch:
         if party not in self._models:
             models = RegisteredModels(parties=frozenset([party]))
             registered: dict[str, tuple[Registration, AcceptedEvent]] = {}
-            admissions = []
+            trials = []
             for each in model_events(self._session, party):
                 models, why_not = models.apply(each.event, party, each.index)
                 if why_not:
@@ -145,9 +145,9 @@ class ModelSearch:
                     case "model_registered":
                         name = each.event.model_registered.model
                         registered[name] = models.registered[name], each
-                    case "model_admitted" if each.event.model_admitted.admitted:
-                        admissions.append(each)
-            self._models[party] = _PartyModels(registered, admissions)
+                    case "model_admitted":
+                        trials.append(each)
+            self._models[party] = _PartyModels(registered, trials)
         return self._models[party]
 
     def _policies_of(self, party: str) -> Sequence[AcceptedEvent]:
@@ -205,10 +205,21 @@ def audited(
     if image is None:
         return cannot_tell("the image is not to be had")
     try:
-        model = search.model(result)
-    except (ModelRefused, EngineError) as error:
+        model, prior = search.model(result), search.prior(result)
+    except (ModelRefused, EngineError, ProofError) as error:
         return cannot_tell(str(error))
-    return run_again(result.accepted.event, image, model, search.prior(result), policy)
+    return run_again(result.accepted.event, image, model, prior, policy)
+
+
+def audited_from(
+    folder: Path, result: ProvenResult, search: ModelSearch, policy: InspectionPolicy | None = None
+) -> Rerun:
+    """Run a result of the ledger again from its original in a folder, as `audited` does."""
+    try:
+        image = kept_image(result.accepted, folder)
+    except (OSError, InputRefused) as error:  # of one: what was found of others is not lost by it
+        return cannot_tell(f"the image cannot be read: {error}")
+    return audited(result, image, search, policy)
 
 
 def kept_image(event: AcceptedEvent, folder: Path) -> bytes | None:
@@ -218,6 +229,7 @@ def kept_image(event: AcceptedEvent, folder: Path) -> bytes | None:
     folder.
 
     Raises:
+        InputRefused: It is too large, or no plain file.
         OSError: It cannot be read.
     """
     for file in event.event.files:
@@ -227,10 +239,7 @@ def kept_image(event: AcceptedEvent, folder: Path) -> bytes | None:
             folder / name[:2] / name[2:],
         ):
             if path.is_file():
-                try:
-                    return read_image_file(path).content
-                except InputRefused:
-                    return None
+                return read_image_file(path).content
     return None
 
 

@@ -69,17 +69,17 @@ def document(*arguments: str | Path, node: NodeProcess | None = None) -> dict[st
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def admit(node: NodeProcess, onnx: bytes) -> None:
-    """Put on record that the gate let the tiny model pass."""
+def admit(node: NodeProcess, onnx: bytes, *, is_admitted: bool = True, target: str = "cpu") -> None:
+    """Put on record that the gate let the tiny model pass, or not."""
     digest = hashlib.sha256(onnx).digest()
     body = quality_pb2.ModelAdmitted(
         model="weld-light/1",
         engine_digest=digest,
         engine="onnxruntime-1.32.0",
-        target="cpu",
+        target=target,
         weights_digest=digest,
         report_digest=bytes(32),
-        admitted=True,
+        admitted=is_admitted,
     )
     put_on_record(node, body)
 

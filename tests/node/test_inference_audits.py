@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,16 +18,24 @@ from lotmark.client.session import LedgerSession
 from lotmark.client.settings import read_client_settings
 from lotmark.errors import ProofError
 from lotmark.v1 import event_pb2
-from lotmark.v1.quality_pb2 import AUDIT_FINDING_EXACT, VERDICT_CONFORMING, InferenceAudit
+from lotmark.v1.quality_pb2 import (
+    AUDIT_FINDING_CANNOT_TELL,
+    AUDIT_FINDING_EXACT,
+    VERDICT_CONFORMING,
+    InferenceAudit,
+)
 from lotmark_inference.audit_lottery import DRAWING_STEP, drawing_size, drawn_size
+from lotmark_inference.image_reading import IMAGE_SIZE_MAX
 from lotmark_inference.policy import read_policy
-from lotmark_node.inference_audits import ModelSearch
+from lotmark_node.edge.image_file import read_image_file
+from lotmark_node.inference_audits import ModelSearch, audited
 from lotmark_node.inference_ledger import proven_result
 from tests.adapters.test_webhooks import wait_for
 from tests.node.ledger_in_memory import measurement
 from tests.node.running_node import node_process
 from tests.node.submitting import submit_events
 from tests.node.test_commands_inference import POLICY, Site
+from tests.node.test_commands_model import admit
 
 PARTIES = ("OEM-A:oem", "T1-STATOR:supplier", "T2-X:supplier")
 CLIENTS = ("OEM-A/erp", "OEM-A/cam:measurement", "T1-STATOR/mes", "T2-X/qa")
@@ -254,9 +263,79 @@ def test_the_lottery_draws_lies_too_and_says_what_it_found(site: Site) -> None:
     assert {event_id: each["finding"] for event_id, each in audits.items()} == findings
     assert {(each["rate_ppm"], each["of_draw"]) for each in audits.values()} == {(1_000_000, True)}
     assert [bool(audits[each.hex()]["policy_digest"]) for each in honest] == [True, True, False]
-    assert (listed["unaudited_count"], after["unaudited_count"]) == (4, 0)
+    assert (listed["unaudited_count"], after["unaudited_count"]) == (4, 1)  # one cannot be told
     assert "OEM-A refuted (with its policy)" in said.stdout
     assert site.lotmark("inference", *everything, "--submit").exit_code == 2
+
+
+def linked(original: Path) -> None:
+    original.rename(original.with_suffix(".kept"))
+    original.symlink_to(original.with_suffix(".kept"))
+
+
+def enlarged(original: Path) -> None:
+    with original.open("r+b") as file:
+        file.truncate(IMAGE_SIZE_MAX + 1)
+
+
+def looped(original: Path) -> None:
+    original.unlink()
+    original.symlink_to(original)  # a loop: nobody can even look
+
+
+def test_one_original_that_cannot_be_read_takes_no_finding_from_the_others(site: Site) -> None:
+    ready(site)
+    since = fill(site)
+    (liar,) = site.judged(count=1, change=lie)
+    spoilt = site.judged(count=3)
+    fill(site)
+    for event_id, spoil in zip(spoilt, (linked, enlarged, looped), strict=True):
+        spoil(site.original(event_id))
+
+    found = site.document(
+        "audit", "--since", since, *EVERYTHING,
+        "--images", site.images / "judged", "--model", site.model, exit_code=1,
+    )  # fmt: skip
+
+    findings = [(each["event_id"], each["finding"]) for each in found["reruns"]]
+    assert findings == [
+        (liar.hex(), "REFUTED"),
+        *((each.hex(), "CANNOT_TELL") for each in spoilt),
+    ]
+    reasons = [each["reasons"][0] for each in found["reruns"][1:]]
+    assert "symbolic link" in reasons[0]
+    assert f"at most {IMAGE_SIZE_MAX} are read" in reasons[1]
+
+
+def test_a_model_that_is_not_proven_takes_no_finding_from_the_others(site: Site) -> None:
+    ready(site)
+    (event_id,) = site.judged(count=1)
+    image = read_image_file(site.original(event_id)).content
+    settings = read_client_settings(site.node.client("OEM-A", "erp"))
+    with SessionWithTheWrongParty(settings) as session:
+        result = replace(proven_result(session, event_id), party="T2-X")
+        with closing(ModelSearch(session, folders=[site.model], registry=None)) as search:
+            found = audited(result, image, search)
+
+    assert found.finding == AUDIT_FINDING_CANNOT_TELL
+    assert "it is of T1-STATOR" in found.reasons[0]
+
+
+def test_an_engine_counts_as_its_last_trial_before_the_result_says(site: Site) -> None:
+    ready(site)
+    found = []
+    for is_admitted in (True, False, True):
+        admit(site.node, site.onnx, is_admitted=is_admitted)
+        found += [rerun(site, *site.judged(count=1), exit_code=0 if is_admitted else 2)]
+    (elsewhere,) = site.judged(count=1)
+    admit(site.node, site.onnx, is_admitted=False, target="sm_89")  # says nothing of this machine
+    found += [rerun(site, elsewhere), rerun(site, *site.judged(count=1))]
+
+    assert [each["finding"] for each in found] == [
+        "EXACT", "CANNOT_TELL", "EXACT", "EXACT", "EXACT",
+    ]  # fmt: skip
+    assert "no engine onnxruntime-1.32.0" in found[1]["reasons"][0]
+    assert "by its last trial before the result" in found[1]["reasons"][0]
 
 
 def test_an_audit_of_the_sites_own_party_is_none(site: Site) -> None:
