@@ -296,3 +296,20 @@ def test_a_folder_without_model_says_what_belongs_there(tmp_path: Path) -> None:
 
     assert done.exit_code == 2
     assert "a model's folder holds manifest.json and model.onnx" in done.output
+
+
+def test_what_counts_for_nothing_is_noted_once_by_each_command(
+    node: NodeProcess, tmp_path: Path
+) -> None:
+    lost = quality_pb2.ModelRolledBack(model="never-used/1", station=STATION, reason="a test")
+    put_on_record(node, lost)
+    model = written(tmp_path / "noted", name="weld-noted")
+
+    promote = lotmark("promote", model, "--station", "noted", node=node)
+    asked = ("--station", "noted", "--reason", "a test")
+    rollback = lotmark("rollback", "weld-noted/1", *asked, node=node)
+    status = lotmark("status", node=node)
+
+    assert [each.exit_code for each in (promote, rollback, status)] == [1, 1, 0]
+    for each in (promote, rollback, status):
+        assert each.output.count("counts for nothing: never-used/1 is not in use") == 1
