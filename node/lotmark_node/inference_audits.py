@@ -1,6 +1,6 @@
 """Runs inferences of the ledger again: finds the registered model, the kept image, and compares."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +18,9 @@ from lotmark_inference.model_folder import ModelFolder
 from lotmark_inference.onnx_engine import OnnxEngine
 from lotmark_inference.policy import InspectionPolicy
 from lotmark_inference.registered_models import RegisteredModels, Registration
-from lotmark_inference.rerun import PriorRecord, Rerun, cannot_tell, run_again
+from lotmark_inference.rerun import Beside, PriorRecord, Rerun, cannot_tell, run_again
 from lotmark_node.edge.image_file import SUFFIXES, read_image_file
+from lotmark_node.edge.inspection_station import ENGINE_FAILED, STATION_FAILED
 from lotmark_node.inference_ledger import (
     AUDIT,
     INFERENCE,
@@ -30,6 +31,10 @@ from lotmark_node.inference_ledger import (
     model_events,
     prove,
 )
+
+NEAR_ENTRIES = 512  # on each side of a result, in which other results of its image are looked for
+
+_NOTHING = event_pb2.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,68 @@ class ModelSearch:
             policy=None if opening is None else opening.event.files[0],
         )
 
+    def beside(self, result: ProvenResult) -> Beside:
+        """Return what a result's station has on record of the same image near it.
+
+        What is not there is the node's word; what is there is proven.
+
+        Raises:
+            ProofError: What the node shows of that is not proven to be there.
+        """
+        index, model = result.accepted.index, result.accepted.event.inference_result.model
+        near = self._near(result)
+        earlier = self._of_image(result, (each for each in reversed(near) if each.index < index))
+        later = self._of_image(result, (each for each in near if each.index > index))
+        last = next((each for each in earlier if each.HasField("inference_result")), _NOTHING)
+        behind = next(later, _NOTHING)
+        before, after = last.inference_result, behind.inference_result
+        # What is of the same model, or ended a judgement before this one, is of another judgement.
+        return Beside(
+            before=before if before.model not in ("", model) and not before.joint_verdict else None,
+            after=after if after.model not in ("", model) and after.joint_verdict else None,
+            has_gap=behind.HasField("gap"),
+        )
+
+    def _of_image(
+        self, result: ProvenResult, events: Iterable[AcceptedEvent]
+    ) -> Iterator[event_pb2.Event]:
+        """Return a station's results and gaps of a result's image, up to where a run begins.
+
+        Another run may have other models, so its results go with none of this one.
+        """
+        own, party = result.accepted.event, result.party
+        files = {each.sha256 for each in own.files}
+        for each in events:
+            event = each.event
+            match event.WhichOneof("body"):
+                case "policy_switched" if event.files:
+                    if self._whose(each) == party:
+                        return
+                case "inference_result":
+                    if _occasion(event) == _occasion(own) and self._whose(each) == party:
+                        yield event
+                case "gap" if event.gap.reason in (ENGINE_FAILED, STATION_FAILED):
+                    is_of_image = any(file.sha256 in files for file in event.files)
+                    if is_of_image and self._whose(each) == party:
+                        yield event
+
+    def _near(self, result: ProvenResult) -> list[AcceptedEvent]:
+        """Return the events of a result's device in the entries around it, in order.
+
+        Read with all others: a node that selects them reads on to the end of the log.
+        """
+        index, device = result.accepted.index, result.accepted.event.device
+        near = []
+        for entry in self._session.entries(max(0, index - NEAR_ENTRIES)):
+            if entry.head.index > index + NEAR_ENTRIES:
+                break
+            if entry.head.outcome or entry.withheld:
+                continue
+            event = event_pb2.Event.FromString(entry.event)
+            if event.device == device:
+                near.append(AcceptedEvent(entry, event))
+        return near
+
     def _models_of(self, party: str) -> _PartyModels:
         if party not in self._models:
             models = RegisteredModels(parties=frozenset([party]))
@@ -157,12 +224,16 @@ class ModelSearch:
             self._policies[party] = [each for each in switched if each.event.files]
         return self._policies[party]
 
-    def _prove(self, each: AcceptedEvent, party: str) -> None:
+    def _whose(self, each: AcceptedEvent) -> str:
+        """Return whose an event is, proven."""
         whose = self._proven.get(each.index)
         if whose is None:
             whose = prove(self._session, each.entry, self._session.checkpoint_over(each.index))
             self._proven[each.index] = whose
-        if whose != party:
+        return whose
+
+    def _prove(self, each: AcceptedEvent, party: str) -> None:
+        if (whose := self._whose(each)) != party:
             raise ProofError(f"entry {each.index} came for one of {party}; it is of {whose}")
 
     def _files(self, registered: Registration) -> ModelFiles:
@@ -188,6 +259,12 @@ class ModelSearch:
             yield ModelFiles(manifest, onnx)
 
 
+def _occasion(event: event_pb2.Event) -> tuple[str, bytes, str, str, str]:
+    """Return in what the results of one judgement agree: device, image, feature, policy, mode."""
+    result = event.inference_result
+    return event.device, result.input_digest, result.feature, result.policy, result.mode
+
+
 def audited(
     result: ProvenResult,
     image: bytes | None,
@@ -205,10 +282,10 @@ def audited(
     if image is None:
         return cannot_tell("the image is not to be had")
     try:
-        model, prior = search.model(result), search.prior(result)
+        model, prior, beside = search.model(result), search.prior(result), search.beside(result)
     except (ModelRefused, EngineError, ProofError) as error:
         return cannot_tell(str(error))
-    return run_again(result.accepted.event, image, model, prior, policy)
+    return run_again(result.accepted.event, image, model, prior, beside, policy)
 
 
 def audited_from(
