@@ -111,30 +111,30 @@ class Inspector:
             InputRefused: The image is not of the size that a model takes.
         """
         shift = self._policy.thresholds.shift(inspected.context)
-        decided: list[Decision] = []
+        verdicts: list[quality_pb2.Verdict.ValueType] = []
         results: list[quality_pb2.InferenceResult] = []
 
         def ask(model: JudgingModel) -> None:
             scores = integer_scores(model, inspected.image)
             decision = decide(model.manifest.labels, scores, policy=self._policy, shift=shift)
             results.append(self._result(model, scores, decision, shift, inspected))
-            decided.append(decision)
+            verdicts.append(decision.verdict)
 
         judges = self._policy.judges[inspected.mode]
         if judges is not Judges.HEAVY:
             assert self._light is not None, "checked when it was made"
             ask(self._light)
-        doubts = _doubts_of(decided)
+        doubts = doubts_of(verdicts)
         failure: Exception | None = None
         if judges is not Judges.LIGHT or doubts & self._policy.escalate:
             assert self._heavy is not None, "checked when it was made"
             try:
                 ask(self._heavy)
             except Exception as error:  # whatever it is: what was found before is not lost by it
-                if not decided:
+                if not verdicts:
                     raise
                 failure = error
-        verdict, doubts = _verdict_of(decided), _doubts_of(decided)
+        verdict, doubts = joined_verdict(verdicts), doubts_of(verdicts)
         if failure is not None and verdict == VERDICT_CONFORMING:
             verdict = VERDICT_UNDETERMINED
         results[-1].joint_verdict = verdict
@@ -258,20 +258,22 @@ def integer_scores(model: JudgingModel, image: CameraImage) -> tuple[int, ...]:
     return tuple(int(score) for score in quantised(scores)[0])
 
 
-def _doubts_of(decisions: Sequence[Decision]) -> frozenset[Doubt]:
-    verdicts = {each.verdict for each in decisions}
+def doubts_of(verdicts: Sequence[quality_pb2.Verdict.ValueType]) -> frozenset[Doubt]:
+    """Return what is doubtful about an image, by the verdicts of the models that judged it."""
     doubts = set()
     if VERDICT_NONCONFORMING in verdicts:
         doubts.add(Doubt.DEFECT)
     if VERDICT_UNDETERMINED in verdicts:
         doubts.add(Doubt.GREY_ZONE)
-    if {VERDICT_CONFORMING, VERDICT_NONCONFORMING} <= verdicts:
+    if {VERDICT_CONFORMING, VERDICT_NONCONFORMING} <= {*verdicts}:
         doubts.add(Doubt.DISAGREEMENT)
     return frozenset(doubts)
 
 
-def _verdict_of(decisions: Sequence[Decision]) -> quality_pb2.Verdict.ValueType:
+def joined_verdict(
+    verdicts: Sequence[quality_pb2.Verdict.ValueType],
+) -> quality_pb2.Verdict.ValueType:
     """Return the last model's verdict, unless one before found a defect that it does not see."""
-    last = decisions[-1].verdict
-    found_before = any(each.verdict == VERDICT_NONCONFORMING for each in decisions[:-1])
+    last = verdicts[-1]
+    found_before = VERDICT_NONCONFORMING in verdicts[:-1]
     return VERDICT_UNDETERMINED if found_before and last == VERDICT_CONFORMING else last

@@ -26,9 +26,15 @@ from lotmark_inference.context import SCORE_MAX, THRESHOLD, THRESHOLD_SHIFT, Con
 from lotmark_inference.decision import decide
 from lotmark_inference.errors import EngineError, InputRefused
 from lotmark_inference.image_reading import CameraImage, read_image
-from lotmark_inference.inspection import PPM_OF_SCORE, JudgingModel, integer_scores
+from lotmark_inference.inspection import (
+    PPM_OF_SCORE,
+    JudgingModel,
+    doubts_of,
+    integer_scores,
+    joined_verdict,
+)
 from lotmark_inference.model_manifest import LabelScore, ModelManifest
-from lotmark_inference.policy import InspectionPolicy, Mode
+from lotmark_inference.policy import InspectionPolicy, Judges, Mode
 from lotmark_inference.scores import calibrated
 
 TOLERANCE = 1  # ten-thousandths by which two machines may differ
@@ -68,8 +74,21 @@ class Rerun:
 class PriorRecord:
     """What the ledger held before a result, of what the result relies on."""
 
-    is_engine_admitted: bool  # whether its party had its engine admitted for its model
+    is_engine_admitted: bool  # whether its engine had passed its last trial for its model
     policy: event_pb2.FileDigest | None  # the document that its station came to use; None: none is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What a station has on record of the same image near a result, in the same run.
+
+    What is not shown is no proof of anything: a node may leave something out, and a station that
+    is killed judges an image once more.
+    """
+
+    before: quality_pb2.InferenceResult | None = None  # that this one comes behind, as the last
+    after: quality_pb2.InferenceResult | None = None  # the last, which comes behind this one
+    has_gap: bool = False  # whether one behind it says that a model failed on the image
 
 
 def cannot_tell(reason: str, *, engine: str = "") -> Rerun:
@@ -82,6 +101,7 @@ def run_again(
     image_file: bytes,
     model: JudgingModel,
     prior: PriorRecord,
+    beside: Beside,
     policy: InspectionPolicy | None = None,
 ) -> Rerun:
     """Run an inference again and compare.
@@ -91,6 +111,7 @@ def run_again(
         image_file: The original image that the site has kept.
         model: The model that the result names, as it was registered: its caller has checked that.
         prior: What the ledger held before it.
+        beside: What it holds of the image beside it.
         policy: The policy that it names, to follow threshold, label and verdict as well; None:
             they are only compared with the manifest and with what the event itself says.
     """
@@ -116,6 +137,10 @@ def run_again(
     reasons = _contradictions(result, stated, image, model.manifest)
     if policy is not None and not reasons:
         reasons += _policy_contradictions(result, stated, model.manifest, policy)
+    if not reasons:
+        contradictions, unshown = _beside_findings(result, beside, policy)
+        reasons += contradictions
+        missing += unshown
     if difference_max > TOLERANCE:
         reasons.append(
             f"the scores are {list(scores)}, not {list(stated)}: {difference_max}"
@@ -141,12 +166,12 @@ def _missing(result: quality_pb2.InferenceResult, prior: PriorRecord) -> list[st
     """Return what would have to be on record for the result to hold, and is not."""
     missing = []
     if not result.scores:
-        missing.append("the result states no scores, as before releases that sign them")
+        missing.append("the result states no scores")
     if not prior.is_engine_admitted:
         # No refutation: which admissions there are is the node's word.
         missing.append(
             f"no engine {' '.join(filter(None, (result.engine, result.engine_digest.hex())))} was"
-            f" admitted for {result.model} before the result"
+            f" admitted for {result.model} by its last trial before the result"
         )
     return missing
 
@@ -295,6 +320,67 @@ def _policy_contradictions(
             if (says := _attribute(result, name)) != wanted:
                 found.append(f"the policy's {name} is {wanted}, not {says}")
     return found + _other_verdict(result.verdict, decision.verdict, f"policy {policy.full_name}")
+
+
+def _beside_findings(
+    result: quality_pb2.InferenceResult, beside: Beside, policy: InspectionPolicy | None
+) -> tuple[list[str], list[str]]:
+    """Return what the image's other result contradicts, and what is not shown that has to be there.
+
+    Which model is the light one is nowhere on record: of two it is the first.
+    """
+    if not result.joint_verdict:
+        if beside.after is None:
+            return [], ["it states no joint verdict, and no last result of its image is near it"]
+        first, last = result, beside.after
+    elif beside.before is not None:
+        first, last = beside.before, result
+    else:
+        return [], _unshown(result, beside, policy)
+    found = []
+    name = quality_pb2.Verdict.Name
+    joint = joined_verdict([first.verdict, last.verdict])
+    if last is result and result.joint_verdict != joint:
+        found.append(
+            f"the joint verdict is {name(result.joint_verdict)}, but {name(joint)} follows from"
+            f" {name(first.verdict)} of {first.model} and {name(last.verdict)} of {last.model}"
+        )
+    if policy is not None and not _asks_both(policy, first):
+        found.append(
+            f"policy {policy.full_name} asks for one model in mode {first.mode} where the first"
+            f" says {name(first.verdict)}, but {last.model} judged the image after {first.model}"
+        )
+    return found, []
+
+
+def _unshown(
+    result: quality_pb2.InferenceResult, beside: Beside, policy: InspectionPolicy | None
+) -> list[str]:
+    """Return what is not shown that a last result needs which stands alone: nothing refutes it."""
+    name = quality_pb2.Verdict.Name
+    is_for_both = policy is not None and _asks_both(policy, result)
+    if beside.has_gap:
+        if is_for_both and result.joint_verdict == VERDICT_CONFORMING:
+            return ["a gap says that a model failed on the image: nothing conforms then"]
+        return []
+    if result.joint_verdict != result.verdict:
+        return [
+            f"the joint verdict is {name(result.joint_verdict)}, its own {name(result.verdict)};"
+            " no other result of its image, and no gap, is near it"
+        ]
+    if is_for_both:
+        return [
+            f"the policy has a second model judge what is {name(result.verdict)} in mode"
+            f" {result.mode}; no other result of its image, and no gap, is near it"
+        ]
+    return []
+
+
+def _asks_both(policy: InspectionPolicy, first: quality_pb2.InferenceResult) -> bool:
+    """Return whether a policy has a second model judge what a first one has judged."""
+    judges = policy.judges[Mode(first.mode)]
+    doubts = doubts_of([first.verdict])
+    return judges is Judges.BOTH or (judges is Judges.LIGHT and bool(doubts & policy.escalate))
 
 
 def _verdict(label: LabelScore, score: int, threshold: int) -> quality_pb2.Verdict.ValueType:

@@ -1,6 +1,6 @@
 """Runs inferences of the ledger again: finds the registered model, the kept image, and compares."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +18,9 @@ from lotmark_inference.model_folder import ModelFolder
 from lotmark_inference.onnx_engine import OnnxEngine
 from lotmark_inference.policy import InspectionPolicy
 from lotmark_inference.registered_models import RegisteredModels, Registration
-from lotmark_inference.rerun import PriorRecord, Rerun, cannot_tell, run_again
+from lotmark_inference.rerun import Beside, PriorRecord, Rerun, cannot_tell, run_again
 from lotmark_node.edge.image_file import SUFFIXES, read_image_file
+from lotmark_node.edge.inspection_station import ENGINE_FAILED, STATION_FAILED
 from lotmark_node.inference_ledger import (
     AUDIT,
     INFERENCE,
@@ -31,13 +32,17 @@ from lotmark_node.inference_ledger import (
     prove,
 )
 
+NEAR_ENTRIES = 512  # on each side of a result, in which other results of its image are looked for
+
+_NOTHING = event_pb2.Event()
+
 
 @dataclass(frozen=True, slots=True)
 class _PartyModels:
     """What a party has put on record of its models, with the events that say so."""
 
     registered: Mapping[str, tuple[Registration, AcceptedEvent]]  # by model
-    admissions: Sequence[AcceptedEvent]  # trials that were passed, in order
+    trials: Sequence[AcceptedEvent]  # of engines, passed or not, in order
 
 
 class ModelSearch:
@@ -103,16 +108,16 @@ class ModelSearch:
             ProofError: What the node shows of that is not proven to be there.
         """
         body, index = result.accepted.event.inference_result, result.accepted.index
+        last = {  # trials, by what they were made on: the result names no target
+            (each.event.model_admitted.engine, each.event.model_admitted.target): each
+            for each in self._models_of(result.party).trials
+            if each.index < index
+            and each.event.model_admitted.model == body.model
+            and each.event.model_admitted.engine_digest == body.engine_digest
+            and body.engine in ("", each.event.model_admitted.engine)  # "": not said
+        }
         admission = next(
-            (
-                each
-                for each in self._models_of(result.party).admissions
-                if each.index < index
-                and each.event.model_admitted.model == body.model
-                and each.event.model_admitted.engine_digest == body.engine_digest
-                and body.engine in ("", each.event.model_admitted.engine)  # "": not said
-            ),
-            None,
+            (each for each in last.values() if each.event.model_admitted.admitted), None
         )
         opening = next(
             (
@@ -132,11 +137,73 @@ class ModelSearch:
             policy=None if opening is None else opening.event.files[0],
         )
 
+    def beside(self, result: ProvenResult) -> Beside:
+        """Return what a result's station has on record of the same image near it.
+
+        What is not there is the node's word; what is there is proven.
+
+        Raises:
+            ProofError: What the node shows of that is not proven to be there.
+        """
+        index, model = result.accepted.index, result.accepted.event.inference_result.model
+        near = self._near(result)
+        earlier = self._of_image(result, (each for each in reversed(near) if each.index < index))
+        later = self._of_image(result, (each for each in near if each.index > index))
+        last = next((each for each in earlier if each.HasField("inference_result")), _NOTHING)
+        behind = next(later, _NOTHING)
+        before, after = last.inference_result, behind.inference_result
+        # What is of the same model, or ended a judgement before this one, is of another judgement.
+        return Beside(
+            before=before if before.model not in ("", model) and not before.joint_verdict else None,
+            after=after if after.model not in ("", model) and after.joint_verdict else None,
+            has_gap=behind.HasField("gap"),
+        )
+
+    def _of_image(
+        self, result: ProvenResult, events: Iterable[AcceptedEvent]
+    ) -> Iterator[event_pb2.Event]:
+        """Return a station's results and gaps of a result's image, up to where a run begins.
+
+        Another run may have other models, so its results go with none of this one.
+        """
+        own, party = result.accepted.event, result.party
+        files = {each.sha256 for each in own.files}
+        for each in events:
+            event = each.event
+            match event.WhichOneof("body"):
+                case "policy_switched" if event.files:
+                    if self._whose(each) == party:
+                        return
+                case "inference_result":
+                    if _occasion(event) == _occasion(own) and self._whose(each) == party:
+                        yield event
+                case "gap" if event.gap.reason in (ENGINE_FAILED, STATION_FAILED):
+                    is_of_image = any(file.sha256 in files for file in event.files)
+                    if is_of_image and self._whose(each) == party:
+                        yield event
+
+    def _near(self, result: ProvenResult) -> list[AcceptedEvent]:
+        """Return the events of a result's device in the entries around it, in order.
+
+        Read with all others: a node that selects them reads on to the end of the log.
+        """
+        index, device = result.accepted.index, result.accepted.event.device
+        near = []
+        for entry in self._session.entries(max(0, index - NEAR_ENTRIES)):
+            if entry.head.index > index + NEAR_ENTRIES:
+                break
+            if entry.head.outcome or entry.withheld:
+                continue
+            event = event_pb2.Event.FromString(entry.event)
+            if event.device == device:
+                near.append(AcceptedEvent(entry, event))
+        return near
+
     def _models_of(self, party: str) -> _PartyModels:
         if party not in self._models:
             models = RegisteredModels(parties=frozenset([party]))
             registered: dict[str, tuple[Registration, AcceptedEvent]] = {}
-            admissions = []
+            trials = []
             for each in model_events(self._session, party):
                 models, why_not = models.apply(each.event, party, each.index)
                 if why_not:
@@ -145,9 +212,9 @@ class ModelSearch:
                     case "model_registered":
                         name = each.event.model_registered.model
                         registered[name] = models.registered[name], each
-                    case "model_admitted" if each.event.model_admitted.admitted:
-                        admissions.append(each)
-            self._models[party] = _PartyModels(registered, admissions)
+                    case "model_admitted":
+                        trials.append(each)
+            self._models[party] = _PartyModels(registered, trials)
         return self._models[party]
 
     def _policies_of(self, party: str) -> Sequence[AcceptedEvent]:
@@ -157,12 +224,16 @@ class ModelSearch:
             self._policies[party] = [each for each in switched if each.event.files]
         return self._policies[party]
 
-    def _prove(self, each: AcceptedEvent, party: str) -> None:
+    def _whose(self, each: AcceptedEvent) -> str:
+        """Return whose an event is, proven."""
         whose = self._proven.get(each.index)
         if whose is None:
             whose = prove(self._session, each.entry, self._session.checkpoint_over(each.index))
             self._proven[each.index] = whose
-        if whose != party:
+        return whose
+
+    def _prove(self, each: AcceptedEvent, party: str) -> None:
+        if (whose := self._whose(each)) != party:
             raise ProofError(f"entry {each.index} came for one of {party}; it is of {whose}")
 
     def _files(self, registered: Registration) -> ModelFiles:
@@ -188,6 +259,12 @@ class ModelSearch:
             yield ModelFiles(manifest, onnx)
 
 
+def _occasion(event: event_pb2.Event) -> tuple[str, bytes, str, str, str]:
+    """Return in what the results of one judgement agree: device, image, feature, policy, mode."""
+    result = event.inference_result
+    return event.device, result.input_digest, result.feature, result.policy, result.mode
+
+
 def audited(
     result: ProvenResult,
     image: bytes | None,
@@ -205,10 +282,21 @@ def audited(
     if image is None:
         return cannot_tell("the image is not to be had")
     try:
-        model = search.model(result)
-    except (ModelRefused, EngineError) as error:
+        model, prior, beside = search.model(result), search.prior(result), search.beside(result)
+    except (ModelRefused, EngineError, ProofError) as error:
         return cannot_tell(str(error))
-    return run_again(result.accepted.event, image, model, search.prior(result), policy)
+    return run_again(result.accepted.event, image, model, prior, beside, policy)
+
+
+def audited_from(
+    folder: Path, result: ProvenResult, search: ModelSearch, policy: InspectionPolicy | None = None
+) -> Rerun:
+    """Run a result of the ledger again from its original in a folder, as `audited` does."""
+    try:
+        image = kept_image(result.accepted, folder)
+    except (OSError, InputRefused) as error:  # of one: what was found of others is not lost by it
+        return cannot_tell(f"the image cannot be read: {error}")
+    return audited(result, image, search, policy)
 
 
 def kept_image(event: AcceptedEvent, folder: Path) -> bytes | None:
@@ -218,6 +306,7 @@ def kept_image(event: AcceptedEvent, folder: Path) -> bytes | None:
     folder.
 
     Raises:
+        InputRefused: It is too large, or no plain file.
         OSError: It cannot be read.
     """
     for file in event.event.files:
@@ -227,10 +316,7 @@ def kept_image(event: AcceptedEvent, folder: Path) -> bytes | None:
             folder / name[:2] / name[2:],
         ):
             if path.is_file():
-                try:
-                    return read_image_file(path).content
-                except InputRefused:
-                    return None
+                return read_image_file(path).content
     return None
 
 

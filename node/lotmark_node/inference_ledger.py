@@ -4,7 +4,7 @@ Of a single entry its place is proven. Which entries of a kind there are is the 
 snapshot proves that, where it matters.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lotmark.client.calls import NotOnLedgerError
@@ -109,11 +109,28 @@ def prove(session: LedgerSession, entry: LedgerEntry, checkpoint: LedgerCheckpoi
     return read_signed_headers(carrier.payload, 1)[0].header.party
 
 
-def models_of(session: LedgerSession, party: str) -> RegisteredModels:
-    """Return which models a party has registered, and where they may run by its own word."""
-    models = RegisteredModels(parties=frozenset([party]))
-    for each in model_events(session, party):
-        models, _ = models.apply(each.event, party, each.index)
+def models_of(
+    session: LedgerSession,
+    *parties: str,
+    on_ignored: Callable[[int, str], None] = lambda _index, _why: None,
+) -> RegisteredModels:
+    """Return which models parties have registered, and where they may run by their own word.
+
+    Args:
+        session: With a node; whose an event is, is its word.
+        parties: Whose events count.
+        on_ignored: Called with the index of each event of theirs that counts for nothing, and why.
+    """
+    models = RegisteredModels(parties=frozenset(parties))
+    events = [
+        (each.index, party, each)
+        for party in sorted(models.parties)
+        for each in model_events(session, party)
+    ]
+    for index, party, each in sorted(events, key=lambda event: event[0]):
+        models, why = models.apply(each.event, party, index)
+        if why:
+            on_ignored(index, why)
     return models
 
 

@@ -1,9 +1,12 @@
 """An inference run again: exact, within tolerance, refuted, or nobody can tell."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lotmark.v1 import event_pb2, quality_pb2
 from lotmark.v1.quality_pb2 import (
@@ -12,14 +15,24 @@ from lotmark.v1.quality_pb2 import (
     AUDIT_FINDING_REFUTED,
     AUDIT_FINDING_WITHIN_TOLERANCE,
     VERDICT_CONFORMING,
+    VERDICT_NONCONFORMING,
     VERDICT_UNDETERMINED,
 )
 from lotmark_inference.audit_lottery import Draw
+from lotmark_inference.errors import EngineError
 from lotmark_inference.image_reading import read_image
-from lotmark_inference.inspection import InspectedImage, Inspector, JudgingModel
-from lotmark_inference.policy import Mode
-from lotmark_inference.rerun import PriorRecord, Rerun, run_again
-from tests.inference.judging_models import COLD, INPUT, POROSITY, SOUND, image_file, model
+from lotmark_inference.inspection import InspectedImage, Inspector, Judgement, JudgingModel
+from lotmark_inference.policy import Judges, Mode
+from lotmark_inference.rerun import Beside, PriorRecord, Rerun, run_again
+from tests.inference.judging_models import (
+    COLD,
+    INPUT,
+    POROSITY,
+    SOUND,
+    EngineInMemory,
+    image_file,
+    model,
+)
 from tests.inference.test_label_catalogue import weld_labels
 from tests.inference.weld_policy import changed, weld_policy
 
@@ -31,22 +44,23 @@ DOCUMENT_SIZE = len(weld_policy().document)
 
 def inspected_event(judging: JudgingModel | None = None, *, salt: bytes = b"") -> event_pb2.Event:
     """Return the event of a cold weld, as its station made it."""
-    image = read_image(IMAGE, INPUT)
-    judgement = Inspector(
-        weld_policy(), weld_labels(), light=judging or light(), heavy=model(SCORES, "weld-heavy")
-    ).judge(
+    judgement = judged_by(judging or light(), model(SCORES, "weld-heavy"))
+    file = read_image(IMAGE, INPUT).file_digest("weld.png")
+    if salt:
+        file.salt, file.sha256 = salt, hashlib.sha256(salt + IMAGE).digest()
+    return event_pb2.Event(files=[file], inference_result=judgement.results[0])
+
+
+def judged_by(first: JudgingModel, second: JudgingModel, *, mode: Mode = Mode.NORMAL) -> Judgement:
+    return Inspector(weld_policy(), weld_labels(), light=first, heavy=second).judge(
         InspectedImage(
-            image=image,
-            mode=Mode.NORMAL,
+            image=read_image(IMAGE, INPUT),
+            mode=mode,
             context={"takt_ms": 1_100},
             feature="weld_137",
             triggered_ns=0,
         )
     )
-    file = image.file_digest("weld.png")
-    if salt:
-        file.salt, file.sha256 = salt, hashlib.sha256(salt + IMAGE).digest()
-    return event_pb2.Event(files=[file], inference_result=judgement.results[0])
 
 
 def light(*scores: float) -> JudgingModel:
@@ -62,10 +76,16 @@ def prior(**changes: object) -> PriorRecord:
     return PriorRecord(**(fields | changes))  # type: ignore[arg-type]  # a test names what it changes
 
 
+def beside() -> Beside:
+    """Return what the ledger holds beside a result of the light model: that of the heavy one."""
+    (_, after) = judged_by(light(), model(SCORES, "weld-heavy")).results
+    return Beside(after=after)
+
+
 def again(
     event: event_pb2.Event, judging: JudgingModel | None = None, image: bytes = IMAGE
 ) -> Rerun:
-    return run_again(event, image, judging or light(), prior(), weld_policy())
+    return run_again(event, image, judging or light(), prior(), beside(), weld_policy())
 
 
 @pytest.mark.parametrize("salt", [b"", SALT])
@@ -175,11 +195,11 @@ def test_an_event_that_lies_about_one_thing_is_refuted_for_it(what: str) -> None
 def test_a_doubtful_part_that_is_called_sound_is_refuted_without_its_policy(change: Lie) -> None:
     doubtful = light(0.2, 0.01, 0.01)  # sound at most, and below what sound has to reach
     event = inspected_event(doubtful)
-    honest = run_again(event, IMAGE, doubtful, prior())
+    honest = run_again(event, IMAGE, doubtful, prior(), beside())
     change(event.inference_result)
     event.inference_result.verdict = VERDICT_CONFORMING
 
-    found = run_again(event, IMAGE, doubtful, prior())
+    found = run_again(event, IMAGE, doubtful, prior(), beside())
 
     assert (event.inference_result.label, honest.finding) == (SOUND, AUDIT_FINDING_EXACT)
     assert found.finding == AUDIT_FINDING_REFUTED
@@ -193,7 +213,9 @@ def test_what_an_event_leaves_out_spares_none_of_its_lies(what: str) -> None:
     if "scores" not in what:
         del event.inference_result.scores[:]
 
-    found = run_again(event, IMAGE, light(), prior(is_engine_admitted=False), weld_policy())
+    unadmitted = prior(is_engine_admitted=False)
+
+    found = run_again(event, IMAGE, light(), unadmitted, beside(), weld_policy())
 
     assert found.finding == AUDIT_FINDING_REFUTED
     assert "no engine" in found.reasons[-1]
@@ -215,7 +237,8 @@ def test_an_audit_says_by_which_policy_label_and_verdict_were_followed() -> None
     event = inspected_event()
 
     with_it, without_it = (
-        run_again(event, IMAGE, light(), prior(), policy) for policy in (weld_policy(), None)
+        run_again(event, IMAGE, light(), prior(), beside(), policy)
+        for policy in (weld_policy(), None)
     )
 
     assert with_it.finding == without_it.finding == AUDIT_FINDING_EXACT
@@ -232,7 +255,7 @@ def test_another_document_of_the_policy_accuses_nobody() -> None:
     )
 
     wrong, unknown, salt = (
-        run_again(event, IMAGE, light(), prior(policy=document), policy)
+        run_again(event, IMAGE, light(), prior(policy=document), beside(), policy)
         for document, policy in ((own, other), (None, weld_policy()), (salted, weld_policy()))
     )
 
@@ -258,8 +281,8 @@ def test_what_is_not_to_be_had_refutes_nothing() -> None:
         "none of the event's files": again(event, image=IMAGE[:-1] + b"\0"),
         "another one, or changed": again(salted),
         "the model is weld-light/4": again(event, other_model),
-        "the policy is weld/13": run_again(event, IMAGE, light(), prior(), other_policy),
-        "no engine": run_again(event, IMAGE, light(), unadmitted, weld_policy()),
+        "the policy is weld/13": run_again(event, IMAGE, light(), prior(), beside(), other_policy),
+        "no engine": run_again(event, IMAGE, light(), unadmitted, beside(), weld_policy()),
         "states no scores": again(old),
         "takes 8 x 8": again(event, small),
         "not probabilities": again(event, nan),
@@ -277,3 +300,146 @@ def test_the_audit_names_the_root_that_drew_it() -> None:
     assert (free.checkpoint_size, free.checkpoint_root) == (0, b"")
     assert (drawn.rate_ppm, free.rate_ppm) == (20_000, 0)
     assert drawn.finding == AUDIT_FINDING_EXACT
+
+
+FINE, GREY = (0.98, 0.01, 0.01), (0.60, 0.15, 0.02)
+OF_VERDICT = {  # what a model gives the image
+    VERDICT_CONFORMING: FINE,
+    VERDICT_UNDETERMINED: GREY,
+    VERDICT_NONCONFORMING: SCORES,
+}
+VERDICTS = [*OF_VERDICT]
+
+
+class HeavyFails(EngineInMemory):
+    """As a runtime that lost its worker."""
+
+    def infer(self, batch: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        raise EngineError("the worker died")
+
+
+def heavy(scores: Sequence[float]) -> JudgingModel:
+    return model(scores, "weld-heavy")
+
+
+def rerun_of(
+    judgement: Judgement, place: int, judging: JudgingModel, beside: Beside, *, by_policy: bool
+) -> Rerun:
+    file = read_image(IMAGE, INPUT).file_digest("weld.png")
+    event = event_pb2.Event(files=[file], inference_result=judgement.results[place])
+    policy = weld_policy() if by_policy else None
+    return run_again(event, IMAGE, judging, prior(), beside, policy)
+
+
+@pytest.mark.parametrize("by_policy", [True, False])
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_honest_judgement_is_refuted_and_what_is_shown_whole_is_exact(
+    mode: Mode, fails: bool, by_policy: bool
+) -> None:
+    for of_first, of_second in product(VERDICTS, VERDICTS):
+        first, second = light(*OF_VERDICT[of_first]), heavy(OF_VERDICT[of_second])
+        failing = JudgingModel(second.manifest, HeavyFails("weld-heavy", lambda _: FINE))
+        if fails and weld_policy().judges[mode] is Judges.HEAVY:
+            continue  # nothing is on record then
+        judgement = judged_by(first, failing if fails else second, mode=mode)
+        results = judgement.results
+        models = [first, second] if results[0].model == "weld-light/3" else [second]
+        has_gap = judgement.failure is not None
+        for place, judging in enumerate(models[: len(results)]):
+            shown = Beside(
+                before=results[0] if place else None,
+                after=results[1] if place < len(results) - 1 else None,
+                has_gap=has_gap,
+            )
+
+            whole, alone = (
+                rerun_of(judgement, place, judging, each, by_policy=by_policy)
+                for each in (shown, Beside())
+            )
+
+            told = mode, of_first, of_second, place
+            of_model = of_first if judging is first else of_second
+            assert (told, results[place].verdict) == (told, of_model)
+            assert (told, whole.finding, whole.reasons) == (told, AUDIT_FINDING_EXACT, ())
+            assert alone.finding != AUDIT_FINDING_REFUTED
+            if by_policy and len(results) == 2 and not place:
+                assert alone.finding == AUDIT_FINDING_CANNOT_TELL
+            if by_policy and has_gap:
+                assert alone.finding == AUDIT_FINDING_CANNOT_TELL
+
+
+@pytest.mark.parametrize("by_policy", [True, False])
+def test_a_joint_verdict_that_does_not_follow_from_both_results_is_refuted(by_policy: bool) -> None:
+    for of_first, of_second in product(VERDICTS, VERDICTS):
+        second = heavy(OF_VERDICT[of_second])
+        judgement = judged_by(light(*OF_VERDICT[of_first]), second, mode=Mode.FIRST_ARTICLE)
+        first, last = judgement.results
+        honest = last.joint_verdict
+        for joint in VERDICTS:
+            last.joint_verdict = joint
+
+            found = rerun_of(judgement, 1, second, Beside(before=first), by_policy=by_policy)
+
+            told = of_first, of_second, joint
+            wanted = AUDIT_FINDING_EXACT if joint == honest else AUDIT_FINDING_REFUTED
+            assert (told, found.finding) == (told, wanted), found.reasons
+
+
+def test_a_defect_that_the_heavy_model_alone_acquits_is_refuted() -> None:
+    second = heavy(FINE)
+    judgement = judged_by(light(), second)
+    first, last = judgement.results
+    last.joint_verdict = VERDICT_CONFORMING
+
+    found = rerun_of(judgement, 1, second, Beside(before=first), by_policy=True)
+
+    assert found.finding == AUDIT_FINDING_REFUTED
+    assert found.reasons == (
+        "the joint verdict is VERDICT_CONFORMING, but VERDICT_UNDETERMINED follows from"
+        " VERDICT_NONCONFORMING of weld-light/3 and VERDICT_CONFORMING of weld-heavy/3",
+    )
+
+
+def test_what_is_left_out_leaves_a_result_of_which_nobody_can_tell() -> None:
+    second = heavy(FINE)
+    no_joint, no_escalation, no_first = (judged_by(light(), second) for _ in range(3))
+    no_joint.results[1].ClearField("joint_verdict")
+    no_escalation.results[0].joint_verdict = VERDICT_NONCONFORMING
+
+    for said, judgement, place, judging in (
+        ("states no joint verdict", no_joint, 1, second),
+        ("has a second model judge what is", no_escalation, 0, light()),
+        ("and no gap, is near it", no_first, 1, second),
+    ):
+        found = rerun_of(judgement, place, judging, Beside(), by_policy=True)
+
+        assert (said, found.finding) == (said, AUDIT_FINDING_CANNOT_TELL)
+        assert said in found.reasons[0]
+
+
+def test_nothing_conforms_where_the_second_model_failed() -> None:
+    second = heavy(FINE)
+    judgement = judged_by(light(*FINE), second, mode=Mode.FIRST_ARTICLE)
+    first = judgement.results[0]
+    first.joint_verdict = VERDICT_CONFORMING
+
+    found = rerun_of(judgement, 0, light(*FINE), Beside(has_gap=True), by_policy=True)
+
+    assert found.finding == AUDIT_FINDING_CANNOT_TELL
+    assert "nothing conforms then" in found.reasons[0]
+
+
+def test_a_second_model_that_the_policy_does_not_ask_for_is_refuted() -> None:
+    second = heavy(GREY)  # which would make an honest light defect, or a sound part, a doubt
+    judgement = judged_by(light(*FINE), second, mode=Mode.FIRST_ARTICLE)
+    for each in judgement.results:
+        each.mode = Mode.NORMAL
+    first, last = judgement.results
+
+    of_last = rerun_of(judgement, 1, second, Beside(before=first), by_policy=True)
+    of_first = rerun_of(judgement, 0, light(*FINE), Beside(after=last), by_policy=True)
+
+    for found in (of_first, of_last):
+        assert found.finding == AUDIT_FINDING_REFUTED
+        assert "asks for one model in mode NORMAL" in found.reasons[0]

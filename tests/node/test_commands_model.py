@@ -21,6 +21,7 @@ from lotmark_inference.manifest_file import dump_manifest, manifest_digest
 from lotmark_inference.model_folder import ModelFolder
 from lotmark_inference.model_metadata import metadata_of
 from lotmark_inference.weld_images import TRAINING_SEEDS
+from lotmark_node import terminal
 from lotmark_node.main import app
 from tests.inference.sample_models import sample_manifest, tiny_onnx
 from tests.node.running_node import NodeProcess, node_process
@@ -69,17 +70,17 @@ def document(*arguments: str | Path, node: NodeProcess | None = None) -> dict[st
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def admit(node: NodeProcess, onnx: bytes) -> None:
-    """Put on record that the gate let the tiny model pass."""
+def admit(node: NodeProcess, onnx: bytes, *, is_admitted: bool = True, target: str = "cpu") -> None:
+    """Put on record that the gate let the tiny model pass, or not."""
     digest = hashlib.sha256(onnx).digest()
     body = quality_pb2.ModelAdmitted(
         model="weld-light/1",
         engine_digest=digest,
         engine="onnxruntime-1.32.0",
-        target="cpu",
+        target=target,
         weights_digest=digest,
         report_digest=bytes(32),
-        admitted=True,
+        admitted=is_admitted,
     )
     put_on_record(node, body)
 
@@ -296,3 +297,24 @@ def test_a_folder_without_model_says_what_belongs_there(tmp_path: Path) -> None:
 
     assert done.exit_code == 2
     assert "a model's folder holds manifest.json and model.onnx" in done.output
+
+
+def test_what_counts_for_nothing_is_noted_once_by_each_command(
+    node: NodeProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[str] = []
+    monkeypatch.setattr(terminal, "note", noted.append)  # told to people at a terminal alone
+    lost = quality_pb2.ModelRolledBack(model="never-used/1", station=STATION, reason="a test")
+    put_on_record(node, lost)
+    model = written(tmp_path / "noted", name="weld-noted")
+    for asked in (
+        ("promote", model, "--station", "noted"),
+        ("rollback", "weld-noted/1", "--station", "noted", "--reason", "a test"),
+        ("status",),
+    ):
+        noted.clear()
+
+        lotmark(*asked, node=node)
+
+        told = [each for each in noted if "never-used/1 is not in use" in each]
+        assert (asked[0], len(told)) == (asked[0], 1)

@@ -1,11 +1,12 @@
 """`lotmark inference rerun` and `audit` on a real node: what is drawn, found and put on record."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,17 +17,35 @@ from lotmark.client.new_event import new_event
 from lotmark.client.session import LedgerSession
 from lotmark.client.settings import read_client_settings
 from lotmark.errors import ProofError
+from lotmark.merkle import leaf_hash
 from lotmark.v1 import event_pb2
-from lotmark.v1.quality_pb2 import AUDIT_FINDING_EXACT, VERDICT_CONFORMING, InferenceAudit
+from lotmark.v1.quality_pb2 import (
+    AUDIT_FINDING_CANNOT_TELL,
+    AUDIT_FINDING_EXACT,
+    VERDICT_CONFORMING,
+    VERDICT_NONCONFORMING,
+    InferenceAudit,
+    InferenceResult,
+)
 from lotmark_inference.audit_lottery import DRAWING_STEP, drawing_size, drawn_size
+from lotmark_inference.image_reading import IMAGE_SIZE_MAX
+from lotmark_inference.inspection import Inspector
 from lotmark_inference.policy import read_policy
-from lotmark_node.inference_audits import ModelSearch
+from lotmark_inference.rerun import Beside
+from lotmark_node.edge.image_file import ImageFile, read_image_file
+from lotmark_node.edge.inspection_station import InspectionStation, Occasion
+from lotmark_node.inference_audits import NEAR_ENTRIES, ModelSearch, audited
 from lotmark_node.inference_ledger import proven_result
 from tests.adapters.test_webhooks import wait_for
+from tests.inference.judging_models import INPUT, image_file, model
+from tests.inference.test_inspection import COLD_SOLDER, CONTEXT, FINE, GREY
+from tests.inference.test_label_catalogue import weld_labels
+from tests.inference.weld_policy import weld_policy
 from tests.node.ledger_in_memory import measurement
 from tests.node.running_node import node_process
 from tests.node.submitting import submit_events
 from tests.node.test_commands_inference import POLICY, Site
+from tests.node.test_commands_model import admit
 
 PARTIES = ("OEM-A:oem", "T1-STATOR:supplier", "T2-X:supplier")
 CLIENTS = ("OEM-A/erp", "OEM-A/cam:measurement", "T1-STATOR/mes", "T2-X/qa")
@@ -150,6 +169,10 @@ def strange_catalogue(event: event_pb2.Event) -> None:
     event.inference_result.catalogue = "weld-labels/9"
 
 
+def no_joint_verdict(event: event_pb2.Event) -> None:
+    event.inference_result.ClearField("joint_verdict")
+
+
 def test_nothing_that_a_result_makes_up_is_found_exact(site: Site) -> None:
     ready(site)
     for change, finding, exit_code in (
@@ -158,6 +181,7 @@ def test_nothing_that_a_result_makes_up_is_found_exact(site: Site) -> None:
         (strange_release, "CANNOT_TELL", 2),
         (strange_mode, "REFUTED", 1),
         (strange_catalogue, "REFUTED", 1),
+        (no_joint_verdict, "CANNOT_TELL", 2),
     ):
         (event_id,) = site.judged(count=1, change=change)
 
@@ -254,9 +278,238 @@ def test_the_lottery_draws_lies_too_and_says_what_it_found(site: Site) -> None:
     assert {event_id: each["finding"] for event_id, each in audits.items()} == findings
     assert {(each["rate_ppm"], each["of_draw"]) for each in audits.values()} == {(1_000_000, True)}
     assert [bool(audits[each.hex()]["policy_digest"]) for each in honest] == [True, True, False]
-    assert (listed["unaudited_count"], after["unaudited_count"]) == (4, 0)
+    assert (listed["unaudited_count"], after["unaudited_count"]) == (4, 1)  # one cannot be told
     assert "OEM-A refuted (with its policy)" in said.stdout
     assert site.lotmark("inference", *everything, "--submit").exit_code == 2
+
+
+def linked(original: Path) -> None:
+    original.rename(original.with_suffix(".kept"))
+    original.symlink_to(original.with_suffix(".kept"))
+
+
+def enlarged(original: Path) -> None:
+    with original.open("r+b") as file:
+        file.truncate(IMAGE_SIZE_MAX + 1)
+
+
+def looped(original: Path) -> None:
+    original.unlink()
+    original.symlink_to(original)  # a loop: nobody can even look
+
+
+def test_one_original_that_cannot_be_read_takes_no_finding_from_the_others(site: Site) -> None:
+    ready(site)
+    since = fill(site)
+    (liar,) = site.judged(count=1, change=lie)
+    spoilt = site.judged(count=3)
+    fill(site)
+    for event_id, spoil in zip(spoilt, (linked, enlarged, looped), strict=True):
+        spoil(site.original(event_id))
+
+    found = site.document(
+        "audit", "--since", since, *EVERYTHING,
+        "--images", site.images / "judged", "--model", site.model, exit_code=1,
+    )  # fmt: skip
+
+    findings = [(each["event_id"], each["finding"]) for each in found["reruns"]]
+    assert findings == [
+        (liar.hex(), "REFUTED"),
+        *((each.hex(), "CANNOT_TELL") for each in spoilt),
+    ]
+    reasons = [each["reasons"][0] for each in found["reruns"][1:]]
+    assert "symbolic link" in reasons[0]
+    assert f"at most {IMAGE_SIZE_MAX} are read" in reasons[1]
+
+
+def test_a_model_that_is_not_proven_takes_no_finding_from_the_others(site: Site) -> None:
+    ready(site)
+    (event_id,) = site.judged(count=1)
+    image = read_image_file(site.original(event_id)).content
+    settings = read_client_settings(site.node.client("OEM-A", "erp"))
+    with SessionWithTheWrongParty(settings) as session:
+        result = replace(proven_result(session, event_id), party="T2-X")
+        with closing(ModelSearch(session, folders=[site.model], registry=None)) as search:
+            found = audited(result, image, search)
+
+    assert found.finding == AUDIT_FINDING_CANNOT_TELL
+    assert "it is of T1-STATOR" in found.reasons[0]
+
+
+def test_an_engine_counts_as_its_last_trial_before_the_result_says(site: Site) -> None:
+    ready(site)
+    found = []
+    for is_admitted in (True, False, True):
+        admit(site.node, site.onnx, is_admitted=is_admitted)
+        found += [rerun(site, *site.judged(count=1), exit_code=0 if is_admitted else 2)]
+    (elsewhere,) = site.judged(count=1)
+    admit(site.node, site.onnx, is_admitted=False, target="sm_89")  # says nothing of this machine
+    found += [rerun(site, elsewhere), rerun(site, *site.judged(count=1))]
+
+    assert [each["finding"] for each in found] == [
+        "EXACT", "CANNOT_TELL", "EXACT", "EXACT", "EXACT",
+    ]  # fmt: skip
+    assert "no engine onnxruntime-1.32.0" in found[1]["reasons"][0]
+    assert "by its last trial before the result" in found[1]["reasons"][0]
+
+
+PAIR_DEVICE = "aoi-cam12"
+
+
+def pair_station(
+    light: Sequence[float] = COLD_SOLDER,
+    heavy: Sequence[float] = GREY,
+    *,
+    version: int = 3,
+) -> InspectionStation:
+    """Return a station with two models, just begun; it escalates what is no sound weld."""
+    return InspectionStation(
+        PAIR_DEVICE,
+        Inspector(
+            weld_policy(),
+            weld_labels(),
+            light=model(light, version=version),
+            heavy=model(heavy, "weld-heavy"),
+        ),
+        INPUT,
+        uncertainty_us=1_000,
+    )
+
+
+def inspected(station: InspectionStation, image: int, *, feature: str = "weld_1") -> list[bytes]:
+    file = ImageFile("weld.png", image_file(image))
+    occasion = Occasion(unit="", feature=feature, context=CONTEXT, triggered_ns=0)
+    return list(station.inspect(file, occasion).events)
+
+
+def put(site: Site, events: Sequence[bytes], party: str = "T1-STATOR", holder: str = "mes") -> None:
+    submit_events(read_client_settings(site.node.client(party, holder)), events)
+
+
+def beside(site: Site, event: bytes, party: str = "OEM-A", holder: str = "erp") -> Beside:
+    settings = read_client_settings(site.node.client(party, holder))
+    with (
+        LedgerSession(settings) as session,
+        closing(ModelSearch(session, folders=(), registry=None)) as search,
+    ):
+        return search.beside(proven_result(session, leaf_hash(event)))
+
+
+def result_in(event: bytes) -> InferenceResult:
+    return event_pb2.Event.FromString(event).inference_result
+
+
+def test_the_two_results_of_an_image_are_found_beside_each_other(site: Site) -> None:
+    station = pair_station()
+    first, last = inspected(station, 1)
+    other = inspected(pair_station(), 2)
+    put(site, [station.opened(), other[0], first])
+    put(site, [measurement(next(NUMBERS))])
+    put(site, inspected(pair_station(), 1), "T2-X", "qa")  # its camera has the same name
+    put(site, [other[1], last])
+
+    of_first, of_last = beside(site, first), beside(site, last)
+
+    assert of_first == Beside(after=result_in(last))
+    assert of_last == Beside(before=result_in(first))
+
+
+def test_what_another_run_or_judgement_left_goes_with_no_result(site: Site) -> None:
+    killed, again, upgraded = pair_station(), pair_station(), pair_station(FINE, version=4)
+    left, _ = inspected(killed, 3)
+    first, last = inspected(again, 3)
+    (alone,) = inspected(upgraded, 3)
+    put(site, [killed.opened(), left, again.opened(), first, last, upgraded.opened(), alone])
+
+    assert beside(site, left) == beside(site, alone) == Beside()
+    assert beside(site, first) == Beside(after=result_in(last))
+    assert beside(site, last) == Beside(before=result_in(first))
+
+
+def test_an_image_that_is_judged_twice_in_a_run_has_two_judgements(site: Site) -> None:
+    station = pair_station(GREY)
+    events = [each for _ in range(2) for each in inspected(station, 4)]
+    left, _ = inspected(pair_station(GREY), 4)  # its second result found no room in the outbox
+    put(site, [station.opened(), left, *events])
+    put(site, inspected(pair_station(GREY), 4, feature="weld_2"))
+
+    results = [each for each in events if result_in(each).model]
+    first, last, first_again, last_again = results
+    assert beside(site, left) == Beside()
+    assert beside(site, first) == Beside(after=result_in(last))
+    assert beside(site, last) == Beside(before=result_in(first))
+    assert beside(site, first_again) == Beside(after=result_in(last_again))
+    assert beside(site, last_again) == Beside(before=result_in(first_again))
+
+
+def test_a_gap_behind_a_result_says_that_the_other_model_failed(site: Site) -> None:
+    nan = (float("nan"), 0.1, 0.1)
+    station = pair_station(heavy=nan)
+    events = inspected(station, 5)
+    alone, gap = events[:2]
+    elsewhere = inspected(pair_station(FINE), 6)
+    put(site, [station.opened(), alone, *elsewhere, gap])
+
+    assert beside(site, alone) == Beside(has_gap=True)
+    assert beside(site, elsewhere[0]) == Beside()
+
+
+def test_results_that_are_far_or_withheld_are_not_beside(site: Site) -> None:
+    station = pair_station()
+    first, last = inspected(station, 7)
+    hidden = event_pb2.Event.FromString(first)
+    hidden.audience.append("OEM-A")
+    put(site, [station.opened(), hidden.SerializeToString(deterministic=True), last])
+    assert beside(site, last).before == hidden.inference_result
+    assert beside(site, last, "T2-X", "qa") == Beside()
+
+    first, last = inspected(pair_station(), 8)
+    put(site, [first])
+    put(site, [measurement(next(NUMBERS)) for _ in range(NEAR_ENTRIES)])
+    put(site, [last])
+    assert beside(site, first) == beside(site, last) == Beside()
+
+
+def test_a_partner_that_is_not_proven_is_none(site: Site) -> None:
+    station = pair_station()
+    first, last = inspected(station, 9)
+    put(site, [station.opened(), first, last])
+    settings = read_client_settings(site.node.client("OEM-A", "erp"))
+    with SessionThatMakesUp(settings) as session:
+        result = proven_result(session, leaf_hash(last))
+        with (
+            closing(ModelSearch(session, folders=(), registry=None)) as search,
+            pytest.raises(ProofError),
+        ):
+            search.beside(result)
+
+
+def test_a_result_of_another_model_before_one_is_seen_when_that_is_run_again(site: Site) -> None:
+    def after_a_defect(event: event_pb2.Event) -> None:
+        before = event_pb2.Event()
+        before.CopyFrom(event)
+        before.nonce = b"n" * 16
+        before.inference_result.model = "weld-other/1"
+        before.inference_result.verdict = VERDICT_NONCONFORMING
+        before.inference_result.ClearField("joint_verdict")
+        put(site, [before.SerializeToString(deterministic=True)])
+
+    ready(site)
+    site.judged(count=1)
+    (event_id,) = site.judged(count=1, policy=None, change=after_a_defect)
+
+    found = rerun(site, event_id, "--policy", site.policy, exit_code=1)
+
+    assert "asks for one model in mode NORMAL" in found["reasons"][0]
+    assert "weld-light/1 judged the image after weld-other/1" in found["reasons"][0]
+
+
+class SessionThatMakesUp(LedgerSession):
+    """With a node that gives entries in a stream which are not on its ledger."""
+
+    def entries(self, from_index: int = 0, **asked: Any) -> Iterator[LedgerEntry]:
+        for entry in super().entries(from_index, **asked):
+            yield replace(entry, leaf_data=entry.leaf_data + b"x")
 
 
 def test_an_audit_of_the_sites_own_party_is_none(site: Site) -> None:

@@ -106,9 +106,14 @@ def audit_document(lottery: Lottery, reruns: Sequence[Rerun]) -> dict[str, objec
 
 
 def _unaudited_count(lottery: Lottery) -> int:
-    """Return of how many that are drawn there is no audit that another party made of the draw."""
+    """Return of how many that are drawn no other party's audit of the draw tells how they are."""
     return sum(
-        not any(audit.is_of_draw and audit.party != each.result.party for audit in each.audits)
+        not any(
+            audit.is_of_draw
+            and audit.party != each.result.party
+            and audit.finding != quality_pb2.AUDIT_FINDING_CANNOT_TELL
+            for audit in each.audits
+        )
         for each in lottery.drawn
     )
 
@@ -119,7 +124,7 @@ def audit_text(lottery: Lottery, reruns: Sequence[Rerun]) -> str:
         head = (
             f"entries {lottery.since} to {lottery.drawn_size - 1}: {len(lottery.drawn)} results"
             f" are drawn at {lottery.rate_ppm} of a million, {_unaudited_count(lottery)} of them"
-            " without another party's audit"
+            " without another party's audit that could tell"
         )
     else:
         head = f"no entry from {lottery.since} on has its root yet"

@@ -117,7 +117,7 @@ def audit(
     with --submit: whatever was found, not all of it is on the ledger.
     """
     from lotmark_node.commands._inference_lines import audit_document, audit_text
-    from lotmark_node.inference_audits import audited, hold_lottery, kept_image
+    from lotmark_node.inference_audits import audited_from, hold_lottery
 
     if submit and images is None:
         terminal.fail("--submit has nothing to put on record.", "Name the originals: --images.")
@@ -142,8 +142,7 @@ def audit(
                 terminal.progress("Running again", len(lottery.drawn)) as advance,
             ):
                 for each in lottery.drawn:
-                    original = kept_image(each.result.accepted, images)
-                    reruns.append(audited(each.result, original, search, decided_by))
+                    reruns.append(audited_from(images, each.result, search, decided_by))
                     advance(1)
     terminal.answer(
         audit_document(lottery, reruns), lambda: audit_text(lottery, reruns), as_json=as_json

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lotmark.client.new_event import EventBody
+    from lotmark.client.session import LedgerSession
     from lotmark.client.settings import ClientSettings
     from lotmark.v1 import event_pb2
     from lotmark_inference.model_files import ModelFiles
@@ -104,7 +105,9 @@ def register(
         manifest_digest=manifest_digest(manifest),
         dataset_digest=manifest.training_digest,
     )
-    _check_counts(client, settings, event_pb2.Event(model_registered=body))
+    with reading(client) as session:
+        models = _models(session, [settings.party])
+    _check_counts(models, settings.party, event_pb2.Event(model_registered=body))
     folder = ModelFolder(registry)
     folder.put(files.onnx)
     raw, signer = files.manifest_file.raw, files.manifest_file.signed_by
@@ -141,7 +144,9 @@ def promote(
     settings = read_settings(client)
     manifest = read_files(model).manifest
     approved_by = [*dict.fromkeys(_event_id(each) for each in approvals or ())]
-    _check_promotion(client, settings, manifest, approved_by)
+    with reading(client) as session:
+        models = _models(session, [settings.party])
+        _check_promotion(session, models, manifest, approved_by)
     counts = manifest.evaluation
     body = quality_pb2.ModelPromoted(
         model=manifest.model,
@@ -154,7 +159,7 @@ def promote(
         bias_audit=bias_audit,
         approvals=approved_by,
     )
-    _check_counts(client, settings, event_pb2.Event(model_promoted=body))
+    _check_counts(models, settings.party, event_pb2.Event(model_promoted=body))
     _submit(settings, body, outbox, f"{manifest.model} is in use at {station}", as_json=as_json)
 
 
@@ -179,7 +184,9 @@ def rollback(
     body = quality_pb2.ModelRolledBack(
         model=model, station=station, successor=successor, reason=reason
     )
-    _check_counts(client, settings, event_pb2.Event(model_rolled_back=body))
+    with reading(client) as session:
+        models = _models(session, [settings.party])
+    _check_counts(models, settings.party, event_pb2.Event(model_rolled_back=body))
     done = f"{model} is no longer in use at {station}; {successor or 'nothing'} takes its place"
     _submit(settings, body, outbox, done, as_json=as_json)
 
@@ -192,8 +199,9 @@ def status(
     from lotmark_node.commands._model_lines import status_document, status_text
     from lotmark_node.inference_ledger import why_no_approvals
 
-    models = _models(client, parties or [read_settings(client).party])
+    whose = parties or [read_settings(client).party]
     with reading(client) as session:
+        models = _models(session, whose)
         approvals = {
             place: why_no_approvals(session, each.approvals, models.registered[each.model])
             for place, each in models.in_use.items()
@@ -236,35 +244,20 @@ def _event_id(text: str) -> bytes:
     return named
 
 
-def _models(client: Path | None, parties: list[str]) -> "RegisteredModels":
-    """Return what the ledger's events about models add up to; whose they are is the node's word."""
-    from lotmark.event import EVENT_TYPES
-    from lotmark.v1 import event_pb2
-    from lotmark_inference import registered_models
+def _models(session: "LedgerSession", parties: "Sequence[str]") -> "RegisteredModels":
+    """Return what the parties' events add up to, and note those that count for nothing."""
+    from lotmark_node.inference_ledger import models_of
 
-    types = [EVENT_TYPES[name] for name in registered_models.EVENT_TYPES]
-    with reading(client) as session:
-        entries = [
-            (entry.head.index, party, entry)
-            for party in sorted(set(parties))
-            for entry in session.entries(event_types=types, parties=[party])
-            if not (entry.head.outcome or entry.withheld)
-        ]
-    models = registered_models.RegisteredModels(parties=frozenset(parties))
-    for index, party, entry in sorted(entries, key=lambda each: each[0]):
-        event = event_pb2.Event.FromString(entry.event)
-        models, why = models.apply(event, party, index)
-        if why:
-            terminal.note(f"Entry {index} counts for nothing: {why}")
-    return models
+    return models_of(
+        session,
+        *parties,
+        on_ignored=lambda index, why: terminal.note(f"Entry {index} counts for nothing: {why}"),
+    )
 
 
-def _check_counts(
-    client: Path | None, settings: "ClientSettings", event: "event_pb2.Event"
-) -> None:
-    """End the command where the event would be put on record for nothing."""
-    models = _models(client, [settings.party])
-    _, why = models.apply(event, settings.party, 0)
+def _check_counts(models: "RegisteredModels", party: str, event: "event_pb2.Event") -> None:
+    """End the command where a party's event would be put on record for nothing."""
+    _, why = models.apply(event, party, 0)
     if why:
         terminal.fail(
             f"{why}.", "Nothing was sent; see `lotmark model status`.", terminal.ExitCode.NO
@@ -272,8 +265,8 @@ def _check_counts(
 
 
 def _check_promotion(
-    client: Path | None,
-    settings: "ClientSettings",
+    session: "LedgerSession",
+    models: "RegisteredModels",
     manifest: "ModelManifest",
     approvals: "Sequence[bytes]",
 ) -> None:
@@ -285,7 +278,7 @@ def _check_promotion(
     from lotmark_inference.manifest_file import manifest_digest
     from lotmark_node.inference_ledger import why_no_approvals
 
-    registered = _models(client, [settings.party]).registered.get(manifest.model)
+    registered = models.registered.get(manifest.model)
     if registered is None:
         return
     if manifest_digest(manifest) != registered.manifest_digest:
@@ -296,15 +289,14 @@ def _check_promotion(
             " one as a new version.",
             terminal.ExitCode.NO,
         )
-    with reading(client) as session:
-        for why in why_no_approvals(session, approvals, registered).values():
-            if why:
-                terminal.fail(
-                    f"No approval of {manifest.model}: {why}.",
-                    "Let an operator sign the event that registered it: lotmark operator sign"
-                    f" {registered.index} --meaning approve",
-                    terminal.ExitCode.NO,
-                )
+    for why in why_no_approvals(session, approvals, registered).values():
+        if why:
+            terminal.fail(
+                f"No approval of {manifest.model}: {why}.",
+                "Let an operator sign the event that registered it: lotmark operator sign"
+                f" {registered.index} --meaning approve",
+                terminal.ExitCode.NO,
+            )
 
 
 def _submit(
