@@ -54,7 +54,6 @@ class StationImage:
     path: Path  # in the folder
     file: ImageFile | LargeImage
     unit: str  # item id; "": its name tells none
-    mode: Mode  # in which it was judged
     inspected: Inspected
     triggered_ns: int  # of the monotonic clock: when it was taken up
 
@@ -63,6 +62,11 @@ class StationImage:
         """Of the file, as text that can be told: bytes that are no UTF-8 are written in hex."""
         text = self.file.name[:FILE_NAME_SIZE_MAX]
         return text.encode(errors="backslashreplace").decode()
+
+    @property
+    def mode(self) -> Mode:
+        """In which it was judged, as its results say, or was to be judged."""
+        return self.inspected.mode
 
     @property
     def verdict(self) -> str:
@@ -274,7 +278,6 @@ class StationRun:
             path=path,
             file=file,
             unit=unit,
-            mode=self._station.mode,
             inspected=self._station.inspect(file, occasion),
             triggered_ns=triggered_ns,
         )

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from lotmark.v1 import quality_pb2
-from lotmark_inference.policy import Mode
+from lotmark_inference.policy import Mode, Trigger
 from lotmark_node.edge.image_folder import ImageFolder
 from lotmark_node.edge.station_mode import ModeFile
 from lotmark_node.edge.station_run import StationImage, StationRun
 from tests.inference.judging_models import SIZE, encoded, image_file
 from tests.inference.test_image_reading import chunk
-from tests.node.edge.test_inspection_station import Station, bodies
+from tests.node.edge.test_inspection_station import Station, bodies, read
 from tests.node.edge.test_referenced_images import station as station_settings
 
 END = chunk(b"IEND", b"")
@@ -140,6 +140,31 @@ def test_people_are_told_of_a_file_whatever_its_name(tmp_path: Path, name: str, 
     assert message is not None
     assert message.fields["image"] == image.alarm("aoi-cam07", now_us=0)["image"] == shown
     assert image.unit == ""
+
+
+def test_the_mode_that_is_told_is_the_one_that_is_signed(tmp_path: Path) -> None:
+    line = Line(tmp_path)
+    line.run.trigger(Trigger.SHIFT_START)
+    told, signed = list[str](), list[str]()
+    for unit in range(1, 7):
+        line.station.odd = unit == 5  # which is looked at harder from the next unit on
+        line.put(f"A{unit}_weld.png", image_file(unit))
+        (image,) = line.judged()
+        results = [
+            each.inference_result
+            for each in read(image.inspected.events)
+            if each.HasField("inference_result")
+        ]
+        told.append(image.mode.value)
+        signed += {each.mode for each in results}
+        if image.is_nonconforming:
+            assert image.alarm("aoi-cam07", now_us=0)["mode"] == "NORMAL"
+        line.run.settle(image)
+    line.put("A7_weld.png", b"no image")
+    (unjudged,) = line.judged()
+
+    assert told == signed == ["FIRST_ARTICLE"] * 3 + ["NORMAL"] * 2 + ["REINFORCED"]
+    assert unjudged.mode is Mode.REINFORCED
 
 
 def test_a_unit_that_a_name_tells_is_known(tmp_path: Path) -> None:
