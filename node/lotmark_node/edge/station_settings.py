@@ -11,6 +11,7 @@ engine = "onnxruntime"             # kind of engine that runs them; may be left 
 file_name = "(?P<unit>[A-Z0-9]+)_(?P<feature>weld_[0-9]+)"  # of an image, without its ending
 unit_prefix = "https://id.gs1.org/01/04012345000023/21/"    # of the item's id; the unit follows
 clock_uncertainty_ms = 1_000       # how far this machine's clock may be off
+webhooks = "webhooks.toml"         # who is told of nonconforming parts; may be left out
 renew_s = 60                       # after which a node is asked again what may run
 images_listen = "127.0.0.1:8406"   # where images may be pushed; may be left out
 images_key_file = "images.key"     # what whoever pushes must show; loopback needs none
