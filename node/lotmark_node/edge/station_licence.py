@@ -3,7 +3,8 @@
 A licence names what may run: the models in use at the station with their digests, the label
 catalogue in force, and the policy that was checked against it. Every start and every renewal asks
 a node. Where none answers, the last licence counts, however old it is; the files must have the
-digests that it names. Where a node says no, the copy is removed, so that nothing starts by it.
+digests that it names. A node that is busy, faulty or none of the pinned chain has not answered
+either. Where a node says no, the copy is removed, so that nothing starts by it.
 """
 
 import logging
@@ -13,7 +14,7 @@ from pathlib import Path
 from lotmark.canonical_json import JsonValue, dump, load
 from lotmark.client.session import LedgerSession
 from lotmark.client.settings import ClientSettings
-from lotmark.errors import MalformedError
+from lotmark.errors import MalformedError, ProtocolError
 from lotmark.event_rules import POLICY_DOCUMENT_SIZE_MAX
 from lotmark.json_fields import JsonFields
 from lotmark_consensus.disk import replace_file
@@ -28,7 +29,8 @@ from lotmark_node.inference_ledger import catalogue_approval, models_of
 
 logger = logging.getLogger(__name__)
 
-NO_NODE = (ConnectionError, TimeoutError)
+# Nobody says what may run. Only an `InferenceError` is a no.
+NO_ANSWER = (ConnectionError, TimeoutError, ProtocolError)
 FILE_SIZE_MAX = POLICY_DOCUMENT_SIZE_MAX + 65_536
 
 _FORMAT = "lotmark-station-licence/1"
@@ -127,20 +129,20 @@ class LicenceFile:
         """Return what a node says now, or where none answers, what one said last.
 
         Raises:
-            ModelRefused, EngineError, CatalogueRefused, ProtocolError, OSError: As `renewed`; or
-                the last licence is for another station, party, engine, model or policy.
-            ConnectionError, TimeoutError: No node answers, and none ever did.
+            ModelRefused, EngineError, CatalogueRefused, OSError: As `renewed`; or the last licence
+                is for another station, party, engine, model or policy.
+            ConnectionError, TimeoutError, ProtocolError: No node answers, and none ever did.
         """
         try:
             return self.renewed(settings, client, policy, now_ms=now_ms)
-        except NO_NODE:
-            licence = self.last()
+        except NO_ANSWER as error:
+            licence, why = self.last(), str(error)
             if licence is None:
                 raise
         self._check_fits(licence, settings, client, policy)
         logger.warning(
             "station starts by its last licence, as no node answers",
-            extra={"station": settings.station, "age_s": licence.age_s(now_ms)},
+            extra={"station": settings.station, "age_s": licence.age_s(now_ms), "reason": why},
         )
         return licence
 
