@@ -1,12 +1,16 @@
 """What a station may run: who says no, who says nothing, and which answer counts."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import errno
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self, cast
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lotmark.client.calls import CallRefused, NotOnLedgerError
 from lotmark.client.ledger_records import LedgerEntry, LedgerPosition
@@ -35,6 +39,7 @@ from tests.inference.weld_policy import weld_policy
 from tests.node.accepted_log import AcceptedLog
 from tests.node.edge.test_referenced_images import station as station_settings
 
+LICENSED_SIZE = 10  # entries of `Ledger`, with which the station may run
 NO_ANSWERS = [
     CallRefused("OEM-A/n1: 512 calls are in work; try again"),
     CallRefused("OEM-A/n1: an error in this program"),
@@ -62,6 +67,7 @@ class Ledger:
             self.log.put(0, event)
         self.shown: int | None = None  # entries that the node has; None: all
         self.failure: Exception | None = None
+        self.meanwhile: Callable[[], None] | None = None  # done once, when an answer was read
 
     @property
     def size(self) -> int:
@@ -102,6 +108,10 @@ class Session:
         for each in self.ledger_in_memory.log.events[from_index : self.ledger_in_memory.size]:
             self._answer()
             yield each.entry
+        if parties:  # the models, which are read last
+            meanwhile, self.ledger_in_memory.meanwhile = self.ledger_in_memory.meanwhile, None
+            if meanwhile is not None:
+                meanwhile()
 
     def _answer(self) -> None:
         if self.ledger_in_memory.failure is not None:
@@ -184,6 +194,7 @@ def test_a_no_takes_the_licence_away(station: Station) -> None:
         station.obtained()
     station.ledger.failure = ConnectionError("cannot be reached")
 
+    assert station.file.last() is None
     with pytest.raises(ConnectionError):
         station.obtained()
 
@@ -193,3 +204,151 @@ def test_a_catalogue_that_is_not_in_force_is_a_no(station: Station) -> None:
 
     with pytest.raises(CatalogueRefused):
         station.obtained()
+
+
+def test_a_node_that_is_behind_undoes_no_roll_back(station: Station) -> None:
+    station.obtained()
+    before = station.ledger.size
+    station.ledger.log.put(0, rolled_back(1, ""))
+    with pytest.raises(ModelRefused):
+        station.renewed()
+    station.restart()
+    station.ledger.shown = before
+
+    with pytest.raises(ConnectionError, match=f"not as far as entry {before}"):
+        station.obtained()
+    station.ledger.shown = None
+    with pytest.raises(ModelRefused):
+        station.obtained()
+
+
+@given(shown=st.lists(st.integers(LICENSED_SIZE - 2, LICENSED_SIZE + 4), min_size=1, max_size=12))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_nodes_are_asked_none_undoes_what_one_that_was_farther_has_said(
+    ledger: Ledger, shown: list[int]
+) -> None:
+    """Promoted, rolled back, promoted again behind another entry, and rolled back."""
+    ledger.log.events[:] = ledger.log.events[:LICENSED_SIZE]
+    for event in (rolled_back(1, ""), registered(2), promoted(), rolled_back(1, "")):
+        ledger.log.put(0, event)
+    with TemporaryDirectory() as folder:
+        station, seen, said_yes = Station(Path(folder), ledger), 0, False
+        for size in shown:
+            ledger.shown = min(size, len(ledger.log.events))
+            station.restart()
+            if ledger.shown >= seen:  # it counts
+                seen, said_yes = ledger.shown, is_licensed(ledger.shown)
+            starts = True
+            try:
+                station.obtained()
+            except (ModelRefused, CatalogueRefused, ConnectionError):
+                starts = False
+            assert starts is said_yes
+
+
+def is_licensed(size: int) -> bool:
+    """Return whether the first so many entries of that ledger let the station run."""
+    return size in (LICENSED_SIZE, LICENSED_SIZE + 3)
+
+
+def test_a_node_that_is_behind_takes_no_licence_away(station: Station) -> None:
+    station.obtained()
+    station.ledger.shown = LICENSED_SIZE - 1
+
+    assert station.obtained().read_ms == 1_000
+    with pytest.raises(ConnectionError):
+        station.renewed()
+    assert station.file.last() is not None
+
+
+def test_what_was_seen_of_one_chain_says_nothing_of_another(station: Station) -> None:
+    station.obtained()
+    station.client = cast("ClientSettings", Client(chain_id=bytes([1]) * 32))
+    station.ledger.shown = LICENSED_SIZE - 1
+
+    with pytest.raises(ModelRefused):
+        station.obtained()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"x" * 2_000, b'{"format":1,"chain_id":"","size":"0"}']
+)
+def test_a_damaged_note_of_the_size_stops_no_line(
+    station: Station, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    station.obtained()
+    note = station.folder / "data" / f"{STATION}.ledger.json"
+    whole = note.read_bytes()
+    note.write_bytes(content)
+
+    assert station.model() == "weld-light/1"
+    assert "how far the ledger was is not known" in caplog.messages
+    assert note.read_bytes() == whole
+
+
+def test_a_no_counts_on_a_full_disk(
+    station: Station, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_path: Path, _content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    station.obtained()
+    station.ledger.log.put(0, rolled_back(1, ""))
+    monkeypatch.setattr(station_licence, "replace_file", full)
+
+    with pytest.raises(ModelRefused):
+        station.renewed()
+    assert station.file.last() is None
+    assert "a node's no is not kept" in caplog.messages
+
+
+def test_an_answer_that_comes_after_that_to_a_later_question_is_not_kept(station: Station) -> None:
+    """The question of a run that ended is under way when the next run asks."""
+    ledger = station.ledger
+
+    def meanwhile() -> None:
+        ledger.log.put(0, rolled_back(1, ""))
+        with pytest.raises(ModelRefused):
+            station.obtained()
+
+    ledger.meanwhile = meanwhile
+    assert station.renewed().light.registered.model == "weld-light/1"
+
+    assert station.file.last() is None
+    ledger.shown = LICENSED_SIZE  # nor is the size of that time
+    with pytest.raises(ConnectionError):
+        station.obtained()
+
+
+def test_an_answer_of_a_node_that_is_behind_what_was_heard_meanwhile_is_not_kept(
+    station: Station,
+) -> None:
+    """As by a process that was asked by the same station a moment before."""
+    ledger = station.ledger
+
+    def meanwhile() -> None:
+        ledger.log.put(0, rolled_back(1, ""))
+        with pytest.raises(ModelRefused):
+            LicenceFile(station.folder / "data", STATION).renewed(
+                station.settings, station.client, weld_policy(), now_ms=1
+            )
+
+    ledger.meanwhile = meanwhile
+    station.renewed()
+
+    assert station.file.last() is None
+
+
+def test_a_no_that_comes_after_a_later_yes_takes_no_licence_away(station: Station) -> None:
+    ledger = station.ledger
+    ledger.log.put(0, rolled_back(1, ""))
+
+    def meanwhile() -> None:
+        ledger.log.put(0, promoted())
+        station.obtained()
+
+    ledger.meanwhile = meanwhile
+    with pytest.raises(ModelRefused):
+        station.renewed()
+
+    assert station.file.last() is not None
