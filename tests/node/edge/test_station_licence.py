@@ -323,7 +323,7 @@ def test_an_answer_that_comes_after_that_to_a_later_question_is_not_kept(station
 def test_an_answer_of_a_node_that_is_behind_what_was_heard_meanwhile_is_not_kept(
     station: Station,
 ) -> None:
-    """As by a process that was asked by the same station a moment before."""
+    """Another process of the station has heard more since this one asked."""
     ledger = station.ledger
 
     def meanwhile() -> None:
