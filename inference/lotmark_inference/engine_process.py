@@ -32,6 +32,10 @@ class EngineProcessGone(EngineError):
     """The process ended, or was killed as it did not answer in time."""
 
 
+class EngineProcessHung(EngineProcessGone):
+    """It did not answer in time and was killed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedLayout:
     """How the shared memory is divided: images first, then what the engine makes of them."""
@@ -187,7 +191,7 @@ class EngineProcess:
         try:
             if not self._connection.poll(deadline_s):
                 self.kill()
-                raise EngineProcessGone(
+                raise EngineProcessHung(
                     f"engine process {self.process_id} gave no answer within {deadline_s:g} s"
                     " and was killed"
                 )

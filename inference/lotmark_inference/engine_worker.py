@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 
 from lotmark_inference.batch_parts import Outputs, infer_in_parts
 from lotmark_inference.engine import Engine, EngineIdentity
-from lotmark_inference.engine_process import EngineProcess, EngineProcessGone, SharedLayout
+from lotmark_inference.engine_process import (
+    EngineProcess,
+    EngineProcessGone,
+    EngineProcessHung,
+    SharedLayout,
+)
 from lotmark_inference.errors import EngineError
 from lotmark_inference.image_checks import check_batch
 from lotmark_inference.manifest_file import LABELS_MAX
@@ -30,6 +35,7 @@ class WorkerLimits:
 
     start_s: float = 120.0  # to open the engine; on a GPU it may have to compile
     infer_s: float = 10.0  # for each image of a batch
+    retries_hung: bool = True  # whether a batch without an answer in time is tried once more
     batch_images_max: int = 16  # at once; larger batches go in parts
     inferences_max: int = 100_000  # of batches
     rss_growth_max_mb: float = 256.0  # since the engine was opened, in 10**6 bytes
@@ -81,7 +87,8 @@ class WorkerEngine:
 
         Raises:
             InputRefused: It is not what the model takes; the worker never saw it.
-            EngineError: The engine failed, its worker died twice, or it is closed.
+            EngineError: The engine failed, its worker died twice or hung where that is not tried
+                again, or it is closed.
         """
         check_batch(batch, self._image)
         return infer_in_parts(self._infer_part, batch, self._limits.batch_images_max)
@@ -101,6 +108,8 @@ class WorkerEngine:
         except EngineProcessGone as error:
             first = error
             logger.warning("engine worker died", extra={"reason": str(error)})
+            if isinstance(error, EngineProcessHung) and not self._limits.retries_hung:
+                raise
         try:
             return self._infer_once(batch)
         except EngineProcessGone as second:

@@ -192,6 +192,18 @@ def test_a_batch_has_the_time_of_all_its_images(count: int) -> None:
         worker.close()
 
 
+def test_a_batch_that_hangs_is_tried_once_where_that_is_asked_for(tmp_path: Path) -> None:
+    limits = WorkerLimits(infer_s=0.5, retries_hung=False)
+    with faulty_worker(tmp_path, faults_max=2, limits=limits) as worker:
+        with pytest.raises(EngineError, match=r"gave no answer within 0\.5 s and was killed"):
+            worker.infer(telling(HANGS))
+        assert worker.process_id is None
+        died = worker.infer(telling(DIES))  # the second fault, and that is tried again
+
+        assert np.array_equal(died["scores"], SoundEngine().infer(telling(DIES))["scores"])
+        assert lives(tmp_path) == 3
+
+
 def test_an_engine_that_fails_is_asked_once_and_its_worker_is_ended(tmp_path: Path) -> None:
     with faulty_worker(tmp_path, faults_max=9) as worker:
         before = worker.process_id

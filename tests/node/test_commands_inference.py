@@ -1,5 +1,6 @@
 """`lotmark inference` on a real node: stations, decay, drift; catalogues approved."""
 
+import errno
 import json
 import signal
 import sqlite3
@@ -32,7 +33,8 @@ from lotmark_inference.weld_images import weld_image
 from lotmark_inference.weld_surface import SIZE, WeldKind
 from lotmark_node import model_decay
 from lotmark_node.commands._client import read_settings
-from lotmark_node.edge.image_file import read_image_file
+from lotmark_node.edge import station_run
+from lotmark_node.edge.image_file import ImageFile, LargeImage, image_in_folder, read_image_file
 from lotmark_node.edge.image_folder import ImageFolder
 from lotmark_node.edge.inspection_station import InspectionStation, Occasion
 from lotmark_node.inference_ledger import accepted_events
@@ -384,17 +386,60 @@ def test_a_station_judges_a_folder_only_with_what_the_ledger_lets_it(
     assert "no version of weld-light is in use at aoi-cam07" in not_promoted.output
     assert "'full_moon' triggers nothing" in unknown.output
     told = {each["image"]: each for each in map(json.loads, done.stdout.splitlines())}
-    assert done.exit_code == 1
     assert "use PNG, PGM or BMP" in told["odd.png"]["trouble"]
     assert f"{IMAGE_SIZE_MAX + 1} bytes" in told["huge.png"]["trouble"]
     judged = told["ST2601120001234_weld_7.png"]
-    assert judged["verdict"] in ("CONFORMING", "NONCONFORMING", "UNDETERMINED")
+    assert (judged["verdict"], done.exit_code) == ("UNDETERMINED", 2)
     assert sorted(path.name for path in images.iterdir()) == ["judged", "refused"]
     assert all(Path(each["kept"]).is_file() for each in told.values())
     logged = site.lotmark("log", "tail", "--json").stdout
     assert "FIRST_ARTICLE" in logged
     assert "tool_change" in logged
     assert "image_refused" in logged
+
+
+BRIGHT, GREY, DARK, DAMAGED, UNREAD = 200, 60, 0, -1, -2  # shades, and files that are no images
+
+
+@pytest.mark.parametrize(
+    ("files", "exit_code"),
+    [
+        ([], 0),
+        ([BRIGHT], 0),
+        ([BRIGHT, GREY], 2),
+        ([BRIGHT, DAMAGED], 2),
+        ([BRIGHT, UNREAD], 2),
+        ([GREY, DARK], 1),
+        ([UNREAD, DAMAGED, DARK], 1),
+    ],
+)
+def test_what_is_not_known_to_conform_has_an_exit_status_of_its_own(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[int], exit_code: int
+) -> None:
+    site.register()
+    site.approve_catalogue()
+    site.promote()
+    settings = station_settings(site, tmp_path)
+    for each in files:
+        path = tmp_path / "images" / f"A{abs(each)}_weld_1.png"
+        if each >= 0:
+            pixels = np.random.default_rng(each).integers(0, 40, (SIZE, SIZE), dtype=np.uint8)
+            Image.fromarray(pixels + np.uint8(each)).save(path)
+        else:
+            path.write_bytes(b"no image")
+    if UNREAD in files:
+        readable = image_in_folder
+
+        def refuse(path: Path) -> ImageFile | LargeImage:  # tests may be run by root
+            if path.stem.startswith(f"A{-UNREAD}_"):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return readable(path)
+
+        monkeypatch.setattr(station_run, "image_in_folder", refuse)
+
+    done = site.lotmark("inference", "watch", settings, "--once", "--json")
+
+    assert done.exit_code == exit_code, done.output
 
 
 def test_a_station_goes_on_until_it_is_told_to_stop_and_tells_of_defects(

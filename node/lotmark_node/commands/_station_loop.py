@@ -13,6 +13,7 @@ import typer
 from lotmark.client.client import Client
 from lotmark.client.settings import SettingsError, read_client_settings
 from lotmark_inference.policy import Trigger
+from lotmark_node import terminal
 from lotmark_node.edge.image_listener import listening
 from lotmark_node.edge.station_alerts import alerting
 from lotmark_node.edge.station_keeping import FolderKeeper
@@ -23,7 +24,7 @@ from lotmark_node.edge.station_watch import StationWatch
 
 def watch_station(
     settings: StationSettings, *, triggers: Sequence[Trigger], once: bool, as_json: bool
-) -> bool:
+) -> terminal.ExitCode:
     """Judge images until SIGINT or SIGTERM, or those that are there.
 
     Args:
@@ -33,7 +34,8 @@ def watch_station(
         as_json: Whether a program reads what is told.
 
     Returns:
-        Whether every image was judged, by each model that was asked, and none was nonconforming.
+        NO: a part does not conform; else CANNOT_TELL: an image is undetermined, or was not judged;
+        else DONE.
 
     Raises:
         InferenceError, ProtocolError, AdapterError, OSError: It may not or cannot run.
@@ -43,15 +45,14 @@ def watch_station(
             f"images_from names source {settings.images_from.source}, which only an edge site"
             " watches: run the station there, or remove images_from"
         )
-    is_conforming = True
+    verdicts = set[str]()
     client_settings = read_client_settings(settings.client)
     client = Client(client_settings)
     try:
         with alerting(settings.webhooks) as alert, listening(settings):
 
             def tell(image: StationImage, kept: Path) -> None:
-                nonlocal is_conforming
-                is_conforming &= not (image.is_nonconforming or image.inspected.trouble)
+                verdicts.add(image.verdict)
                 made_ms = time.time_ns() // 1_000_000
                 alert(partial(image.alert, settings.station, made_ms=made_ms))
                 typer.echo(json.dumps(_document(image, kept)) if as_json else _line(image))
@@ -67,7 +68,11 @@ def watch_station(
             asyncio.run(_watch(watch, triggers, once=once))
     finally:
         client.close()
-    return is_conforming and not watch.unread_count
+    if "NONCONFORMING" in verdicts:
+        return terminal.ExitCode.NO
+    if verdicts - {"CONFORMING"} or watch.unread_count:
+        return terminal.ExitCode.CANNOT_TELL
+    return terminal.ExitCode.DONE
 
 
 async def _watch(watch: StationWatch, triggers: Sequence[Trigger], *, once: bool) -> None:

@@ -175,7 +175,8 @@ def watch(
 ) -> None:
     """Judge the images that a camera writes to a folder, until SIGINT or SIGTERM; tell each result.
 
-    With --json one document a line. Exit status, with --once: 1 a part does not conform.
+    With --json one document a line. Exit status, with --once: 1 a part does not conform; else 2
+    one is undetermined, or an image was not judged or not read.
     """
     from lotmark_node.commands._client import silence_grpc
     from lotmark_node.commands._station_loop import watch_station
@@ -184,9 +185,9 @@ def watch(
     silence_grpc()
     triggers = _triggers(trigger or [])
     settings = read_station_settings(file)
-    is_conforming = watch_station(settings, triggers=triggers, once=once, as_json=as_json)
-    if once and not is_conforming:
-        raise typer.Exit(terminal.ExitCode.NO)
+    found = watch_station(settings, triggers=triggers, once=once, as_json=as_json)
+    if once:
+        raise typer.Exit(found)
 
 
 @app.command()

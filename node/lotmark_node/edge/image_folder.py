@@ -5,6 +5,7 @@ import os
 import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,7 @@ class _Settled:
 
     look: _Look
     place: Path | None  # where it is moved to; None: it is removed
+    context: _Look | None  # of its context, which goes with it; None: it had none
 
 
 class ImageFolder:
@@ -67,6 +69,7 @@ class ImageFolder:
         self._folder = folder
         self._now_s = now_s
         self._looks: dict[str, _Look] = {}
+        self._contexts: dict[str, _Look | None] = {}  # by image of the last poll
         self._settled: dict[str, _Settled] = {}  # by name; what lies there still
         self._alone_since_s: dict[str, float] = {}  # contexts without an image, by name
         self._unjudged_told: set[str] = set()
@@ -88,6 +91,7 @@ class ImageFolder:
         self._looks = looks
         ready = [name for name in ready if not self._is_settled(name, looks[name])]
         self._remove_settled()
+        self._contexts = {name: _context_look(self._folder / name) for name in ready}
         ready.sort(key=lambda name: (looks[name].modified_ns, name))
         return [self._folder / name for name in ready]
 
@@ -195,16 +199,18 @@ class ImageFolder:
         look = self._looks.get(path.name)
         if look is not None:
             place = None if large is None else self.refused_place(large)
-            self._settled[path.name] = _Settled(look, place)
+            self._settled[path.name] = _Settled(look, place, self._contexts.get(path.name))
 
     def remove(self, path: Path, large: LargeImage | None = None) -> None:
         """Settle a file and take it out of the folder, with its context; as `settle`.
+
+        A context that came after the last poll, or was written anew since, is of the next image of
+        that name, and stays.
 
         Where it cannot be taken out, that is told once, and it is tried again with each poll.
         """
         self.settle(path, large)
         self._looks.pop(path.name, None)
-        _remove_context(path)
         if path.name in self._settled:
             self._take_out(path.name)
 
@@ -235,7 +241,6 @@ class ImageFolder:
                     make_folder(settled.place.parent)
                     path.replace(settled.place)
                     sync_folder(settled.place.parent)
-                _remove_context(path)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -245,6 +250,8 @@ class ImageFolder:
                 )
             self._is_unremoved_told = True
             return False
+        if settled.context is not None and settled.context == _context_look(path):
+            _remove_context(path.with_suffix(CONTEXT_SUFFIX))
         del self._settled[name]
         return True
 
@@ -256,11 +263,15 @@ def _context_name(image: str) -> str:
     return Path(image).with_suffix(CONTEXT_SUFFIX).name
 
 
-def _remove_context(path: Path) -> None:
-    """Remove the context file beside an image, if there is one, or say why it cannot be."""
-    if path.suffix == TRIGGER_SUFFIX:
-        return
-    context = path.with_suffix(CONTEXT_SUFFIX)
+def _context_look(image: Path) -> _Look | None:
+    """Look at the context file beside an image; None: there is none, or it cannot be looked at."""
+    with suppress(OSError):
+        return _look_of(image.with_suffix(CONTEXT_SUFFIX).lstat())
+    return None
+
+
+def _remove_context(context: Path) -> None:
+    """Remove a context file, if it is there, or say why it cannot be."""
     try:
         context.unlink(missing_ok=True)
     except OSError as error:

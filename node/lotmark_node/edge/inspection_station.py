@@ -44,6 +44,7 @@ class Inspected:
     """What became of one image."""
 
     events: tuple[bytes, ...]  # in order; results, a gap where there is trouble, and switches
+    mode: Mode  # in which it was judged, or was to be
     judgement: Judgement | None  # None: it was not judged
     trouble: str = ""  # why it was not, or not by every model that was asked
     result_id: bytes = b""  # event of the result that has the last word; b"": there is none
@@ -164,6 +165,7 @@ class InspectionStation:
         if self._unit is not None and (self._unit != occasion.unit or not self._unit):
             before = self._end_unit()
         self._unit = occasion.unit
+        mode = self._state.mode
         try:
             if isinstance(file, LargeImage):
                 raise InputRefused(f"it has {file.size} bytes; at most {IMAGE_SIZE_MAX} are read")
@@ -171,7 +173,7 @@ class InspectionStation:
             judgement = self._inspector.judge(
                 InspectedImage(
                     image=image,
-                    mode=self._state.mode,
+                    mode=mode,
                     context=occasion.context,
                     feature=occasion.feature,
                     triggered_ns=occasion.triggered_ns,
@@ -183,7 +185,7 @@ class InspectionStation:
             ]
         except Exception as error:  # one image, whatever it is, does not end a station
             gap = self._gap(file, occasion, error)
-            return Inspected(events=(*before, gap), judgement=None, trouble=_said(error))
+            return Inspected(events=(*before, gap), mode=mode, judgement=None, trouble=_said(error))
         trouble = ""
         if judgement.failure is not None:
             results.append(self._gap(file, occasion, judgement.failure))
@@ -192,6 +194,7 @@ class InspectionStation:
         switches = self._switches_of(judgement, result_id)
         return Inspected(
             events=(*before, *results, *switches),
+            mode=mode,
             judgement=judgement,
             trouble=trouble,
             result_id=result_id,

@@ -3,35 +3,43 @@
 A licence names what may run: the models in use at the station with their digests, the label
 catalogue in force, and the policy that was checked against it. Every start and every renewal asks
 a node. Where none answers, the last licence counts, however old it is; the files must have the
-digests that it names. Where a node says no, the copy is removed, so that nothing starts by it.
+digests that it names. A node that is busy, faulty or none of the pinned chain has not answered
+either. Where a node says no, the copy is removed, so that nothing starts by it.
+
+Beside it lies how far the ledger was when a node said yes or no. A node that is not that far, as
+one that was cut off or has just started, has not answered: what was heard is not undone by it.
 """
 
 import logging
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lotmark.canonical_json import JsonValue, dump, load
 from lotmark.client.session import LedgerSession
 from lotmark.client.settings import ClientSettings
-from lotmark.errors import MalformedError
+from lotmark.errors import MalformedError, ProtocolError
 from lotmark.event_rules import POLICY_DOCUMENT_SIZE_MAX
 from lotmark.json_fields import JsonFields
 from lotmark_consensus.disk import replace_file
 from lotmark_inference.engines_here import engines_here
 from lotmark_inference.errors import CatalogueRefused, ModelRefused
+from lotmark_inference.label_catalogue import CatalogueApproval
 from lotmark_inference.model_folder import ModelFolder
 from lotmark_inference.model_registry import LicensedModel, licensed_model
 from lotmark_inference.policy import InspectionPolicy
-from lotmark_inference.registered_models import EngineTarget, Registration
+from lotmark_inference.registered_models import EngineTarget, RegisteredModels, Registration
 from lotmark_node.edge.station_settings import StationSettings
 from lotmark_node.inference_ledger import catalogue_approval, models_of
 
 logger = logging.getLogger(__name__)
 
-NO_NODE = (ConnectionError, TimeoutError)
+# Nobody says what may run. Only an `InferenceError` is a no.
+NO_ANSWER = (ConnectionError, TimeoutError, ProtocolError)
 FILE_SIZE_MAX = POLICY_DOCUMENT_SIZE_MAX + 65_536
+SEEN_FILE_SIZE_MAX = 1_024
 
-_FORMAT = "lotmark-station-licence/1"
+_FORMAT, _SEEN_FORMAT = "lotmark-station-licence/1", "lotmark-ledger-seen/1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +59,15 @@ class StationLicence:
         return max(0, now_ms - self.read_ms) // 1_000
 
 
+@dataclass(frozen=True, slots=True)
+class _LedgerAnswer:
+    """What a node's ledger holds of which a licence follows."""
+
+    size: int  # entries, at least, that it follows from
+    approval: CatalogueApproval
+    models: RegisteredModels
+
+
 def asked_licence(
     settings: StationSettings, client: ClientSettings, policy: InspectionPolicy, *, now_ms: int
 ) -> StationLicence:
@@ -63,13 +80,45 @@ def asked_licence(
         ConnectionError, TimeoutError: No node answers.
         ProtocolError: One answers what is not so.
     """
-    engines, folder = engines_here(settings.engine), ModelFolder(settings.registry)
+    return _licence(settings, client, policy, _asked(client, size_seen=0), now_ms=now_ms)
+
+
+def _asked(client: ClientSettings, *, size_seen: int) -> _LedgerAnswer:
+    """Ask a node that has as many entries as were seen.
+
+    Raises:
+        ConnectionError, TimeoutError: No node answers, or it is behind.
+        ProtocolError: One answers what is not so.
+    """
     with LedgerSession(client) as session:
-        approval = catalogue_approval(session, [client.party])
-        models = models_of(session, client.party)
-    catalogue = approval.catalogue(policy.catalogue)
+        if size_seen:
+            session.reach(size_seen - 1)
+        return _LedgerAnswer(
+            size=session.ledger().size,
+            approval=catalogue_approval(session, [client.party]),
+            models=models_of(session, client.party),
+        )
+
+
+def _licence(
+    settings: StationSettings,
+    client: ClientSettings,
+    policy: InspectionPolicy,
+    answer: _LedgerAnswer,
+    *,
+    now_ms: int,
+) -> StationLicence:
+    """Return the licence that follows from a node's answer.
+
+    Raises:
+        ModelRefused, EngineError, CatalogueRefused: As `asked_licence`.
+    """
+    engines, folder = engines_here(settings.engine), ModelFolder(settings.registry)
+    catalogue = answer.approval.catalogue(policy.catalogue)
     light, heavy = (
-        licensed_model(models, station=settings.station, name=name, engines=engines, folder=folder)
+        licensed_model(
+            answer.models, station=settings.station, name=name, engines=engines, folder=folder
+        )
         if name
         else None
         for name in (settings.light, settings.heavy)
@@ -87,11 +136,19 @@ def asked_licence(
 
 
 class LicenceFile:
-    """The last licence of one station, on disk; for one thread at once."""
+    """The last licence of one station, on disk, and how far the ledger was; for any thread.
+
+    Of two questions at once, as where a run has ended and its own is still under way, the one that
+    was asked last counts, whichever is answered first.
+    """
 
     def __init__(self, folder: Path, station: str) -> None:
         """Keep it in a folder, which is made with the first licence."""
         self._path = folder / f"{station}.licence.json"
+        self._seen_path = folder / f"{station}.ledger.json"
+        self._lock = threading.Lock()
+        self._asked_count = 0  # questions, by which each has its number
+        self._answered = 0  # the last one whose answer was kept
 
     def renewed(
         self,
@@ -101,20 +158,75 @@ class LicenceFile:
         *,
         now_ms: int,
     ) -> StationLicence:
-        """Ask a node, and keep what it says; a refusal removes what was kept.
+        """Ask a node, and keep what it says; a no removes what was kept.
 
         Raises:
             ModelRefused, EngineError, CatalogueRefused, ConnectionError, TimeoutError,
                 ProtocolError: As `asked_licence`.
             OSError: The file cannot be written.
         """
+        with self._lock:
+            self._asked_count += 1
+            number = self._asked_count
+        answer = _asked(client, size_seen=self._size_seen(client.chain_id))
         try:
-            licence = asked_licence(settings, client, policy, now_ms=now_ms)
+            licence = _licence(settings, client, policy, answer, now_ms=now_ms)
         except (ModelRefused, CatalogueRefused):
-            self._path.unlink(missing_ok=True)
+            try:
+                self._keep_answer(number, None, client.chain_id, answer.size)
+            except OSError as error:  # it counts in this run all the same
+                logger.error("a node's no is not kept", extra={"reason": str(error)})
             raise
-        self.keep(licence)
+        self._keep_answer(number, licence, client.chain_id, answer.size)
         return licence
+
+    def _keep_answer(
+        self, number: int, licence: StationLicence | None, chain_id: bytes, size: int
+    ) -> None:
+        """Keep an answer, unless one to a later question is kept, or one of a longer ledger.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        with self._lock:
+            size_seen = self._size_seen(chain_id)
+            if number < self._answered or size < size_seen:
+                return
+            self._answered = number
+            if licence is None:
+                self._path.unlink(missing_ok=True)
+            if size > size_seen:
+                seen = {"format": _SEEN_FORMAT, "chain_id": chain_id.hex(), "size": str(size)}
+                replace_file(self._seen_path, dump(seen))
+            if licence is not None:
+                self.keep(licence)
+
+    def _size_seen(self, chain_id: bytes) -> int:
+        """Return how many entries a chain had when a node answered last; 0: nobody knows.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        try:
+            with self._seen_path.open("rb") as file:
+                raw = file.read(SEEN_FILE_SIZE_MAX + 1)
+            seen = JsonFields(
+                load(raw, size_max=SEEN_FILE_SIZE_MAX),
+                ("format", "chain_id", "size"),
+                place="what was seen of the ledger",
+            )
+            is_known = (seen.text("format"), seen.text("chain_id")) == (
+                _SEEN_FORMAT, chain_id.hex(),
+            )  # fmt: skip
+            return seen.u64("size") if is_known else 0
+        except FileNotFoundError:
+            return 0
+        except MalformedError as error:  # a line must not stand for it
+            logger.error(
+                "how far the ledger was is not known",
+                extra={"file": str(self._seen_path), "reason": str(error)},
+            )
+            return 0
 
     def obtained(
         self,
@@ -127,20 +239,20 @@ class LicenceFile:
         """Return what a node says now, or where none answers, what one said last.
 
         Raises:
-            ModelRefused, EngineError, CatalogueRefused, ProtocolError, OSError: As `renewed`; or
-                the last licence is for another station, party, engine, model or policy.
-            ConnectionError, TimeoutError: No node answers, and none ever did.
+            ModelRefused, EngineError, CatalogueRefused, OSError: As `renewed`; or the last licence
+                is for another station, party, engine, model or policy.
+            ConnectionError, TimeoutError, ProtocolError: No node answers, and none ever did.
         """
         try:
             return self.renewed(settings, client, policy, now_ms=now_ms)
-        except NO_NODE:
-            licence = self.last()
+        except NO_ANSWER as error:
+            licence, why = self.last(), str(error)
             if licence is None:
                 raise
         self._check_fits(licence, settings, client, policy)
         logger.warning(
             "station starts by its last licence, as no node answers",
-            extra={"station": settings.station, "age_s": licence.age_s(now_ms)},
+            extra={"station": settings.station, "age_s": licence.age_s(now_ms), "reason": why},
         )
         return licence
 

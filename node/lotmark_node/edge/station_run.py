@@ -20,7 +20,7 @@ from lotmark.errors import MalformedError
 from lotmark.v1 import quality_pb2
 from lotmark_adapters.webhooks.message import Message
 from lotmark_inference.engine import EngineIdentity
-from lotmark_inference.engine_worker import WorkerEngine
+from lotmark_inference.engine_worker import WorkerEngine, WorkerLimits
 from lotmark_inference.errors import InputRefused, ModelRefused
 from lotmark_inference.inspection import Inspector, JudgingModel
 from lotmark_inference.label_catalogue import read_catalogue
@@ -43,6 +43,12 @@ from lotmark_node.edge.station_settings import FILE_NAME_SIZE_MAX, StationSettin
 
 logger = logging.getLogger(__name__)
 
+# Within which a model answers; no alarm is told before. An image takes it some milliseconds.
+ANSWER_S = 2.0
+# Of the model behind the first: what that one found is not held up by a second try.
+_LIGHT = WorkerLimits(infer_s=ANSWER_S)
+_HEAVY = WorkerLimits(infer_s=ANSWER_S, retries_hung=False)
+
 CONTEXT_SIZE_MAX = 4_096
 CONTEXT_VALUE_MAX = 2**53 - 1  # up to which every reader of JSON agrees
 
@@ -54,7 +60,6 @@ class StationImage:
     path: Path  # in the folder
     file: ImageFile | LargeImage
     unit: str  # item id; "": its name tells none
-    mode: Mode  # in which it was judged
     inspected: Inspected
     triggered_ns: int  # of the monotonic clock: when it was taken up
 
@@ -63,6 +68,11 @@ class StationImage:
         """Of the file, as text that can be told: bytes that are no UTF-8 are written in hex."""
         text = self.file.name[:FILE_NAME_SIZE_MAX]
         return text.encode(errors="backslashreplace").decode()
+
+    @property
+    def mode(self) -> Mode:
+        """In which it was judged, as its results say, or was to be judged."""
+        return self.inspected.mode
 
     @property
     def verdict(self) -> str:
@@ -145,8 +155,10 @@ def opened_station(
         OSError: A file cannot be read.
     """
     with ExitStack() as stack:
-        light = _opened_model(stack, settings, licence.light)
-        heavy = None if licence.heavy is None else _opened_model(stack, settings, licence.heavy)
+        light = _opened_model(stack, settings, licence.light, _LIGHT)
+        heavy = None
+        if licence.heavy is not None:
+            heavy = _opened_model(stack, settings, licence.heavy, _HEAVY)
         wanted = light.manifest.input
         if heavy is not None and _size(heavy.manifest.input) != _size(wanted):
             raise ModelRefused(
@@ -168,7 +180,7 @@ def _size(wanted: ModelInput) -> tuple[int, int]:
 
 
 def _opened_model(
-    stack: ExitStack, settings: StationSettings, licensed: LicensedModel
+    stack: ExitStack, settings: StationSettings, licensed: LicensedModel, limits: WorkerLimits
 ) -> JudgingModel:
     runnable = model_to_run(licensed, ModelFolder(settings.registry))
     identity = EngineIdentity(
@@ -178,7 +190,7 @@ def _opened_model(
         artefact_sha256=licensed.artefact_sha256,
     )
     opening = partial(opened_engine, identity, runnable.artefact, runnable.manifest)
-    engine = WorkerEngine(opening, runnable.manifest.input)
+    engine = WorkerEngine(opening, runnable.manifest.input, limits)
     stack.callback(engine.close)
     return JudgingModel(runnable.manifest, engine)
 
@@ -274,7 +286,6 @@ class StationRun:
             path=path,
             file=file,
             unit=unit,
-            mode=self._station.mode,
             inspected=self._station.inspect(file, occasion),
             triggered_ns=triggered_ns,
         )

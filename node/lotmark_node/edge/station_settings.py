@@ -11,6 +11,7 @@ engine = "onnxruntime"             # kind of engine that runs them; may be left 
 file_name = "(?P<unit>[A-Z0-9]+)_(?P<feature>weld_[0-9]+)"  # of an image, without its ending
 unit_prefix = "https://id.gs1.org/01/04012345000023/21/"    # of the item's id; the unit follows
 clock_uncertainty_ms = 1_000       # how far this machine's clock may be off
+webhooks = "webhooks.toml"         # who is told of nonconforming parts; may be left out
 renew_s = 60                       # after which a node is asked again what may run
 images_listen = "127.0.0.1:8406"   # where images may be pushed; may be left out
 images_key_file = "images.key"     # what whoever pushes must show; loopback needs none
@@ -124,6 +125,11 @@ def read_station_settings(path: Path) -> StationSettings:
     webhooks = None
     if "webhooks" in table:
         webhooks = complete_path(path, "webhooks", _text(path, table, "webhooks"))
+    heavy = _text(path, table, "heavy") if "heavy" in table else ""
+    if heavy == texts["light"]:
+        raise SettingsError(
+            f"{path}: heavy is {heavy}, as light is: its word would be no second one; leave it out"
+        )
     images_listen, images_key = _listen(path, table)
     return StationSettings(
         station=texts["station"],
@@ -132,7 +138,7 @@ def read_station_settings(path: Path) -> StationSettings:
         registry=paths["registry"],
         policy=paths["policy"],
         light=texts["light"],
-        heavy=_text(path, table, "heavy") if "heavy" in table else "",
+        heavy=heavy,
         file_name=_pattern(path, texts["file_name"]),
         unit_prefix=texts["unit_prefix"],
         clock_uncertainty_us=1_000

@@ -22,7 +22,7 @@ from lotmark_consensus.latency import Latency
 from lotmark_inference.errors import InferenceError
 from lotmark_inference.policy import InspectionPolicy, Trigger, read_policy
 from lotmark_node.edge.image_folder import ImageFolder
-from lotmark_node.edge.station_licence import NO_NODE, LicenceFile, StationLicence
+from lotmark_node.edge.station_licence import NO_ANSWER, LicenceFile, StationLicence
 from lotmark_node.edge.station_mode import ModeFile
 from lotmark_node.edge.station_run import StationImage, StationRun, opened_station
 from lotmark_node.edge.station_settings import StationSettings
@@ -241,11 +241,11 @@ class StationWatch:
             await asyncio.sleep(self.settings.renew_s)
             try:
                 found = await _aside(partial(ask, now_ms=_unix_ms()))
-            except (*NO_NODE, OSError) as error:
+            except (*NO_ANSWER, OSError) as error:
                 if not is_told:
                     self._log("licence is not renewed", str(error))
                 is_told = True
-            except (InferenceError, ProtocolError):
+            except InferenceError:
                 changed.set()  # opening anew says why not
             else:
                 self.licence_ms, is_told = found.read_ms, False

@@ -221,6 +221,40 @@ def test_an_images_context_goes_with_it(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
 
 
+@pytest.mark.parametrize("is_image_new", [True, False])
+@pytest.mark.parametrize("had_context", [True, False])
+def test_a_context_of_the_next_image_of_a_name_stays(
+    tmp_path: Path, *, had_context: bool, is_image_new: bool
+) -> None:
+    folder, image, context = ImageFolder(tmp_path), tmp_path / "last.png", tmp_path / "last.json"
+    image.write_bytes(b"one")
+    if had_context:
+        context.write_bytes(b"{}")
+    folder.poll()
+    (path,) = folder.poll()
+    new = tmp_path / "new"  # while that one is judged
+    new.write_bytes(b'{"takt_ms": 1180}')
+    new.replace(context)
+    if is_image_new:
+        image.write_bytes(b"another")
+    folder.remove(path)
+
+    assert context.read_bytes() == b'{"takt_ms": 1180}'
+    assert image.exists() is is_image_new
+
+
+def test_a_context_of_the_image_before_goes_with_it_where_the_next_has_none(tmp_path: Path) -> None:
+    folder = ImageFolder(tmp_path)
+    for name in ("last.png", "last.json"):
+        (tmp_path / name).touch()
+    folder.poll()
+    (path,) = folder.poll()
+    path.write_bytes(b"another")
+    folder.remove(path)
+
+    assert [each.name for each in tmp_path.iterdir()] == ["last.png"]
+
+
 def test_a_file_that_is_too_large_is_hashed_and_set_aside_unless_replaced(tmp_path: Path) -> None:
     folder, path = ImageFolder(tmp_path), tmp_path / "huge.PNG"
     content = bytes(IMAGE_SIZE_MAX + 1)

@@ -2,20 +2,39 @@
 
 import dataclasses
 import os
-from contextlib import suppress
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lotmark.v1 import quality_pb2
-from lotmark_inference.policy import Mode
+from lotmark_inference.engine import Engine
+from lotmark_inference.engine_worker import WorkerEngine, WorkerLimits
+from lotmark_inference.engines_here import engines_here
+from lotmark_inference.manifest_file import dump_manifest
+from lotmark_inference.model_folder import ModelFolder
+from lotmark_inference.model_manifest import ModelInput
+from lotmark_inference.model_metadata import metadata_of
+from lotmark_inference.model_registry import LicensedModel
+from lotmark_inference.policy import Mode, Trigger
+from lotmark_inference.registered_models import Registration
+from lotmark_inference.weld_surface import SIZE as WELD_SIZE
+from lotmark_node.edge import station_run
+from lotmark_node.edge.image_file import ImageFile
 from lotmark_node.edge.image_folder import ImageFolder
+from lotmark_node.edge.inspection_station import InspectionStation, Occasion
+from lotmark_node.edge.station_licence import StationLicence
 from lotmark_node.edge.station_mode import ModeFile
-from lotmark_node.edge.station_run import StationImage, StationRun
+from lotmark_node.edge.station_run import ANSWER_S, StationImage, StationRun, opened_station
 from tests.inference.judging_models import SIZE, encoded, image_file
+from tests.inference.sample_models import FIELD_COUNT, sample_manifest, tiny_onnx
 from tests.inference.test_image_reading import chunk
-from tests.node.edge.test_inspection_station import Station, bodies
+from tests.inference.test_label_catalogue import weld_labels
+from tests.inference.weld_policy import weld_policy
+from tests.node.edge.test_inspection_station import Station, bodies, read
 from tests.node.edge.test_referenced_images import station as station_settings
 
 END = chunk(b"IEND", b"")
@@ -140,6 +159,123 @@ def test_people_are_told_of_a_file_whatever_its_name(tmp_path: Path, name: str, 
     assert message is not None
     assert message.fields["image"] == image.alarm("aoi-cam07", now_us=0)["image"] == shown
     assert image.unit == ""
+
+
+@contextmanager
+def opened_on_engines(
+    folder: Path, patch: pytest.MonkeyPatch
+) -> Iterator[tuple[InspectionStation, WorkerEngine, WorkerEngine]]:
+    """Give a station with two tiny models in processes of their own, and these."""
+    engines: list[WorkerEngine] = []
+
+    class Told(WorkerEngine):
+        def __init__(
+            self, open_engine: Callable[[], Engine], image: ModelInput, limits: WorkerLimits
+        ) -> None:
+            super().__init__(open_engine, image, limits)
+            engines.append(self)
+
+    patch.setattr(station_run, "WorkerEngine", Told)
+    (here,) = engines_here("onnxruntime")
+    weights = np.tile(np.array([0, -0.01, -0.01], dtype=np.float32), (FIELD_COUNT, 1))
+    licensed, registry = list[LicensedModel](), ModelFolder(folder / "models")
+    for name in ("weld-light", "weld-heavy"):
+        onnx = tiny_onnx(weights=weights, metadata=metadata_of(sample_manifest(b"", name=name)))
+        manifest = sample_manifest(onnx, name=name)
+        registration = Registration(
+            model=manifest.model,
+            party="T1-STATOR",
+            onnx_sha256=registry.put(onnx),
+            manifest_digest=registry.put(dump_manifest(manifest)),
+            training_digest=manifest.training_digest,
+            index=1,
+        )
+        licensed.append(
+            LicensedModel(
+                registered=registration, engine=here, artefact_sha256=manifest.onnx_sha256
+            )
+        )
+    policy = weld_policy()
+    licence = StationLicence(
+        station="aoi-cam07",
+        party="T1-STATOR",
+        light=licensed[0],
+        heavy=licensed[1],
+        catalogue=weld_labels().document,
+        policy_digest=policy.digest,
+        read_ms=0,
+    )
+    settings = dataclasses.replace(station_settings(folder), registry=registry.path)
+    with opened_station(settings, policy, licence) as station:
+        light, heavy = engines
+        yield station, light, heavy
+
+
+DARK = ImageFile(
+    "a.png",
+    encoded(np.random.default_rng(1).integers(0, 40, (WELD_SIZE, WELD_SIZE), dtype=np.uint8)),
+)
+OCCASION = Occasion(unit="", feature="", context={}, triggered_ns=0)
+
+
+def hang(engine: WorkerEngine) -> int:
+    """Let an engine's process go on no more, and return which one that is."""
+    assert engine.process_id is not None
+    os.kill(engine.process_id, signal.SIGSTOP)
+    return engine.process_id
+
+
+def test_a_model_that_hangs_behind_the_first_is_not_waited_for_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened_on_engines(tmp_path, monkeypatch) as (station, _, heavy):
+        hang(heavy)
+        found = station.inspect(DARK, OCCASION)
+
+        assert heavy.process_id is None  # not opened anew before the alarm
+        assert bodies(found.events) == ["inference_result", "gap", "policy_switched"]
+        assert found.judgement is not None
+        assert found.judgement.verdict == quality_pb2.VERDICT_NONCONFORMING
+        assert f"within {ANSWER_S:g} s" in found.trouble
+        assert bodies(station.inspect(DARK, OCCASION).events)[0] == "inference_result"
+        assert heavy.process_id is not None
+
+
+def test_the_first_model_is_asked_again_where_it_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened_on_engines(tmp_path, monkeypatch) as (station, light, _):
+        hung = hang(light)
+        found = station.inspect(DARK, OCCASION)
+
+        assert found.trouble == ""
+        assert bodies(found.events) == ["inference_result", "inference_result", "policy_switched"]
+        assert light.process_id not in (None, hung)
+
+
+def test_the_mode_that_is_told_is_the_one_that_is_signed(tmp_path: Path) -> None:
+    line = Line(tmp_path)
+    line.run.trigger(Trigger.SHIFT_START)
+    told, signed = list[str](), list[str]()
+    for unit in range(1, 7):
+        line.station.odd = unit == 5  # which is looked at harder from the next unit on
+        line.put(f"A{unit}_weld.png", image_file(unit))
+        (image,) = line.judged()
+        results = [
+            each.inference_result
+            for each in read(image.inspected.events)
+            if each.HasField("inference_result")
+        ]
+        told.append(image.mode.value)
+        signed += {each.mode for each in results}
+        if image.is_nonconforming:
+            assert image.alarm("aoi-cam07", now_us=0)["mode"] == "NORMAL"
+        line.run.settle(image)
+    line.put("A7_weld.png", b"no image")
+    (unjudged,) = line.judged()
+
+    assert told == signed == ["FIRST_ARTICLE"] * 3 + ["NORMAL"] * 2 + ["REINFORCED"]
+    assert unjudged.mode is Mode.REINFORCED
 
 
 def test_a_unit_that_a_name_tells_is_known(tmp_path: Path) -> None:

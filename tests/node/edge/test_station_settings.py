@@ -66,6 +66,7 @@ def test_an_images_name_tells_unit_and_feature_or_nothing(tmp_path: Path) -> Non
             "engine 'cuda' is none of onnxruntime, tensorrt, tensorrt-rtx",
         ),
         ('heavy = "weld-heavy"', "engine = 11", "key engine is 11"),
+        ('"weld-heavy"', '"weld-light"', "heavy is weld-light, as light is"),
         ("1_000", "-1", "clock_uncertainty_ms is -1"),
         ("1_000", "1.5", "clock_uncertainty_ms is 1.5"),
         ("(?P<unit>", "(?P<part>", "must name"),

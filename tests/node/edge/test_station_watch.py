@@ -1,6 +1,7 @@
 """A station's watch: what it tries again, how often, and what it never does twice."""
 
 import asyncio
+import dataclasses
 import errno
 import threading
 from collections import Counter
@@ -14,6 +15,7 @@ import pytest
 
 from lotmark.client.settings import ClientSettings
 from lotmark_adapters.webhooks.message import Message
+from lotmark_inference.errors import CatalogueRefused, EngineError, ModelRefused
 from lotmark_node.edge import station_watch
 from lotmark_node.edge.inspection_station import InspectionStation
 from lotmark_node.edge.station_alerts import alerting
@@ -31,6 +33,7 @@ from tests.node.edge.site_process import until
 from tests.node.edge.test_image_folder import refuse_removal
 from tests.node.edge.test_inspection_station import Station, bodies
 from tests.node.edge.test_referenced_images import station as station_settings
+from tests.node.edge.test_station_licence import NO_ANSWERS
 
 
 class Kept:
@@ -57,7 +60,10 @@ class Kept:
 
 
 class LicenceInMemory:
-    """Allows everything, as a ledger would."""
+    """Allows everything, as a ledger would, or fails at renewals."""
+
+    failure: Exception | None = None
+    renewals = 0
 
     def __init__(self, _folder: Path, _station: str) -> None:
         self._licence = SimpleNamespace(read_ms=0)
@@ -65,7 +71,11 @@ class LicenceInMemory:
     def obtained(self, *_: object, now_ms: int) -> SimpleNamespace:
         return self._licence
 
-    renewed = obtained
+    def renewed(self, *_: object, now_ms: int) -> SimpleNamespace:
+        LicenceInMemory.renewals += 1
+        if self.failure is not None:
+            raise self.failure
+        return self._licence
 
 
 class Line:
@@ -209,6 +219,44 @@ def test_a_mode_that_cannot_be_kept_repeats_no_event_and_tells_people_all_the_sa
     asyncio.run(scenario())
 
     assert line.kept.bodies == {"policy_switched": 3, "inference_result": 2}
+
+
+@pytest.mark.parametrize("failure", NO_ANSWERS, ids=repr)
+def test_a_node_that_fails_does_not_end_a_station_whose_licence_is_good(
+    line: Line,
+    failure: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(LicenceInMemory, "failure", failure)
+    line.watch.settings = dataclasses.replace(line.watch.settings, renew_s=0)
+
+    async def scenario() -> None:
+        async with line.running():
+            before = LicenceInMemory.renewals
+            await until(lambda: LicenceInMemory.renewals >= before + 5)
+            line.put("a_1.png")
+            await until(lambda: line.told == ["a_1.png"])
+
+    asyncio.run(scenario())
+
+    assert line.kept.bodies == {"policy_switched": 1, "inference_result": 1}  # one opening
+    assert line.retries_s == []
+    assert caplog.messages.count("licence is not renewed") == 1
+
+
+@pytest.mark.parametrize(
+    "no", [ModelRefused("x"), CatalogueRefused("x"), EngineError("x")], ids=repr
+)
+def test_a_no_ends_the_opening(line: Line, no: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LicenceInMemory, "failure", no)
+    line.watch.settings = dataclasses.replace(line.watch.settings, renew_s=0)
+
+    async def scenario() -> None:
+        async with line.running():
+            await until(lambda: line.kept.bodies["policy_switched"] >= 3)
+
+    asyncio.run(scenario())
 
 
 def test_a_disk_that_hangs_with_an_alarm_holds_up_nothing_but_its_station(line: Line) -> None:

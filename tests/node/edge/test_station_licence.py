@@ -1,0 +1,354 @@
+"""What a station may run: who says no, who says nothing, and which answer counts."""
+
+import dataclasses
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Self, cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lotmark.client.calls import CallRefused, NotOnLedgerError
+from lotmark.client.ledger_records import LedgerEntry, LedgerPosition
+from lotmark.client.settings import ClientSettings
+from lotmark.errors import MalformedError, ProofError, SignatureError
+from lotmark.v1 import event_pb2
+from lotmark_inference.engines_here import engines_here
+from lotmark_inference.errors import CatalogueRefused, ModelRefused
+from lotmark_node.edge import station_licence
+from lotmark_node.edge.station_licence import LicenceFile, StationLicence
+from tests.inference.test_label_catalogue import (
+    ROLES,
+    approval,
+    registration,
+    weld_labels,
+)
+from tests.inference.test_model_registry import (
+    PARTY,
+    STATION,
+    admitted,
+    promoted,
+    registered,
+    rolled_back,
+)
+from tests.inference.weld_policy import weld_policy
+from tests.node.accepted_log import AcceptedLog
+from tests.node.edge.test_referenced_images import station as station_settings
+
+LICENSED_SIZE = 10  # entries of `Ledger`, with which the station may run
+NO_ANSWERS = [
+    CallRefused("OEM-A/n1: 512 calls are in work; try again"),
+    CallRefused("OEM-A/n1: an error in this program"),
+    NotOnLedgerError("not found"),
+    ProofError("it gave another entry"),
+    SignatureError("it serves another chain"),
+    MalformedError("it gave no event"),
+    ConnectionError("cannot be reached"),
+    TimeoutError("did not answer within 15 s"),
+]
+
+
+class Ledger:
+    """A ledger in memory, and a node of it that may be behind, or fail."""
+
+    def __init__(self) -> None:
+        self.log = AcceptedLog()
+        for number, approver in enumerate(ROLES):
+            self.log.put(0, registration(number, approver))
+        catalogue = self.log.put(0, event_pb2.Event(label_catalogue=weld_labels().body))
+        for number in range(len(ROLES)):
+            self.log.put(0, approval(number, catalogue))
+        (here,) = engines_here("onnxruntime")
+        for event in (registered(), admitted(on=here), promoted()):
+            self.log.put(0, event)
+        self.shown: int | None = None  # entries that the node has; None: all
+        self.failure: Exception | None = None
+        self.meanwhile: Callable[[], None] | None = None  # done once, when an answer was read
+
+    @property
+    def size(self) -> int:
+        return len(self.log.events) if self.shown is None else self.shown
+
+
+class Session:
+    """What a licence asks of `LedgerSession`."""
+
+    ledger_in_memory: Ledger
+
+    def __init__(self, _client: ClientSettings) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+    def ledger(self) -> LedgerPosition:
+        self._answer()
+        return LedgerPosition(node="OEM-A/n1", height=1, size=self.ledger_in_memory.size, time_ms=0)
+
+    def reach(self, index: int) -> None:
+        self._answer()
+        if index >= self.ledger_in_memory.size:
+            raise ConnectionError(f"OEM-A/n1 is not as far as entry {index}")
+
+    def entries(
+        self, from_index: int = 0, *, event_types: Sequence[int] = (), parties: Sequence[str] = ()
+    ) -> Iterator[LedgerEntry]:
+        for each in self.ledger_in_memory.log.events[from_index : self.ledger_in_memory.size]:
+            self._answer()
+            yield each.entry
+        if parties:  # the models, which are read last
+            meanwhile, self.ledger_in_memory.meanwhile = self.ledger_in_memory.meanwhile, None
+            if meanwhile is not None:
+                meanwhile()
+
+    def _answer(self) -> None:
+        if self.ledger_in_memory.failure is not None:
+            raise self.ledger_in_memory.failure
+
+
+class Station:
+    """A station that asks this ledger."""
+
+    def __init__(self, folder: Path, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.folder = folder
+        self.settings = station_settings(folder)
+        self.client = cast("ClientSettings", Client())
+        self.restart()
+
+    def restart(self) -> None:
+        self.file = LicenceFile(self.folder / "data", STATION)
+
+    def obtained(self) -> StationLicence:
+        return self.file.obtained(self.settings, self.client, weld_policy(), now_ms=1_000)
+
+    def renewed(self) -> StationLicence:
+        return self.file.renewed(self.settings, self.client, weld_policy(), now_ms=2_000)
+
+    def model(self) -> str:
+        return self.obtained().light.registered.model
+
+
+@dataclasses.dataclass(frozen=True)
+class Client:
+    """What a licence asks of a client's settings."""
+
+    party: str = PARTY
+    chain_id: bytes = bytes(32)
+
+
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    ledger = Ledger()
+    monkeypatch.setattr(Session, "ledger_in_memory", ledger, raising=False)
+    monkeypatch.setattr(station_licence, "LedgerSession", Session)
+    return ledger
+
+
+@pytest.fixture
+def station(tmp_path: Path, ledger: Ledger) -> Station:
+    return Station(tmp_path, ledger)
+
+
+@pytest.mark.parametrize("failure", NO_ANSWERS, ids=repr)
+def test_a_node_that_fails_has_not_said_no(
+    station: Station, failure: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    station.obtained()
+    station.ledger.failure = failure
+    station.restart()
+
+    assert station.obtained().read_ms == 1_000
+    assert vars(caplog.records[-1])["reason"] == str(failure)
+    with pytest.raises(type(failure)):
+        station.renewed()
+    assert station.file.last() is not None
+
+
+@pytest.mark.parametrize("failure", NO_ANSWERS, ids=repr)
+def test_without_a_last_licence_it_is_told_how_the_node_failed(
+    station: Station, failure: Exception
+) -> None:
+    station.ledger.failure = failure
+
+    with pytest.raises(type(failure), match=str(failure)):
+        station.obtained()
+
+
+def test_a_no_takes_the_licence_away(station: Station) -> None:
+    station.obtained()
+    station.ledger.log.put(0, rolled_back(1, ""))
+    with pytest.raises(ModelRefused, match="no version of weld-light is in use"):
+        station.obtained()
+    station.ledger.failure = ConnectionError("cannot be reached")
+
+    assert station.file.last() is None
+    with pytest.raises(ConnectionError):
+        station.obtained()
+
+
+def test_a_catalogue_that_is_not_in_force_is_a_no(station: Station) -> None:
+    station.ledger.shown = len(ROLES) + 1
+
+    with pytest.raises(CatalogueRefused):
+        station.obtained()
+
+
+def test_a_node_that_is_behind_undoes_no_roll_back(station: Station) -> None:
+    station.obtained()
+    before = station.ledger.size
+    station.ledger.log.put(0, rolled_back(1, ""))
+    with pytest.raises(ModelRefused):
+        station.renewed()
+    station.restart()
+    station.ledger.shown = before
+
+    with pytest.raises(ConnectionError, match=f"not as far as entry {before}"):
+        station.obtained()
+    station.ledger.shown = None
+    with pytest.raises(ModelRefused):
+        station.obtained()
+
+
+@given(shown=st.lists(st.integers(LICENSED_SIZE - 2, LICENSED_SIZE + 4), min_size=1, max_size=12))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_nodes_are_asked_none_undoes_what_one_that_was_farther_has_said(
+    ledger: Ledger, shown: list[int]
+) -> None:
+    """Promoted, rolled back, promoted again behind another entry, and rolled back."""
+    ledger.log.events[:] = ledger.log.events[:LICENSED_SIZE]
+    for event in (rolled_back(1, ""), registered(2), promoted(), rolled_back(1, "")):
+        ledger.log.put(0, event)
+    with TemporaryDirectory() as folder:
+        station, seen, said_yes = Station(Path(folder), ledger), 0, False
+        for size in shown:
+            ledger.shown = min(size, len(ledger.log.events))
+            station.restart()
+            if ledger.shown >= seen:  # it counts
+                seen, said_yes = ledger.shown, is_licensed(ledger.shown)
+            starts = True
+            try:
+                station.obtained()
+            except (ModelRefused, CatalogueRefused, ConnectionError):
+                starts = False
+            assert starts is said_yes
+
+
+def is_licensed(size: int) -> bool:
+    """Return whether the first so many entries of that ledger let the station run."""
+    return size in (LICENSED_SIZE, LICENSED_SIZE + 3)
+
+
+def test_a_node_that_is_behind_takes_no_licence_away(station: Station) -> None:
+    station.obtained()
+    station.ledger.shown = LICENSED_SIZE - 1
+
+    assert station.obtained().read_ms == 1_000
+    with pytest.raises(ConnectionError):
+        station.renewed()
+    assert station.file.last() is not None
+
+
+def test_what_was_seen_of_one_chain_says_nothing_of_another(station: Station) -> None:
+    station.obtained()
+    station.client = cast("ClientSettings", Client(chain_id=bytes([1]) * 32))
+    station.ledger.shown = LICENSED_SIZE - 1
+
+    with pytest.raises(ModelRefused):
+        station.obtained()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"x" * 2_000, b'{"format":1,"chain_id":"","size":"0"}']
+)
+def test_a_damaged_note_of_the_size_stops_no_line(
+    station: Station, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    station.obtained()
+    note = station.folder / "data" / f"{STATION}.ledger.json"
+    whole = note.read_bytes()
+    note.write_bytes(content)
+
+    assert station.model() == "weld-light/1"
+    assert "how far the ledger was is not known" in caplog.messages
+    assert note.read_bytes() == whole
+
+
+def test_a_no_counts_on_a_full_disk(
+    station: Station, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_path: Path, _content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    station.obtained()
+    station.ledger.log.put(0, rolled_back(1, ""))
+    monkeypatch.setattr(station_licence, "replace_file", full)
+
+    with pytest.raises(ModelRefused):
+        station.renewed()
+    assert station.file.last() is None
+    assert "a node's no is not kept" in caplog.messages
+
+
+def test_an_answer_that_comes_after_that_to_a_later_question_is_not_kept(station: Station) -> None:
+    """The question of a run that ended is under way when the next run asks."""
+    ledger = station.ledger
+
+    def meanwhile() -> None:
+        ledger.log.put(0, rolled_back(1, ""))
+        with pytest.raises(ModelRefused):
+            station.obtained()
+
+    ledger.meanwhile = meanwhile
+    assert station.renewed().light.registered.model == "weld-light/1"
+
+    assert station.file.last() is None
+    ledger.shown = LICENSED_SIZE  # nor is the size of that time
+    with pytest.raises(ConnectionError):
+        station.obtained()
+
+
+def test_an_answer_of_a_node_that_is_behind_what_was_heard_meanwhile_is_not_kept(
+    station: Station,
+) -> None:
+    """Another process of the station has heard more since this one asked."""
+    ledger = station.ledger
+
+    def meanwhile() -> None:
+        ledger.log.put(0, rolled_back(1, ""))
+        with pytest.raises(ModelRefused):
+            LicenceFile(station.folder / "data", STATION).renewed(
+                station.settings, station.client, weld_policy(), now_ms=1
+            )
+
+    ledger.meanwhile = meanwhile
+    station.renewed()
+
+    assert station.file.last() is None
+
+
+def test_a_no_that_comes_after_a_later_yes_takes_no_licence_away(station: Station) -> None:
+    ledger = station.ledger
+    ledger.log.put(0, rolled_back(1, ""))
+
+    def meanwhile() -> None:
+        ledger.log.put(0, promoted())
+        station.obtained()
+
+    ledger.meanwhile = meanwhile
+    with pytest.raises(ModelRefused):
+        station.renewed()
+
+    assert station.file.last() is not None
