@@ -22,8 +22,9 @@ from lotmark_inference.audit_lottery import Draw
 from lotmark_inference.errors import EngineError
 from lotmark_inference.image_reading import read_image
 from lotmark_inference.inspection import InspectedImage, Inspector, Judgement, JudgingModel
+from lotmark_inference.joint_verdicts import Beside
 from lotmark_inference.policy import Judges, Mode
-from lotmark_inference.rerun import Beside, PriorRecord, Rerun, run_again
+from lotmark_inference.rerun import PriorRecord, Rerun, run_again
 from tests.inference.judging_models import (
     COLD,
     INPUT,

@@ -30,12 +30,13 @@ from lotmark.v1.quality_pb2 import (
 from lotmark_inference.audit_lottery import DRAWING_STEP, drawing_size, drawn_size
 from lotmark_inference.image_reading import IMAGE_SIZE_MAX
 from lotmark_inference.inspection import Inspector
+from lotmark_inference.joint_verdicts import Beside
 from lotmark_inference.policy import read_policy
-from lotmark_inference.rerun import Beside
 from lotmark_node.edge.image_file import ImageFile, read_image_file
 from lotmark_node.edge.inspection_station import InspectionStation, Occasion
-from lotmark_node.inference_audits import NEAR_ENTRIES, ModelSearch, audited
+from lotmark_node.inference_audits import audited
 from lotmark_node.inference_ledger import proven_result
+from lotmark_node.model_search import NEAR_ENTRIES, ModelSearch
 from tests.adapters.test_webhooks import wait_for
 from tests.inference.judging_models import INPUT, image_file, model
 from tests.inference.test_inspection import COLD_SOLDER, CONTEXT, FINE, GREY

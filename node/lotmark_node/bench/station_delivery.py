@@ -28,9 +28,10 @@ from lotmark_node.bench import machine
 from lotmark_node.bench.running import WIDE
 from lotmark_node.consortium.plan import make_plan
 from lotmark_node.edge.edge_site import EdgeSite, machine_time_us, open_site
+from lotmark_node.edge.licence_file import LicenceFile
 from lotmark_node.edge.site_settings import Anchor, Policy, PolicyRule, SiteSettings, When
 from lotmark_node.edge.station_keeping import SiteKeeper
-from lotmark_node.edge.station_licence import LicenceFile, StationLicence
+from lotmark_node.edge.station_licence import StationLicence
 from lotmark_node.edge.station_run import StationImage, StationRun
 from lotmark_node.edge.station_settings import StationSettings
 from lotmark_node.edge.station_watch import StationState, StationWatch

@@ -19,9 +19,9 @@ def status(settings_file: SiteFile, *, as_json: terminal.JsonFlag = False) -> No
     Counts are of the newest run. What waits in the client's outbox, only the running site knows:
     its metrics tell.
     """
+    from lotmark_node.edge.licence_file import LicenceFile
     from lotmark_node.edge.settings_file import read_site_settings
     from lotmark_node.edge.site_memory import SiteMemory
-    from lotmark_node.edge.station_licence import LicenceFile
 
     settings = read_site_settings(settings_file)
     memory = SiteMemory.read(settings.data)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lotmark.v1.quality_pb2 import InferenceAudit
     from lotmark_inference.policy import InspectionPolicy, Trigger
     from lotmark_inference.rerun import Rerun
-    from lotmark_node.inference_audits import ModelSearch
+    from lotmark_node.model_search import ModelSearch
 
 app = typer.Typer(
     help="Inferences: run again, audit by lottery, watch for decay; label catalogues."
@@ -258,7 +258,7 @@ def _policy(file: Path | None) -> "InspectionPolicy | None":
 def _models(
     session: "LedgerSession", models: list[Path] | None, registry: Path | None
 ) -> "closing[ModelSearch]":
-    from lotmark_node.inference_audits import ModelSearch
+    from lotmark_node.model_search import ModelSearch
 
     return closing(ModelSearch(session, folders=models or (), registry=registry))
 

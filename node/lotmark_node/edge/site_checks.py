@@ -19,12 +19,12 @@ from lotmark_inference.policy import read_policy
 from lotmark_node.edge.anchoring import decide_observation
 from lotmark_node.edge.errors import EdgeError
 from lotmark_node.edge.gauges import site_gauges
+from lotmark_node.edge.licence_file import LicenceFile
 from lotmark_node.edge.memory_file import FILE
 from lotmark_node.edge.site_certificates import site_certificates, trusted_files
 from lotmark_node.edge.site_memory import SiteMemory
 from lotmark_node.edge.site_settings import Anchor, SiteSettings, SourceSettings
 from lotmark_node.edge.sources import check_source, opcua_source
-from lotmark_node.edge.station_licence import LicenceFile
 from lotmark_node.edge.station_settings import StationSettings
 from lotmark_node.findings import Finding, Health, lasting
 from lotmark_node.machine_checks import check_disk, check_metrics, clock_finding

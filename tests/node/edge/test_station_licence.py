@@ -19,8 +19,9 @@ from lotmark.errors import MalformedError, ProofError, SignatureError
 from lotmark.v1 import event_pb2
 from lotmark_inference.engines_here import engines_here
 from lotmark_inference.errors import CatalogueRefused, ModelRefused
-from lotmark_node.edge import station_licence
-from lotmark_node.edge.station_licence import LicenceFile, StationLicence
+from lotmark_node.edge import licence_file, station_licence
+from lotmark_node.edge.licence_file import LicenceFile
+from lotmark_node.edge.station_licence import StationLicence
 from tests.inference.test_label_catalogue import (
     ROLES,
     approval,
@@ -294,7 +295,7 @@ def test_a_no_counts_on_a_full_disk(
 
     station.obtained()
     station.ledger.log.put(0, rolled_back(1, ""))
-    monkeypatch.setattr(station_licence, "replace_file", full)
+    monkeypatch.setattr(licence_file, "replace_file", full)
 
     with pytest.raises(ModelRefused):
         station.renewed()
