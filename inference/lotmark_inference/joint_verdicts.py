@@ -3,13 +3,8 @@
 from dataclasses import dataclass
 
 from lotmark.v1 import quality_pb2
-from lotmark.v1.quality_pb2 import (
-    VERDICT_CONFORMING,
-)
-from lotmark_inference.inspection import (
-    doubts_of,
-    joined_verdict,
-)
+from lotmark.v1.quality_pb2 import VERDICT_CONFORMING
+from lotmark_inference.inspection import doubts_of, joined_verdict
 from lotmark_inference.policy import InspectionPolicy, Judges, Mode
 
 
@@ -18,11 +13,14 @@ class Beside:
     """What a station has on record of the same image near a result, in the same run.
 
     What is not shown is no proof of anything: a node may leave something out, and a station that
-    is killed judges an image once more.
+    is killed judges an image once more. So two results are of one judgement for certain only where
+    no entry lies between theirs.
     """
 
     before: quality_pb2.InferenceResult | None = None  # that this one comes behind, as the last
     after: quality_pb2.InferenceResult | None = None  # the last, which comes behind this one
+    is_next_before: bool = False  # whether no entry lies between that one's and this one's
+    is_next_after: bool = False
     has_gap: bool = False  # whether one behind it says that a model failed on the image
 
 
@@ -36,9 +34,9 @@ def beside_findings(
     if not result.joint_verdict:
         if beside.after is None:
             return [], ["it states no joint verdict, and no last result of its image is near it"]
-        first, last = result, beside.after
+        first, last, is_next = result, beside.after, beside.is_next_after
     elif beside.before is not None:
-        first, last = beside.before, result
+        first, last, is_next = beside.before, result, beside.is_next_before
     else:
         return [], _unshown(result, beside, policy)
     found = []
@@ -54,7 +52,10 @@ def beside_findings(
             f"policy {policy.full_name} asks for one model in mode {first.mode} where the first"
             f" says {name(first.verdict)}, but {last.model} judged the image after {first.model}"
         )
-    return found, []
+    if is_next:
+        return found, []
+    between = "entries lie between the two, so they may be of two judgements"
+    return [], [f"{each}; {between}" for each in found]
 
 
 def _unshown(

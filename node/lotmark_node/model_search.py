@@ -29,8 +29,6 @@ from lotmark_node.inference_ledger import (
 
 NEAR_ENTRIES = 512  # on each side of a result, in which other results of its image are looked for
 
-_NOTHING = event_pb2.Event()
-
 
 @dataclass(frozen=True, slots=True)
 class _PartyModels:
@@ -61,7 +59,7 @@ class ModelSearch:
         self._registry = ModelFolder(registry) if registry else None
         self._models: dict[str, _PartyModels] = {}  # by party
         self._policies: dict[str, Sequence[AcceptedEvent]] = {}  # by party
-        self._proven: dict[int, str] = {}  # whose an entry is, by its index
+        self._proven: dict[tuple[int, bytes], str] = {}  # whose an entry is, by index and leaf
         self._open: dict[tuple[str, str], JudgingModel] = {}  # by party and model
 
     def close(self) -> None:
@@ -144,19 +142,25 @@ class ModelSearch:
         near = self._near(result)
         earlier = self._of_image(result, (each for each in reversed(near) if each.index < index))
         later = self._of_image(result, (each for each in near if each.index > index))
-        last = next((each for each in earlier if each.HasField("inference_result")), _NOTHING)
-        behind = next(later, _NOTHING)
-        before, after = last.inference_result, behind.inference_result
-        # What is of the same model, or ended a judgement before this one, is of another judgement.
+        last = next((each for each in earlier if each.event.HasField("inference_result")), None)
+        behind = next(later, None)
+        before, after = _of_another_model(last, model), _of_another_model(behind, model)
+        # What ended a judgement before this one, or ends none behind it, is of another judgement.
+        if before is not None and before.event.inference_result.joint_verdict:
+            before = None
+        if after is not None and not after.event.inference_result.joint_verdict:
+            after = None
         return Beside(
-            before=before if before.model not in ("", model) and not before.joint_verdict else None,
-            after=after if after.model not in ("", model) and after.joint_verdict else None,
-            has_gap=behind.HasField("gap"),
+            before=None if before is None else before.event.inference_result,
+            after=None if after is None else after.event.inference_result,
+            is_next_before=before is not None and before.index == index - 1,
+            is_next_after=after is not None and after.index == index + 1,
+            has_gap=behind is not None and behind.event.HasField("gap"),
         )
 
     def _of_image(
         self, result: ProvenResult, events: Iterable[AcceptedEvent]
-    ) -> Iterator[event_pb2.Event]:
+    ) -> Iterator[AcceptedEvent]:
         """Return a station's results and gaps of a result's image, up to where a run begins.
 
         Another run may have other models, so its results go with none of this one.
@@ -171,11 +175,11 @@ class ModelSearch:
                         return
                 case "inference_result":
                     if _occasion(event) == _occasion(own) and self._whose(each) == party:
-                        yield event
+                        yield each
                 case "gap" if event.gap.reason in (ENGINE_FAILED, STATION_FAILED):
                     is_of_image = any(file.sha256 in files for file in event.files)
                     if is_of_image and self._whose(each) == party:
-                        yield event
+                        yield each
 
     def _near(self, result: ProvenResult) -> list[AcceptedEvent]:
         """Return the events of a result's device in the entries around it, in order.
@@ -221,10 +225,11 @@ class ModelSearch:
 
     def _whose(self, each: AcceptedEvent) -> str:
         """Return whose an event is, proven."""
-        whose = self._proven.get(each.index)
+        leaf = each.index, each.entry.leaf_data  # another time another leaf may be shown there
+        whose = self._proven.get(leaf)
         if whose is None:
             whose = prove(self._session, each.entry, self._session.checkpoint_over(each.index))
-            self._proven[each.index] = whose
+            self._proven[leaf] = whose
         return whose
 
     def _prove(self, each: AcceptedEvent, party: str) -> None:
@@ -252,6 +257,13 @@ class ModelSearch:
             manifest = self._registry.manifest(registered.manifest_digest, what=registered.model)
             onnx = self._registry.get(registered.onnx_sha256, what=registered.model)
             yield ModelFiles(manifest, onnx)
+
+
+def _of_another_model(found: AcceptedEvent | None, model: str) -> AcceptedEvent | None:
+    """Return what was found if it is a result, and of another model."""
+    if found is None or found.event.inference_result.model in ("", model):
+        return None
+    return found
 
 
 def _occasion(event: event_pb2.Event) -> tuple[str, bytes, str, str, str]:

@@ -22,7 +22,7 @@ from lotmark_inference.audit_lottery import Draw
 from lotmark_inference.errors import EngineError
 from lotmark_inference.image_reading import read_image
 from lotmark_inference.inspection import InspectedImage, Inspector, Judgement, JudgingModel
-from lotmark_inference.joint_verdicts import Beside
+from lotmark_inference.joint_verdicts import Beside, beside_findings
 from lotmark_inference.policy import Judges, Mode
 from lotmark_inference.rerun import PriorRecord, Rerun, run_again
 from tests.inference.judging_models import (
@@ -80,7 +80,7 @@ def prior(**changes: object) -> PriorRecord:
 def beside() -> Beside:
     """Return what the ledger holds beside a result of the light model: that of the heavy one."""
     (_, after) = judged_by(light(), model(SCORES, "weld-heavy")).results
-    return Beside(after=after)
+    return Beside(after=after, is_next_after=True)
 
 
 def again(
@@ -351,6 +351,8 @@ def test_no_honest_judgement_is_refuted_and_what_is_shown_whole_is_exact(
             shown = Beside(
                 before=results[0] if place else None,
                 after=results[1] if place < len(results) - 1 else None,
+                is_next_before=True,
+                is_next_after=True,
                 has_gap=has_gap,
             )
 
@@ -380,7 +382,9 @@ def test_a_joint_verdict_that_does_not_follow_from_both_results_is_refuted(by_po
         for joint in VERDICTS:
             last.joint_verdict = joint
 
-            found = rerun_of(judgement, 1, second, Beside(before=first), by_policy=by_policy)
+            found = rerun_of(
+                judgement, 1, second, Beside(before=first, is_next_before=True), by_policy=by_policy
+            )
 
             told = of_first, of_second, joint
             wanted = AUDIT_FINDING_EXACT if joint == honest else AUDIT_FINDING_REFUTED
@@ -393,13 +397,31 @@ def test_a_defect_that_the_heavy_model_alone_acquits_is_refuted() -> None:
     first, last = judgement.results
     last.joint_verdict = VERDICT_CONFORMING
 
-    found = rerun_of(judgement, 1, second, Beside(before=first), by_policy=True)
+    found = rerun_of(
+        judgement, 1, second, Beside(before=first, is_next_before=True), by_policy=True
+    )
 
     assert found.finding == AUDIT_FINDING_REFUTED
     assert found.reasons == (
         "the joint verdict is VERDICT_CONFORMING, but VERDICT_UNDETERMINED follows from"
         " VERDICT_NONCONFORMING of weld-light/3 and VERDICT_CONFORMING of weld-heavy/3",
     )
+
+
+def test_nothing_is_held_against_a_result_by_one_that_others_lie_between() -> None:
+    second = heavy(FINE)
+    judgement = judged_by(light(), second)
+    first, last = judgement.results
+    last.joint_verdict = VERDICT_CONFORMING  # as of a judgement of its own
+    of_one, of_two = judged_by(light(*FINE), heavy(GREY), mode=Mode.FIRST_ARTICLE).results
+    of_one.mode = of_two.mode = Mode.NORMAL
+
+    found = rerun_of(judgement, 1, second, Beside(before=first), by_policy=True)
+    _, unasked = beside_findings(of_one, Beside(after=of_two), weld_policy())
+
+    assert found.finding == AUDIT_FINDING_CANNOT_TELL
+    assert "may be of two judgements" in found.reasons[0]
+    assert "may be of two judgements" in unasked[0]
 
 
 def test_what_is_left_out_leaves_a_result_of_which_nobody_can_tell() -> None:
@@ -438,8 +460,12 @@ def test_a_second_model_that_the_policy_does_not_ask_for_is_refuted() -> None:
         each.mode = Mode.NORMAL
     first, last = judgement.results
 
-    of_last = rerun_of(judgement, 1, second, Beside(before=first), by_policy=True)
-    of_first = rerun_of(judgement, 0, light(*FINE), Beside(after=last), by_policy=True)
+    of_last = rerun_of(
+        judgement, 1, second, Beside(before=first, is_next_before=True), by_policy=True
+    )
+    of_first = rerun_of(
+        judgement, 0, light(*FINE), Beside(after=last, is_next_after=True), by_policy=True
+    )
 
     for found in (of_first, of_last):
         assert found.finding == AUDIT_FINDING_REFUTED

@@ -423,8 +423,8 @@ def test_what_another_run_or_judgement_left_goes_with_no_result(site: Site) -> N
     put(site, [killed.opened(), left, again.opened(), first, last, upgraded.opened(), alone])
 
     assert beside(site, left) == beside(site, alone) == Beside()
-    assert beside(site, first) == Beside(after=result_in(last))
-    assert beside(site, last) == Beside(before=result_in(first))
+    assert beside(site, first) == Beside(after=result_in(last), is_next_after=True)
+    assert beside(site, last) == Beside(before=result_in(first), is_next_before=True)
 
 
 def test_an_image_that_is_judged_twice_in_a_run_has_two_judgements(site: Site) -> None:
@@ -437,10 +437,9 @@ def test_an_image_that_is_judged_twice_in_a_run_has_two_judgements(site: Site) -
     results = [each for each in events if result_in(each).model]
     first, last, first_again, last_again = results
     assert beside(site, left) == Beside()
-    assert beside(site, first) == Beside(after=result_in(last))
-    assert beside(site, last) == Beside(before=result_in(first))
-    assert beside(site, first_again) == Beside(after=result_in(last_again))
-    assert beside(site, last_again) == Beside(before=result_in(first_again))
+    for one, other in ((first, last), (first_again, last_again)):
+        assert beside(site, one) == Beside(after=result_in(other), is_next_after=True)
+        assert beside(site, other) == Beside(before=result_in(one), is_next_before=True)
 
 
 def test_a_gap_behind_a_result_says_that_the_other_model_failed(site: Site) -> None:
@@ -483,34 +482,47 @@ def test_a_partner_that_is_not_proven_is_none(site: Site) -> None:
             pytest.raises(ProofError),
         ):
             search.beside(result)
+        session.is_honest = True
+        with closing(ModelSearch(session, folders=(), registry=None)) as search:
+            assert search.beside(result).before == result_in(first)
+            session.is_honest = False  # what was proven once does not vouch for another leaf
+            with pytest.raises(ProofError):
+                search.beside(result)
 
 
 def test_a_result_of_another_model_before_one_is_seen_when_that_is_run_again(site: Site) -> None:
-    def after_a_defect(event: event_pb2.Event) -> None:
-        before = event_pb2.Event()
-        before.CopyFrom(event)
-        before.nonce = b"n" * 16
-        before.inference_result.model = "weld-other/1"
-        before.inference_result.verdict = VERDICT_NONCONFORMING
-        before.inference_result.ClearField("joint_verdict")
-        put(site, [before.SerializeToString(deterministic=True)])
-
+    judged = event_pb2.Event()
     ready(site)
     site.judged(count=1)
-    (event_id,) = site.judged(count=1, policy=None, change=after_a_defect)
+    site.judged(count=1, policy=None, change=judged.CopyFrom)
+    defect = event_pb2.Event()
+    defect.CopyFrom(judged)
+    defect.inference_result.model = "weld-other/1"
+    defect.inference_result.verdict = VERDICT_NONCONFORMING
+    defect.inference_result.ClearField("joint_verdict")
+    ids = []
+    for between in ([], [measurement(next(NUMBERS))]):
+        judged.nonce, defect.nonce = (next(NUMBERS).to_bytes(16) for _ in range(2))
+        first, last = (each.SerializeToString(deterministic=True) for each in (defect, judged))
+        put(site, [first, *between, last])
+        ids.append(leaf_hash(last))
 
-    found = rerun(site, event_id, "--policy", site.policy, exit_code=1)
+    next_to_it = rerun(site, ids[0], "--policy", site.policy, exit_code=1)
+    apart = rerun(site, ids[1], "--policy", site.policy, exit_code=2)
 
-    assert "asks for one model in mode NORMAL" in found["reasons"][0]
-    assert "weld-light/1 judged the image after weld-other/1" in found["reasons"][0]
+    assert "asks for one model in mode NORMAL" in next_to_it["reasons"][0]
+    assert "weld-light/1 judged the image after weld-other/1" in next_to_it["reasons"][0]
+    assert "may be of two judgements" in apart["reasons"][0]
 
 
 class SessionThatMakesUp(LedgerSession):
-    """With a node that gives entries in a stream which are not on its ledger."""
+    """With a node that gives entries in a stream which are not on its ledger, from some time on."""
+
+    is_honest = False
 
     def entries(self, from_index: int = 0, **asked: Any) -> Iterator[LedgerEntry]:
         for entry in super().entries(from_index, **asked):
-            yield replace(entry, leaf_data=entry.leaf_data + b"x")
+            yield entry if self.is_honest else replace(entry, leaf_data=entry.leaf_data + b"x")
 
 
 def test_an_audit_of_the_sites_own_party_is_none(site: Site) -> None:
