@@ -29,6 +29,9 @@ def serve(connection: Connection, memory_handle: int) -> None:
     open_engine: Callable[[], Engine] = pickle.loads(pickled)  # noqa: S301 - from our parent
     try:
         engine = open_engine()
+        # What a runtime puts off until its first batch belongs to opening: an image may not wait so
+        # long. The memory is all zeros yet.
+        engine.infer(layout.images(memory, 1))
     except InferenceError as error:
         connection.send(Refused(error=error))
         return

@@ -3,7 +3,8 @@
 Runtimes for neural networks are known to grow over weeks, and a driver's fault takes a whole
 process with it. So the process is replaced after so many inferences or so much growth, and after an
 error of its engine, since a GPU's context may be lost for good; it is killed when it does not
-answer, and a batch that was in flight then is tried once more.
+answer, and a batch that was in flight then is tried once more, unless the limits say otherwise of
+one that hung.
 """
 
 import logging
@@ -99,7 +100,7 @@ class WorkerEngine:
         self._end_process()
 
     def _infer_part(self, batch: NDArray[np.uint8]) -> Outputs:
-        """Return the outputs for what one worker takes at once; try twice."""
+        """Return the outputs for what one worker takes at once; try twice, as the limits allow."""
         if self._is_closed:
             raise EngineError("the engine is closed; open it again")
         self._replace_if_worn()

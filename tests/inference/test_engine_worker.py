@@ -36,6 +36,7 @@ from tests.inference.engines_in_memory import (
     images,
     open_faulty,
     open_fine,
+    open_late,
     open_refused,
     open_slow,
     open_sound,
@@ -179,9 +180,9 @@ def test_a_slow_engine_whose_single_images_come_in_time_is_admitted() -> None:
     assert report.is_admitted, report.findings
 
 
-@pytest.mark.parametrize("count", [1, 11, 20])
+@pytest.mark.parametrize("count", [1, 11])
 def test_a_batch_has_the_time_of_all_its_images(count: int) -> None:
-    worker = WorkerEngine(partial(open_slow, SLOW_IMAGE_S), INPUT, SLOW)
+    worker = WorkerEngine(partial(open_slow, 0.2), INPUT, WorkerLimits(infer_s=2.0))
     try:
         process_id = worker.process_id
         found = worker.infer(images(1, count))["scores"]
@@ -190,6 +191,17 @@ def test_a_batch_has_the_time_of_all_its_images(count: int) -> None:
         assert worker.process_id == process_id
     finally:
         worker.close()
+
+
+def test_an_engine_that_puts_off_much_until_its_first_batch_keeps_no_image_waiting() -> None:
+    limits = WorkerLimits(infer_s=1.0, retries_hung=False)
+    worker = WorkerEngine(partial(open_late, 2.0), INPUT, limits)
+    try:
+        found = worker.infer(images(1, 1))["scores"]
+    finally:
+        worker.close()
+
+    assert np.array_equal(found, SoundEngine().infer(images(1, 1))["scores"])
 
 
 def test_a_batch_that_hangs_is_tried_once_where_that_is_asked_for(tmp_path: Path) -> None:
