@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lotmark.canonical_json import JsonValue, dump, load
 from lotmark.client.settings import ClientSettings
-from lotmark.errors import MalformedError, ProtocolError
+from lotmark.errors import MalformedError
 from lotmark.event_rules import POLICY_DOCUMENT_SIZE_MAX
 from lotmark.json_fields import JsonFields
 from lotmark_consensus.disk import replace_file
@@ -24,13 +24,11 @@ from lotmark_inference.errors import CatalogueRefused, ModelRefused
 from lotmark_inference.model_registry import LicensedModel
 from lotmark_inference.policy import InspectionPolicy
 from lotmark_inference.registered_models import EngineTarget, Registration
-from lotmark_node.edge.station_licence import StationLicence, answer_of, licence_of
+from lotmark_node.edge.station_licence import NO_ANSWER, StationLicence, answer_of, licence_of
 from lotmark_node.edge.station_settings import StationSettings
 
 logger = logging.getLogger(__name__)
 
-# Nobody says what may run. Only an `InferenceError` is a no.
-NO_ANSWER = (ConnectionError, TimeoutError, ProtocolError)
 FILE_SIZE_MAX = POLICY_DOCUMENT_SIZE_MAX + 65_536
 SEEN_FILE_SIZE_MAX = 1_024
 

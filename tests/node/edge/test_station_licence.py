@@ -80,8 +80,9 @@ class Session:
 
     ledger_in_memory: Ledger
 
-    def __init__(self, _client: ClientSettings) -> None:
-        pass
+    def __init__(self, client: "Client") -> None:
+        (called,) = client.nodes
+        called()
 
     def __enter__(self) -> Self:
         return self
@@ -148,6 +149,11 @@ class Client:
 
     party: str = PARTY
     chain_id: bytes = bytes(32)
+    nodes: tuple[Callable[[], None], ...] = (lambda: None,)  # done as each is called
+
+    def each_node(self) -> Iterator["Client"]:
+        for each in self.nodes:
+            yield dataclasses.replace(self, nodes=(each,))
 
 
 @pytest.fixture
@@ -353,3 +359,58 @@ def test_a_no_that_comes_after_a_later_yes_takes_no_licence_away(station: Statio
         station.renewed()
 
     assert station.file.last() is not None
+
+
+def nodes(ledger: Ledger, *kinds: str) -> ClientSettings:
+    """Return a client of several nodes: each is busy, behind the ledger, or good."""
+
+    def calling(kind: str) -> Callable[[], None]:
+        def call() -> None:
+            ledger.failure = NO_ANSWERS[0] if kind == "busy" else None
+            ledger.shown = LICENSED_SIZE if kind == "behind" else None
+
+        return call
+
+    return cast("ClientSettings", Client(nodes=tuple(calling(each) for each in kinds)))
+
+
+def test_a_roll_back_is_heard_from_the_node_that_is_good_behind_one_busy_and_one_behind(
+    station: Station,
+) -> None:
+    station.obtained()
+    station.ledger.log.put(0, registered(2))
+    station.renewed()  # from here on the first entries alone are behind
+    station.ledger.log.put(0, rolled_back(1, ""))
+    station.client = nodes(station.ledger, "behind", "busy", "good")
+
+    with pytest.raises(ModelRefused, match="no version of weld-light is in use"):
+        station.renewed()
+    assert station.file.last() is None
+
+
+@given(kinds=st.lists(st.sampled_from(["busy", "behind", "good"]), min_size=1, max_size=6))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_no_is_heard_wherever_one_of_the_nodes_is_good(ledger: Ledger, kinds: list[str]) -> None:
+    ledger.log.events[:] = ledger.log.events[:LICENSED_SIZE]
+    ledger.failure = ledger.shown = None
+    with TemporaryDirectory() as folder:
+        station = Station(Path(folder), ledger)
+        ledger.log.put(0, registered(2))
+        station.obtained()
+        ledger.log.put(0, rolled_back(1, ""))
+        station.client = nodes(ledger, *kinds)
+
+        with pytest.raises((ModelRefused, ConnectionError, CallRefused)) as raised:
+            station.renewed()
+
+        assert isinstance(raised.value, ModelRefused) is ("good" in kinds)
+        assert (station.file.last() is None) is ("good" in kinds)
+
+
+def test_of_several_nodes_it_is_told_of_each_why_it_does_not_answer(station: Station) -> None:
+    station.ledger.log.put(0, registered(2))
+    station.obtained()
+    station.client = nodes(station.ledger, "busy", "behind")
+
+    with pytest.raises(ConnectionError, match=r"none of 2 nodes .*512 calls .*; .*not as far as"):
+        station.renewed()
