@@ -1,6 +1,7 @@
 """A station's steps: what is on record is not judged again, and no image ends the run."""
 
 import dataclasses
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -251,6 +252,68 @@ def test_the_first_model_is_asked_again_where_it_hangs(
         assert found.trouble == ""
         assert bodies(found.events) == ["inference_result", "inference_result", "policy_switched"]
         assert light.process_id not in (None, hung)
+
+
+def takts(image: StationImage) -> set[str | None]:
+    """Return the takt that each result of an image was judged with; None: with none."""
+    results = [
+        each.inference_result
+        for each in read(image.inspected.events)
+        if each.HasField("inference_result")
+    ]
+    assert results
+    return {{named.name: named.value for named in each.context}.get("takt_ms") for each in results}
+
+
+def put_context(line: Line, takt_ms: int) -> None:
+    """Put a context as a camera does, whole."""
+    line.put("new", json.dumps({"takt_ms": takt_ms}).encode())
+    (line.settings.images / "new").replace(line.settings.images / "last_weld_1.json")
+
+
+def test_the_context_of_the_next_image_is_not_signed_into_this_one(tmp_path: Path) -> None:
+    line = Line(tmp_path)
+    line.put("last_weld_1.png", image_file(1))
+    line.run.poll()
+    (path,) = line.run.poll()
+    put_context(line, 1_180)
+    first = line.run.judge(path)
+    assert first is not None
+    line.run.settle(first)
+    line.put("last_weld_1.png", image_file(2))
+    (second,) = line.judged()
+    line.run.settle(second)
+
+    assert (takts(first), takts(second)) == ({None}, {"1180"})
+    assert [each.name for each in line.settings.images.iterdir() if each.is_file()] == []
+
+
+@pytest.mark.parametrize("had_context", [True, False])
+@pytest.mark.parametrize("has_next_context", [True, False])
+@pytest.mark.parametrize("is_image_new", [True, False])
+def test_no_image_is_judged_with_the_context_of_another(
+    tmp_path: Path, *, had_context: bool, has_next_context: bool, is_image_new: bool
+) -> None:
+    """The next image of the name, its context, or both come before this one is judged."""
+    line = Line(tmp_path)
+    if had_context:
+        put_context(line, 1_180)
+    line.put("last_weld_1.png", image_file(1))
+    line.run.poll()
+    (path,) = line.run.poll()
+    if has_next_context:
+        put_context(line, 1_250)
+    if is_image_new:
+        line.put("last_weld_1.png", image_file(2))
+    first = line.run.judge(path)
+    assert first is not None
+    line.run.settle(first)
+    line.put("last_weld_1.png", image_file(2))
+    (second,) = line.judged()
+
+    is_own = had_context and not has_next_context and not is_image_new
+    assert takts(first) == ({"1180"} if is_own else {None})
+    assert takts(second) == ({"1250"} if has_next_context else {None})
 
 
 def test_the_mode_that_is_told_is_the_one_that_is_signed(tmp_path: Path) -> None:
