@@ -13,6 +13,7 @@ import pytest
 
 from lotmark.v1 import quality_pb2
 from lotmark_inference.engine import Engine
+from lotmark_inference.engine_process import EngineProcess
 from lotmark_inference.engine_worker import WorkerEngine, WorkerLimits
 from lotmark_inference.engines_here import engines_here
 from lotmark_inference.manifest_file import dump_manifest
@@ -162,21 +163,41 @@ def test_people_are_told_of_a_file_whatever_its_name(tmp_path: Path, name: str, 
     assert image.unit == ""
 
 
+class PatientEngine(WorkerEngine):
+    """An engine whose process has a minute for an answer, unless it hangs: then the station's."""
+
+    def __init__(
+        self, open_engine: Callable[[], Engine], image: ModelInput, limits: WorkerLimits
+    ) -> None:
+        self.given = limits
+        super().__init__(open_engine, image, limits)
+
+    def hang(self) -> int:
+        """Let its process go on no more, and return which one that is."""
+        assert self.process_id is not None
+        os.kill(self.process_id, signal.SIGSTOP)
+        self._limits = self.given
+        return self.process_id
+
+    def _started(self) -> EngineProcess:
+        self._limits = dataclasses.replace(self.given, infer_s=60.0)
+        return super()._started()
+
+
 @contextmanager
 def opened_on_engines(
     folder: Path, patch: pytest.MonkeyPatch
-) -> Iterator[tuple[InspectionStation, WorkerEngine, WorkerEngine]]:
+) -> Iterator[tuple[InspectionStation, PatientEngine, PatientEngine]]:
     """Give a station with two tiny models in processes of their own, and these."""
-    engines: list[WorkerEngine] = []
+    engines: list[PatientEngine] = []
 
-    class Told(WorkerEngine):
-        def __init__(
-            self, open_engine: Callable[[], Engine], image: ModelInput, limits: WorkerLimits
-        ) -> None:
-            super().__init__(open_engine, image, limits)
-            engines.append(self)
+    def opened(
+        open_engine: Callable[[], Engine], image: ModelInput, limits: WorkerLimits
+    ) -> PatientEngine:
+        engines.append(PatientEngine(open_engine, image, limits))
+        return engines[-1]
 
-    patch.setattr(station_run, "WorkerEngine", Told)
+    patch.setattr(station_run, "WorkerEngine", opened)
     (here,) = engines_here("onnxruntime")
     weights = np.tile(np.array([0, -0.01, -0.01], dtype=np.float32), (FIELD_COUNT, 1))
     licensed, registry = list[LicensedModel](), ModelFolder(folder / "models")
@@ -219,18 +240,11 @@ DARK = ImageFile(
 OCCASION = Occasion(unit="", feature="", context={}, triggered_ns=0)
 
 
-def hang(engine: WorkerEngine) -> int:
-    """Let an engine's process go on no more, and return which one that is."""
-    assert engine.process_id is not None
-    os.kill(engine.process_id, signal.SIGSTOP)
-    return engine.process_id
-
-
 def test_a_model_that_hangs_behind_the_first_is_not_waited_for_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened_on_engines(tmp_path, monkeypatch) as (station, _, heavy):
-        hang(heavy)
+        heavy.hang()
         found = station.inspect(DARK, OCCASION)
 
         assert heavy.process_id is None  # not opened anew before the alarm
@@ -246,7 +260,7 @@ def test_the_first_model_is_asked_again_where_it_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened_on_engines(tmp_path, monkeypatch) as (station, light, _):
-        hung = hang(light)
+        hung = light.hang()
         found = station.inspect(DARK, OCCASION)
 
         assert found.trouble == ""
