@@ -284,13 +284,105 @@ def test_a_damaged_note_of_the_size_stops_no_line(
     station: Station, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     station.obtained()
-    note = station.folder / "data" / f"{STATION}.ledger.json"
+    note = note_of(station)
     whole = note.read_bytes()
     note.write_bytes(content)
 
     assert station.model() == "weld-light/1"
     assert "how far the ledger was is not known" in caplog.messages
     assert note.read_bytes() == whole
+
+
+def test_a_note_of_the_size_that_cannot_be_read_stops_no_line(
+    station: Station, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one of another user; tests may be run by root."""
+    station.obtained()
+    note = note_of(station)
+    opened = Path.open
+
+    def open_file(path: Path, mode: str) -> object:
+        if path == note:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, mode)
+
+    monkeypatch.setattr(Path, "open", open_file)
+    assert station.model() == "weld-light/1"
+    station.ledger.failure = NO_ANSWERS[0]
+    station.restart()
+
+    assert station.model() == "weld-light/1"
+    assert "how far the ledger was is not known" in caplog.messages
+
+
+def test_a_folder_of_the_notes_name_stops_no_line_that_no_node_answers(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    station.obtained()
+    note_of(station).unlink()
+    note_of(station).mkdir()
+    station.ledger.failure = NO_ANSWERS[0]
+    station.restart()
+
+    assert station.obtained().read_ms == 1_000
+    assert "how far the ledger was is not known" in caplog.messages
+
+
+def test_a_missing_note_of_the_size_is_nothing_to_tell(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    station.obtained()
+
+    assert "how far the ledger was is not known" not in caplog.messages
+
+
+@pytest.mark.parametrize("note", [None, b"", b"{}"], ids=repr)
+def test_without_a_note_of_the_size_no_node_that_lacks_the_licensed_model_says_no(
+    station: Station, note: bytes | None
+) -> None:
+    """As at the first start of a release that keeps such notes."""
+    model = station.obtained().light.registered
+    for shown in range(model.index + 1):
+        if note is None:
+            note_of(station).unlink()
+        else:
+            note_of(station).write_bytes(note)
+        station.restart()
+        station.ledger.shown = shown
+
+        assert station.obtained().read_ms == 1_000  # nobody has answered
+        with pytest.raises(ConnectionError, match=f"not as far as entry {model.index}"):
+            station.renewed()
+        station.ledger.shown = None
+        assert station.renewed().read_ms == 2_000
+        station.obtained()
+
+
+def test_without_a_note_of_the_size_a_no_behind_the_licensed_model_counts(station: Station) -> None:
+    station.obtained()
+    note_of(station).unlink()
+    station.ledger.log.put(0, rolled_back(1, ""))
+    station.restart()
+
+    with pytest.raises(ModelRefused):
+        station.obtained()
+    assert station.file.last() is None
+    assert note_of(station).exists()
+
+
+def test_a_licence_of_another_party_tells_no_size(station: Station) -> None:
+    station.obtained()
+    note_of(station).unlink()
+    station.client = cast("ClientSettings", Client(party="T1-ROTOR"))
+    station.ledger.shown = 1
+
+    with pytest.raises((ModelRefused, CatalogueRefused)):
+        station.renewed()
+
+
+def note_of(station: Station) -> Path:
+    """Return where a station keeps how far the ledger was."""
+    return station.folder / "data" / f"{STATION}.ledger.json"
 
 
 def test_a_no_counts_on_a_full_disk(
