@@ -95,6 +95,17 @@ class ImageFolder:
         ready.sort(key=lambda name: (looks[name].modified_ns, name))
         return [self._folder / name for name in ready]
 
+    def is_as_polled(self, image: Path) -> bool:
+        """Return whether an image of the last poll and its context are still those of that poll.
+
+        What was read of both before is then of the same image.
+        """
+        look = None
+        with suppress(OSError):
+            look = _look_of(image.lstat())
+        name = image.name
+        return (look, _context_look(image)) == (self._looks.get(name), self._contexts.get(name))
+
     def _looked(self) -> dict[str, _Look]:
         looks: dict[str, _Look] = {}
         contexts: set[str] = set()
@@ -205,7 +216,7 @@ class ImageFolder:
         """Settle a file and take it out of the folder, with its context; as `settle`.
 
         A context that came after the last poll, or was written anew since, is of the next image of
-        that name, and stays.
+        that name, and stays; see `is_as_polled`.
 
         Where it cannot be taken out, that is told once, and it is tried again with each poll.
         """

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lotmark.canonical_json import JsonValue, dump, load
 from lotmark.client.settings import ClientSettings
-from lotmark.errors import MalformedError, ProtocolError
+from lotmark.errors import MalformedError
 from lotmark.event_rules import POLICY_DOCUMENT_SIZE_MAX
 from lotmark.json_fields import JsonFields
 from lotmark_consensus.disk import replace_file
@@ -24,13 +24,11 @@ from lotmark_inference.errors import CatalogueRefused, ModelRefused
 from lotmark_inference.model_registry import LicensedModel
 from lotmark_inference.policy import InspectionPolicy
 from lotmark_inference.registered_models import EngineTarget, Registration
-from lotmark_node.edge.station_licence import StationLicence, answer_of, licence_of
+from lotmark_node.edge.station_licence import NO_ANSWER, StationLicence, answer_of, licence_of
 from lotmark_node.edge.station_settings import StationSettings
 
 logger = logging.getLogger(__name__)
 
-# Nobody says what may run. Only an `InferenceError` is a no.
-NO_ANSWER = (ConnectionError, TimeoutError, ProtocolError)
 FILE_SIZE_MAX = POLICY_DOCUMENT_SIZE_MAX + 65_536
 SEEN_FILE_SIZE_MAX = 1_024
 
@@ -70,7 +68,10 @@ class LicenceFile:
         with self._lock:
             self._asked_count += 1
             number = self._asked_count
-        answer = answer_of(client, size_seen=self._size_seen(client.chain_id))
+        size_seen = self._size_seen(client.chain_id)
+        if size_seen is None:
+            size_seen = self._size_licensed(client.party)
+        answer = answer_of(client, size_seen=size_seen)
         try:
             licence = licence_of(settings, client, policy, answer, now_ms=now_ms)
         except (ModelRefused, CatalogueRefused):
@@ -91,7 +92,7 @@ class LicenceFile:
             OSError: It cannot be written.
         """
         with self._lock:
-            size_seen = self._size_seen(chain_id)
+            size_seen = self._size_seen(chain_id) or 0
             if number < self._answered or size < size_seen:
                 return
             self._answered = number
@@ -103,11 +104,11 @@ class LicenceFile:
             if licence is not None:
                 self.keep(licence)
 
-    def _size_seen(self, chain_id: bytes) -> int:
-        """Return how many entries a chain had when a node answered last; 0: nobody knows.
+    def _size_seen(self, chain_id: bytes) -> int | None:
+        """Return how many entries a chain had when a node answered last; 0: it was another chain's.
 
-        Raises:
-            OSError: The file cannot be read.
+        Returns:
+            None where nobody knows, as no note can be read.
         """
         try:
             with self._seen_path.open("rb") as file:
@@ -122,13 +123,28 @@ class LicenceFile:
             )  # fmt: skip
             return seen.u64("size") if is_known else 0
         except FileNotFoundError:
-            return 0
-        except MalformedError as error:  # a line must not stand for it
+            return None
+        except (OSError, MalformedError) as error:  # a line must not stand for it
             logger.error(
                 "how far the ledger was is not known",
                 extra={"file": str(self._seen_path), "reason": str(error)},
             )
+            return None
+
+    def _size_licensed(self, party: str) -> int:
+        """Return how many entries the ledger had at least by the last licence; 0: nobody knows.
+
+        What registered its models is among them. This stands in for a note of the size, which is
+        not there where the licence was kept before there were such.
+        """
+        try:
+            licence = self.last()
+        except (OSError, ModelRefused):  # told where it is to count
             return 0
+        if licence is None or licence.party != party:
+            return 0
+        models = (licence.light, licence.heavy)
+        return 1 + max(each.registered.index for each in models if each is not None)
 
     def obtained(
         self,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from lotmark.client.session import LedgerSession
 from lotmark.client.settings import ClientSettings
+from lotmark.errors import ProtocolError
 from lotmark_inference.engines_here import engines_here
 from lotmark_inference.label_catalogue import CatalogueApproval
 from lotmark_inference.model_folder import ModelFolder
@@ -16,6 +17,9 @@ from lotmark_inference.policy import InspectionPolicy
 from lotmark_inference.registered_models import RegisteredModels
 from lotmark_node.edge.station_settings import StationSettings
 from lotmark_node.inference_ledger import catalogue_approval, models_of
+
+# Nobody says what may run. Only an `InferenceError` is a no.
+NO_ANSWER = (ConnectionError, TimeoutError, ProtocolError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +64,34 @@ def asked_licence(
 
 
 def answer_of(client: ClientSettings, *, size_seen: int) -> LedgerAnswer:
-    """Ask a node that has as many entries as were seen.
+    """Ask the first of the client's nodes that answers and has as many entries as were seen.
 
     Raises:
-        ConnectionError, TimeoutError: No node answers, or it is behind.
-        ProtocolError: One answers what is not so.
+        ConnectionError, TimeoutError, ProtocolError: None does; of several nodes it is
+            `ConnectionError`, which says why of each.
+        OSError: A file of the client's cannot be read.
     """
-    with LedgerSession(client) as session:
+    failures: list[Exception] = []
+    for node in client.each_node():
+        try:
+            return _answer_of_node(node, size_seen=size_seen)
+        except NO_ANSWER as error:  # busy or behind, too, which shall not hide the next
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    raise ConnectionError(
+        f"none of {len(failures)} nodes says what may run: {'; '.join(map(str, failures))}"
+    )
+
+
+def _answer_of_node(node: ClientSettings, *, size_seen: int) -> LedgerAnswer:
+    with LedgerSession(node) as session:
         if size_seen:
             session.reach(size_seen - 1)
         return LedgerAnswer(
             size=session.ledger().size,
-            approval=catalogue_approval(session, [client.party]),
-            models=models_of(session, client.party),
+            approval=catalogue_approval(session, [node.party]),
+            models=models_of(session, node.party),
         )
 
 

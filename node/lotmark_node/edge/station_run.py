@@ -276,10 +276,15 @@ class StationRun:
         if named is None:
             logger.warning("image names no unit", extra={"image": path.name})
         unit, feature = named or ("", "")
+        context = read_context(path.with_suffix(CONTEXT_SUFFIX))
+        # Looked at behind the reading: one that comes meanwhile is the next image's.
+        if context and not self._folder.is_as_polled(path):
+            logger.warning("context is of the next image", extra={"image": path.name})
+            context = {}
         occasion = Occasion(
             unit=unit,
             feature=feature,
-            context=read_context(path.with_suffix(CONTEXT_SUFFIX)),
+            context=context,
             triggered_ns=triggered_ns,
         )
         return StationImage(

@@ -22,8 +22,8 @@ from lotmark_consensus.latency import Latency
 from lotmark_inference.errors import InferenceError
 from lotmark_inference.policy import InspectionPolicy, Trigger, read_policy
 from lotmark_node.edge.image_folder import ImageFolder
-from lotmark_node.edge.licence_file import NO_ANSWER, LicenceFile
-from lotmark_node.edge.station_licence import StationLicence
+from lotmark_node.edge.licence_file import LicenceFile
+from lotmark_node.edge.station_licence import NO_ANSWER, StationLicence
 from lotmark_node.edge.station_mode import ModeFile
 from lotmark_node.edge.station_run import StationImage, StationRun, opened_station
 from lotmark_node.edge.station_settings import StationSettings

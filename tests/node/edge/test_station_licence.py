@@ -80,8 +80,9 @@ class Session:
 
     ledger_in_memory: Ledger
 
-    def __init__(self, _client: ClientSettings) -> None:
-        pass
+    def __init__(self, client: "Client") -> None:
+        (called,) = client.nodes
+        called()
 
     def __enter__(self) -> Self:
         return self
@@ -148,6 +149,11 @@ class Client:
 
     party: str = PARTY
     chain_id: bytes = bytes(32)
+    nodes: tuple[Callable[[], None], ...] = (lambda: None,)  # done as each is called
+
+    def each_node(self) -> Iterator["Client"]:
+        for each in self.nodes:
+            yield dataclasses.replace(self, nodes=(each,))
 
 
 @pytest.fixture
@@ -278,13 +284,105 @@ def test_a_damaged_note_of_the_size_stops_no_line(
     station: Station, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     station.obtained()
-    note = station.folder / "data" / f"{STATION}.ledger.json"
+    note = note_of(station)
     whole = note.read_bytes()
     note.write_bytes(content)
 
     assert station.model() == "weld-light/1"
     assert "how far the ledger was is not known" in caplog.messages
     assert note.read_bytes() == whole
+
+
+def test_a_note_of_the_size_that_cannot_be_read_stops_no_line(
+    station: Station, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one of another user; tests may be run by root."""
+    station.obtained()
+    note = note_of(station)
+    opened = Path.open
+
+    def open_file(path: Path, mode: str) -> object:
+        if path == note:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, mode)
+
+    monkeypatch.setattr(Path, "open", open_file)
+    assert station.model() == "weld-light/1"
+    station.ledger.failure = NO_ANSWERS[0]
+    station.restart()
+
+    assert station.model() == "weld-light/1"
+    assert "how far the ledger was is not known" in caplog.messages
+
+
+def test_a_folder_of_the_notes_name_stops_no_line_that_no_node_answers(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    station.obtained()
+    note_of(station).unlink()
+    note_of(station).mkdir()
+    station.ledger.failure = NO_ANSWERS[0]
+    station.restart()
+
+    assert station.obtained().read_ms == 1_000
+    assert "how far the ledger was is not known" in caplog.messages
+
+
+def test_a_missing_note_of_the_size_is_nothing_to_tell(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    station.obtained()
+
+    assert "how far the ledger was is not known" not in caplog.messages
+
+
+@pytest.mark.parametrize("note", [None, b"", b"{}"], ids=repr)
+def test_without_a_note_of_the_size_no_node_that_lacks_the_licensed_model_says_no(
+    station: Station, note: bytes | None
+) -> None:
+    """As at the first start of a release that keeps such notes."""
+    model = station.obtained().light.registered
+    for shown in range(model.index + 1):
+        if note is None:
+            note_of(station).unlink()
+        else:
+            note_of(station).write_bytes(note)
+        station.restart()
+        station.ledger.shown = shown
+
+        assert station.obtained().read_ms == 1_000  # nobody has answered
+        with pytest.raises(ConnectionError, match=f"not as far as entry {model.index}"):
+            station.renewed()
+        station.ledger.shown = None
+        assert station.renewed().read_ms == 2_000
+        station.obtained()
+
+
+def test_without_a_note_of_the_size_a_no_behind_the_licensed_model_counts(station: Station) -> None:
+    station.obtained()
+    note_of(station).unlink()
+    station.ledger.log.put(0, rolled_back(1, ""))
+    station.restart()
+
+    with pytest.raises(ModelRefused):
+        station.obtained()
+    assert station.file.last() is None
+    assert note_of(station).exists()
+
+
+def test_a_licence_of_another_party_tells_no_size(station: Station) -> None:
+    station.obtained()
+    note_of(station).unlink()
+    station.client = cast("ClientSettings", Client(party="T1-ROTOR"))
+    station.ledger.shown = 1
+
+    with pytest.raises((ModelRefused, CatalogueRefused)):
+        station.renewed()
+
+
+def note_of(station: Station) -> Path:
+    """Return where a station keeps how far the ledger was."""
+    return station.folder / "data" / f"{STATION}.ledger.json"
 
 
 def test_a_no_counts_on_a_full_disk(
@@ -353,3 +451,58 @@ def test_a_no_that_comes_after_a_later_yes_takes_no_licence_away(station: Statio
         station.renewed()
 
     assert station.file.last() is not None
+
+
+def nodes(ledger: Ledger, *kinds: str) -> ClientSettings:
+    """Return a client of several nodes: each is busy, behind the ledger, or good."""
+
+    def calling(kind: str) -> Callable[[], None]:
+        def call() -> None:
+            ledger.failure = NO_ANSWERS[0] if kind == "busy" else None
+            ledger.shown = LICENSED_SIZE if kind == "behind" else None
+
+        return call
+
+    return cast("ClientSettings", Client(nodes=tuple(calling(each) for each in kinds)))
+
+
+def test_a_roll_back_is_heard_from_the_node_that_is_good_behind_one_busy_and_one_behind(
+    station: Station,
+) -> None:
+    station.obtained()
+    station.ledger.log.put(0, registered(2))
+    station.renewed()  # from here on the first entries alone are behind
+    station.ledger.log.put(0, rolled_back(1, ""))
+    station.client = nodes(station.ledger, "behind", "busy", "good")
+
+    with pytest.raises(ModelRefused, match="no version of weld-light is in use"):
+        station.renewed()
+    assert station.file.last() is None
+
+
+@given(kinds=st.lists(st.sampled_from(["busy", "behind", "good"]), min_size=1, max_size=6))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_no_is_heard_wherever_one_of_the_nodes_is_good(ledger: Ledger, kinds: list[str]) -> None:
+    ledger.log.events[:] = ledger.log.events[:LICENSED_SIZE]
+    ledger.failure = ledger.shown = None
+    with TemporaryDirectory() as folder:
+        station = Station(Path(folder), ledger)
+        ledger.log.put(0, registered(2))
+        station.obtained()
+        ledger.log.put(0, rolled_back(1, ""))
+        station.client = nodes(ledger, *kinds)
+
+        with pytest.raises((ModelRefused, ConnectionError, CallRefused)) as raised:
+            station.renewed()
+
+        assert isinstance(raised.value, ModelRefused) is ("good" in kinds)
+        assert (station.file.last() is None) is ("good" in kinds)
+
+
+def test_of_several_nodes_it_is_told_of_each_why_it_does_not_answer(station: Station) -> None:
+    station.ledger.log.put(0, registered(2))
+    station.obtained()
+    station.client = nodes(station.ledger, "busy", "behind")
+
+    with pytest.raises(ConnectionError, match=r"none of 2 nodes .*512 calls .*; .*not as far as"):
+        station.renewed()

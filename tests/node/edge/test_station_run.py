@@ -1,6 +1,7 @@
 """A station's steps: what is on record is not judged again, and no image ends the run."""
 
 import dataclasses
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from lotmark.v1 import quality_pb2
 from lotmark_inference.engine import Engine
+from lotmark_inference.engine_process import EngineProcess
 from lotmark_inference.engine_worker import WorkerEngine, WorkerLimits
 from lotmark_inference.engines_here import engines_here
 from lotmark_inference.manifest_file import dump_manifest
@@ -161,21 +163,41 @@ def test_people_are_told_of_a_file_whatever_its_name(tmp_path: Path, name: str, 
     assert image.unit == ""
 
 
+class PatientEngine(WorkerEngine):
+    """An engine whose process has a minute for an answer, unless it hangs: then the station's."""
+
+    def __init__(
+        self, open_engine: Callable[[], Engine], image: ModelInput, limits: WorkerLimits
+    ) -> None:
+        self.given = limits
+        super().__init__(open_engine, image, limits)
+
+    def hang(self) -> int:
+        """Let its process go on no more, and return which one that is."""
+        assert self.process_id is not None
+        os.kill(self.process_id, signal.SIGSTOP)
+        self._limits = self.given
+        return self.process_id
+
+    def _started(self) -> EngineProcess:
+        self._limits = dataclasses.replace(self.given, infer_s=60.0)
+        return super()._started()
+
+
 @contextmanager
 def opened_on_engines(
     folder: Path, patch: pytest.MonkeyPatch
-) -> Iterator[tuple[InspectionStation, WorkerEngine, WorkerEngine]]:
+) -> Iterator[tuple[InspectionStation, PatientEngine, PatientEngine]]:
     """Give a station with two tiny models in processes of their own, and these."""
-    engines: list[WorkerEngine] = []
+    engines: list[PatientEngine] = []
 
-    class Told(WorkerEngine):
-        def __init__(
-            self, open_engine: Callable[[], Engine], image: ModelInput, limits: WorkerLimits
-        ) -> None:
-            super().__init__(open_engine, image, limits)
-            engines.append(self)
+    def opened(
+        open_engine: Callable[[], Engine], image: ModelInput, limits: WorkerLimits
+    ) -> PatientEngine:
+        engines.append(PatientEngine(open_engine, image, limits))
+        return engines[-1]
 
-    patch.setattr(station_run, "WorkerEngine", Told)
+    patch.setattr(station_run, "WorkerEngine", opened)
     (here,) = engines_here("onnxruntime")
     weights = np.tile(np.array([0, -0.01, -0.01], dtype=np.float32), (FIELD_COUNT, 1))
     licensed, registry = list[LicensedModel](), ModelFolder(folder / "models")
@@ -218,18 +240,11 @@ DARK = ImageFile(
 OCCASION = Occasion(unit="", feature="", context={}, triggered_ns=0)
 
 
-def hang(engine: WorkerEngine) -> int:
-    """Let an engine's process go on no more, and return which one that is."""
-    assert engine.process_id is not None
-    os.kill(engine.process_id, signal.SIGSTOP)
-    return engine.process_id
-
-
 def test_a_model_that_hangs_behind_the_first_is_not_waited_for_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened_on_engines(tmp_path, monkeypatch) as (station, _, heavy):
-        hang(heavy)
+        heavy.hang()
         found = station.inspect(DARK, OCCASION)
 
         assert heavy.process_id is None  # not opened anew before the alarm
@@ -245,12 +260,74 @@ def test_the_first_model_is_asked_again_where_it_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened_on_engines(tmp_path, monkeypatch) as (station, light, _):
-        hung = hang(light)
+        hung = light.hang()
         found = station.inspect(DARK, OCCASION)
 
         assert found.trouble == ""
         assert bodies(found.events) == ["inference_result", "inference_result", "policy_switched"]
         assert light.process_id not in (None, hung)
+
+
+def takts(image: StationImage) -> set[str | None]:
+    """Return the takt that each result of an image was judged with; None: with none."""
+    results = [
+        each.inference_result
+        for each in read(image.inspected.events)
+        if each.HasField("inference_result")
+    ]
+    assert results
+    return {{named.name: named.value for named in each.context}.get("takt_ms") for each in results}
+
+
+def put_context(line: Line, takt_ms: int) -> None:
+    """Put a context as a camera does, whole."""
+    line.put("new", json.dumps({"takt_ms": takt_ms}).encode())
+    (line.settings.images / "new").replace(line.settings.images / "last_weld_1.json")
+
+
+def test_the_context_of_the_next_image_is_not_signed_into_this_one(tmp_path: Path) -> None:
+    line = Line(tmp_path)
+    line.put("last_weld_1.png", image_file(1))
+    line.run.poll()
+    (path,) = line.run.poll()
+    put_context(line, 1_180)
+    first = line.run.judge(path)
+    assert first is not None
+    line.run.settle(first)
+    line.put("last_weld_1.png", image_file(2))
+    (second,) = line.judged()
+    line.run.settle(second)
+
+    assert (takts(first), takts(second)) == ({None}, {"1180"})
+    assert [each.name for each in line.settings.images.iterdir() if each.is_file()] == []
+
+
+@pytest.mark.parametrize("had_context", [True, False])
+@pytest.mark.parametrize("has_next_context", [True, False])
+@pytest.mark.parametrize("is_image_new", [True, False])
+def test_no_image_is_judged_with_the_context_of_another(
+    tmp_path: Path, *, had_context: bool, has_next_context: bool, is_image_new: bool
+) -> None:
+    """The next image of the name, its context, or both come before this one is judged."""
+    line = Line(tmp_path)
+    if had_context:
+        put_context(line, 1_180)
+    line.put("last_weld_1.png", image_file(1))
+    line.run.poll()
+    (path,) = line.run.poll()
+    if has_next_context:
+        put_context(line, 1_250)
+    if is_image_new:
+        line.put("last_weld_1.png", image_file(2))
+    first = line.run.judge(path)
+    assert first is not None
+    line.run.settle(first)
+    line.put("last_weld_1.png", image_file(2))
+    (second,) = line.judged()
+
+    is_own = had_context and not has_next_context and not is_image_new
+    assert takts(first) == ({"1180"} if is_own else {None})
+    assert takts(second) == ({"1250"} if has_next_context else {None})
 
 
 def test_the_mode_that_is_told_is_the_one_that_is_signed(tmp_path: Path) -> None:
