@@ -85,16 +85,25 @@ def proven_result(session: LedgerSession, name: int | bytes) -> ProvenResult:
     index = entry.head.index
     if entry.head.kind is not EntryKind.EVENT:
         raise InputRefused(f"entry {index} is no event; name one with an inference result")
-    if entry.withheld:
-        raise InputRefused(f"entry {index} is for other parties; ask its author")
-    if entry.head.outcome:
-        meaning = MEANINGS[Outcome(entry.head.outcome)]
-        raise InputRefused(f"entry {index} was refused by the ledger: {meaning.text}")
-    event = event_pb2.Event.FromString(entry.event)
+    event = _accepted(entry, f"entry {index}")
     if event.WhichOneof("body") != INFERENCE:
         raise InputRefused(f"entry {index} is {event.WhichOneof('body')}, no inference result")
     party = prove(session, entry, session.checkpoint_over(index))
     return ProvenResult(AcceptedEvent(entry, event), party)
+
+
+def _accepted(entry: LedgerEntry, what: str) -> event_pb2.Event:
+    """Return the event of an entry.
+
+    Raises:
+        InputRefused: It was refused, or is not for this caller.
+    """
+    if entry.withheld:
+        raise InputRefused(f"{what} is for other parties; ask its author")
+    if entry.head.outcome:
+        meaning = MEANINGS[Outcome(entry.head.outcome)]
+        raise InputRefused(f"{what} was refused by the ledger: {meaning.text}")
+    return event_pb2.Event.FromString(entry.event)
 
 
 def prove(session: LedgerSession, entry: LedgerEntry, checkpoint: LedgerCheckpoint) -> str:
@@ -171,12 +180,7 @@ def _approving_credential(
         entry = session.entry(event_id)
     except NotOnLedgerError as error:
         raise InputRefused(f"{what} is not on the ledger") from error
-    if entry.withheld:
-        raise InputRefused(f"{what} is for other parties; ask its author")
-    if entry.head.outcome:
-        meaning = MEANINGS[Outcome(entry.head.outcome)]
-        raise InputRefused(f"{what} was refused by the ledger: {meaning.text}")
-    event = event_pb2.Event.FromString(entry.event)
+    event = _accepted(entry, what)
     if event.WhichOneof("body") != "operator_signature":
         raise InputRefused(f"{what} is {event.WhichOneof('body')}, no operator's signature")
     signature = event.operator_signature

@@ -58,7 +58,6 @@ def decay(
     from lotmark_adapters.webhooks.settings import read_targets
     from lotmark_inference.f1_window import Standing
     from lotmark_node.commands._inference_lines import decay_document, decay_text
-    from lotmark_node.model_decay import promoted_baseline, read_decay
 
     if webhooks and not ticket:
         terminal.fail("--webhooks tells of a ticket.", "Let one be made: --ticket.")
@@ -69,24 +68,8 @@ def decay(
         )
     targets = read_targets(webhooks) if webhooks else ()
     settings = read_settings(client)
-    whose = parties or [settings.party]
-    with reading(client) as session:
-        base = (
-            _label_counts(baseline)
-            if baseline
-            else promoted_baseline(session, model=model, station=station, parties=whose)
-        )
-        if base is None:
-            terminal.fail(
-                f"{model} was never promoted at {station} with counts of defects found.",
-                "Name the counts to compare with: --baseline.",
-            )
-        found = read_decay(session, model=model, station=station, baseline=base, parties=whose)
-    if found is None:
-        terminal.fail(
-            f"{model} has no result at {station} that is an hour old.",
-            "Results name both: see `lotmark entry` of one.",
-        )
+    base = _label_counts(baseline) if baseline else None
+    found = _found(client, model, station, base, parties or [settings.party])
     refusal = ""
     if ticket:
         found, refusal = _with_ticket(settings, found, outbox)
@@ -138,6 +121,33 @@ def drift(
         (trigger_in / f"{Trigger.DRIFT_SUSPECTED}{TRIGGER_SUFFIX}").touch()
     if found.is_drifted:
         raise typer.Exit(terminal.ExitCode.NO)
+
+
+def _found(
+    client: Path | None,
+    model: str,
+    station: str,
+    baseline: "LabelCounts | None",
+    parties: "Sequence[str]",
+) -> "Decay":
+    """Return how a model does, beside these counts or those that it was promoted with."""
+    from lotmark_node.model_decay import promoted_baseline, read_decay
+
+    named = {"model": model, "station": station}
+    with reading(client) as session:
+        base = baseline or promoted_baseline(session, **named, parties=parties)
+        if base is None:
+            terminal.fail(
+                f"{model} was never promoted at {station} with counts of defects found.",
+                "Name the counts to compare with: --baseline.",
+            )
+        found = read_decay(session, **named, baseline=base, parties=parties)
+    if found is None:
+        terminal.fail(
+            f"{model} has no result at {station} that is an hour old.",
+            "Results name both: see `lotmark entry` of one.",
+        )
+    return found
 
 
 def _label_counts(text: str) -> "LabelCounts":

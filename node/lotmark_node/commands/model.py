@@ -90,8 +90,9 @@ def register(
     The client's key signs the manifest that is kept there, unless somebody's has.
     """
     from lotmark.key_file import read_key_file
-    from lotmark.v1 import event_pb2, quality_pb2
-    from lotmark_inference.manifest_file import dump_manifest, manifest_digest
+    from lotmark.v1 import event_pb2
+    from lotmark_inference.manifest_file import dump_manifest
+    from lotmark_inference.model_events import model_registered
     from lotmark_inference.model_folder import ModelFolder
     from lotmark_inference.onnx_engine import OnnxEngine
 
@@ -99,12 +100,7 @@ def register(
     files = read_files(model)
     manifest = files.manifest
     OnnxEngine(files.onnx, manifest).close()  # what cannot be opened is not registered
-    body = quality_pb2.ModelRegistered(
-        model=manifest.model,
-        weights_digest=manifest.onnx_sha256,
-        manifest_digest=manifest_digest(manifest),
-        dataset_digest=manifest.training_digest,
-    )
+    body = model_registered(manifest)
     with reading(client) as session:
         models = _models(session, [settings.party])
     _check_counts(models, settings.party, event_pb2.Event(model_registered=body))
@@ -139,7 +135,8 @@ def promote(
     as_json: terminal.JsonFlag = False,
 ) -> None:
     """Put a registered and admitted model into use. Exit status 1: it may not be used."""
-    from lotmark.v1 import event_pb2, quality_pb2
+    from lotmark.v1 import event_pb2
+    from lotmark_inference.model_events import model_promoted
 
     settings = read_settings(client)
     manifest = read_files(model).manifest
@@ -147,18 +144,7 @@ def promote(
     with reading(client) as session:
         models = _models(session, [settings.party])
         _check_promotion(session, models, manifest, approved_by)
-    counts = manifest.evaluation
-    body = quality_pb2.ModelPromoted(
-        model=manifest.model,
-        station=station,
-        true_positive_count=counts.true_positives,
-        false_positive_count=counts.false_positives,
-        false_negative_count=counts.false_negatives,
-        true_negative_count=counts.true_negatives,
-        evaluation_digest=counts.dataset_digest,
-        bias_audit=bias_audit,
-        approvals=approved_by,
-    )
+    body = model_promoted(manifest, station, approvals=approved_by, bias_audit=bias_audit)
     _check_counts(models, settings.party, event_pb2.Event(model_promoted=body))
     _submit(settings, body, outbox, f"{manifest.model} is in use at {station}", as_json=as_json)
 

@@ -24,6 +24,7 @@ from lotmark_inference.errors import CatalogueRefused, ModelRefused
 from lotmark_inference.model_registry import LicensedModel
 from lotmark_inference.policy import InspectionPolicy
 from lotmark_inference.registered_models import EngineTarget, Registration
+from lotmark_node.edge.small_file import read_small_file
 from lotmark_node.edge.station_licence import NO_ANSWER, StationLicence, answer_of, licence_of
 from lotmark_node.edge.station_settings import StationSettings
 
@@ -111,8 +112,9 @@ class LicenceFile:
             None where nobody knows, as no note can be read.
         """
         try:
-            with self._seen_path.open("rb") as file:
-                raw = file.read(SEEN_FILE_SIZE_MAX + 1)
+            raw = read_small_file(self._seen_path, size_max=SEEN_FILE_SIZE_MAX)
+            if raw is None:
+                return None
             seen = JsonFields(
                 load(raw, size_max=SEEN_FILE_SIZE_MAX),
                 ("format", "chain_id", "size"),
@@ -122,8 +124,6 @@ class LicenceFile:
                 _SEEN_FORMAT, chain_id.hex(),
             )  # fmt: skip
             return seen.u64("size") if is_known else 0
-        except FileNotFoundError:
-            return None
         except (OSError, MalformedError) as error:  # a line must not stand for it
             logger.error(
                 "how far the ledger was is not known",
@@ -189,10 +189,8 @@ class LicenceFile:
             ModelRefused: The file is damaged.
             OSError: It cannot be read.
         """
-        try:
-            with self._path.open("rb") as file:
-                raw = file.read(FILE_SIZE_MAX + 1)
-        except FileNotFoundError:
+        raw = read_small_file(self._path, size_max=FILE_SIZE_MAX)
+        if raw is None:
             return None
         try:
             return _from_json(load(raw, size_max=FILE_SIZE_MAX))

@@ -13,6 +13,7 @@ from lotmark_consensus.disk import replace_file
 from lotmark_inference.errors import PolicyRefused
 from lotmark_inference.policy import Latch, Trigger
 from lotmark_node.edge.inspection_station import StationMode
+from lotmark_node.edge.small_file import read_small_file
 
 FILE_SIZE_MAX = 4_096
 
@@ -37,10 +38,8 @@ class ModeFile:
         """
         if self._newest is not None:
             return self._newest
-        try:
-            with self._path.open("rb") as file:
-                raw = file.read(FILE_SIZE_MAX + 1)
-        except FileNotFoundError:
+        raw = read_small_file(self._path, size_max=FILE_SIZE_MAX)
+        if raw is None:
             return None
         try:
             self._written = _from_json(load(raw, size_max=FILE_SIZE_MAX))

@@ -14,9 +14,10 @@ from lotmark.operator_grant import (
     possession_challenge,
     signature_challenge,
 )
-from lotmark.v1 import event_pb2, quality_pb2
+from lotmark.v1 import event_pb2
 from lotmark_inference.admission_gate import model_admitted, report_json, try_engine
 from lotmark_inference.label_catalogue import Approver, LabelCatalogue
+from lotmark_inference.model_events import model_promoted, model_registered
 from lotmark_inference.model_files import ModelFiles
 from lotmark_inference.model_folder import ModelFolder
 from lotmark_inference.onnx_engine import OnnxEngine
@@ -64,27 +65,13 @@ def put_into_use(
         client,
         f"model {manifest.model}",
         [
-            quality_pb2.ModelRegistered(
-                model=manifest.model,
-                weights_digest=manifest.onnx_sha256,
-                manifest_digest=files.manifest_file.digest,
-                dataset_digest=manifest.training_digest,
-            ),
+            model_registered(manifest),
             model_admitted(report),
         ],
     )
     approvals = _approve(ledger, client, operators, registered.result.event_id)
-    counts = manifest.evaluation
-    promotion = quality_pb2.ModelPromoted(
-        model=manifest.model,
-        station=station,
-        true_positive_count=counts.true_positives,
-        false_positive_count=counts.false_positives,
-        false_negative_count=counts.false_negatives,
-        true_negative_count=counts.true_negatives,
-        evaluation_digest=counts.dataset_digest,
-        approvals=[each.result.event_id for each in approvals],
-    )
+    approved_by = [each.result.event_id for each in approvals]
+    promotion = model_promoted(manifest, station, approvals=approved_by)
     _tell(ledger, client, f"promotion {manifest.model}", [promotion])
     return len(vectors)
 

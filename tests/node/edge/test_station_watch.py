@@ -258,6 +258,8 @@ def test_a_no_ends_the_opening(line: Line, no: Exception, monkeypatch: pytest.Mo
 
     asyncio.run(scenario())
 
+    assert set(line.kept.bodies) == {"policy_switched"}  # each opening's, and no image's
+
 
 def test_a_disk_that_hangs_with_an_alarm_holds_up_nothing_but_its_station(line: Line) -> None:
     hangs, answers = threading.Event(), threading.Event()
